@@ -1,4 +1,4 @@
-//! The endpoints that a retry would rather not go to, `retry_host_predicate`, and what the configuration says of an endpoint.
+//! The endpoints that a retry avoids, `retry_host_predicate`, and the metadata of endpoints that decides it.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl<'c> Avoided<'c> {
         Self { options, tried: Vec::new() }
     }
 
-    /// Would the next try rather go to another endpoint? The first takes whichever is drawn.
+    /// Does the next try avoid this endpoint? The first try avoids none.
     fn rejects(&self, cluster: &Cluster, endpoint: &Endpoint) -> bool {
         let labels = || cluster.labels(endpoint);
         !self.tried.is_empty()
@@ -54,13 +54,13 @@ impl Cluster {
         Some(drawn)
     }
 
-    /// The name of an endpoint: what the configuration says, or the name that it was found by.
+    /// The name of an endpoint: its `hostname` in the configuration, or the name that resolved to it.
     #[must_use]
     pub fn hostname(&self, endpoint: &Endpoint) -> Option<HeaderValue> {
         self.shared.config.hostnames.get(self.written_as(endpoint)?)?.clone()
     }
 
-    /// What the configuration says of an endpoint's kind.
+    /// The metadata of an endpoint that balancing and retries match.
     #[must_use]
     pub fn labels(&self, endpoint: &Endpoint) -> Option<&Labels> {
         let labels = &self.shared.config.labels;

@@ -64,7 +64,7 @@ impl Breakers {
         self.tracks.store(limits.track_remaining, Ordering::Relaxed);
     }
 
-    /// Gives the gauges their names. Those of what remains are kept where `limits` says so.
+    /// Gives the gauges their names. Those of what remains are kept up to date where `limits` has `track_remaining`.
     pub fn register(&self, stats: &BreakerStats<'_>, limits: &Limits) {
         self.tracks.store(limits.track_remaining, Ordering::Relaxed);
         for (open, remaining, limit) in [

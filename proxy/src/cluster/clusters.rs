@@ -24,7 +24,7 @@ impl Clusters {
         self.0.borrow_mut().insert(cluster.shared.config.name.clone(), cluster)
     }
 
-    /// Gives up the clusters that `keep` says no to: their idle connections close.
+    /// Removes the clusters for which `keep` returns false: their idle connections close.
     pub fn retain(&self, keep: &dyn Fn(&str) -> bool) {
         let mut clusters = self.0.borrow_mut();
         let gone: Vec<_> = clusters.extract_if(.., |name, _| !keep(name)).collect();

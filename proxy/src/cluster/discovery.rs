@@ -79,7 +79,7 @@ impl Names {
             let known = known.map(|known| known.addresses.clone()).unwrap_or_default();
             Target { name: name.clone(), port: *port, known, outage: None }
         };
-        let stats = cluster.looks_after.then(|| cluster.shared.stats.clone());
+        let stats = cluster.checks_health.then(|| cluster.shared.stats.clone());
         let targets = targets.iter().map(target).collect();
         Self { family, kind, targets, cluster: Rc::clone(&cluster.name), stats }
     }

@@ -23,7 +23,7 @@ enum Row {
 }
 
 impl Cluster {
-    /// Takes note of what a request to `endpoint` came to. Requests that never reached it say nothing about it.
+    /// Records the outcome of a request to `endpoint`. Requests that never reached it do not count.
     pub fn report(&self, endpoint: &Endpoint, outcome: Result<StatusCode, &Failure>) {
         match outcome {
             Ok(status) => self.note_status(endpoint, status),

@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use super::handover::Inherited;
 use super::health::Watch;
-use super::{Cluster, Endpoint, Handover, Location, Origin, Pool, Pools};
+use super::{Cluster, Endpoint, Handover, Location, Origin, Pool, PoolParts, Pools};
 use crate::config::cluster::ByPriority;
 use crate::config::health::HealthCheck;
 
 impl Cluster {
-    /// Watches over `endpoint`, if this worker looks after it.
+    /// Watches over `endpoint`, if this worker checks its health.
     pub(super) fn watches(
         self: &Rc<Self>,
         endpoint: &Rc<Endpoint>,
         watch: fn(&Rc<Self>, &Rc<Endpoint>, &HealthCheck) -> Watch,
     ) -> impl Iterator<Item = Watch> {
-        let checks = self.shared.config.health_checks.iter().filter(|_| self.looks_after);
+        let checks = self.shared.config.health_checks.iter().filter(|_| self.checks_health);
         checks.map(move |check| watch(self, endpoint, check))
     }
 
@@ -26,7 +26,8 @@ impl Cluster {
         let counts = self.shared.endpoints.of(&location.address);
         let pools = ByPriority::new(|priority| {
             let (shared, outside) = (Arc::clone(&self.shared), self.outside.clone());
-            Pools::new(Pool::new(shared, priority, location.clone(), Origin::default(), outside))
+            let (location, origin) = (location.clone(), Origin::default());
+            Pools::new(Pool::new(PoolParts { shared, priority, location, origin, outside }))
         });
         let cluster = RefCell::new(Rc::downgrade(self));
         Endpoint { address: location.address.clone(), location, cluster, pools, counts }
@@ -68,7 +69,7 @@ impl Cluster {
         drop(endpoints);
         // A request that is still under way there keeps its endpoint alive, but not what is idle beside it.
         gone.iter().for_each(|endpoint| endpoint.drain());
-        if self.looks_after && (has_new || !gone.is_empty()) {
+        if self.checks_health && (has_new || !gone.is_empty()) {
             self.shared.stats.membership_change.inc();
         }
         drop(gone);

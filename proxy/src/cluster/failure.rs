@@ -22,7 +22,7 @@ pub enum Failure {
     },
     /// A circuit breaker is open.
     Overflow,
-    /// No endpoint to ask.
+    /// No endpoint may be chosen.
     NoHealthyUpstream,
     /// The circuit breaker of waiting requests is open.
     PendingOverflow,

@@ -1,7 +1,7 @@
 //! A cluster whose configuration has changed takes over what it can from the one before it.
 //!
 //! Endpoints that stay keep their health, and their connections too unless these would be made in another way now. The names
-//! of a cluster that comes from DNS keep their addresses until the name server says otherwise. What is under way keeps the
+//! of a cluster that comes from DNS keep their addresses until they resolve to others. What is under way keeps the
 //! old cluster alive, which takes no more care of its endpoints.
 
 use std::rc::Rc;
@@ -16,13 +16,13 @@ use crate::stats::HealthFlag;
 pub struct Handover {
     endpoints: Vec<Rc<Endpoint>>,
     connections: Connections,
-    /// What the name server said of each name.
+    /// The addresses that each name resolved to.
     pub(super) known: Vec<Known>,
-    /// Does this worker look after the health of the endpoints? `None`: there was no cluster before.
-    pub(super) looks_after: Option<bool>,
+    /// Does this worker check the health of the endpoints? `None`: there was no cluster before.
+    pub(super) checks_health: Option<bool>,
 }
 
-/// What the name server said of a name.
+/// The addresses that a name resolved to.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
     pub(super) name: String,
@@ -49,7 +49,7 @@ pub(super) enum Inherited {
 }
 
 impl Handover {
-    /// From the cluster that had the name until now, if there was one, of which `change` says what is new.
+    /// From the cluster that had the name until now, if there was one; `change` is what differs from it.
     #[must_use]
     pub fn from(before: Option<&Cluster>, change: ClusterChange) -> Self {
         let Some(before) = before else { return Self::default() };
@@ -61,7 +61,7 @@ impl Handover {
             endpoints: before.endpoints.borrow().clone(),
             connections,
             known: before.known.borrow().clone(),
-            looks_after: Some(before.looks_after),
+            checks_health: Some(before.checks_health),
         }
     }
 
@@ -91,7 +91,7 @@ impl Cluster {
         successor.health_changed();
     }
 
-    /// Takes back what nothing looks for any more: without health checks nothing says that an endpoint has recovered.
+    /// Clears what failed checks have set: without health checks nothing can show that an endpoint has recovered.
     pub(super) fn forget_health(&self, endpoint: &Endpoint) {
         let health = &endpoint.counts.health;
         if self.shared.config.health_checks.is_empty() {

@@ -17,7 +17,7 @@ use crate::codec::{Frame, Headers, Payload, RequestHead};
 use crate::config;
 use crate::config::header_names::{NameCase, TrailerRule};
 use crate::config::health::{HealthCheck, Probe};
-use crate::config::upstream_name::AskedNames;
+use crate::config::upstream_name::RequestedNames;
 use crate::net::{Address, Conn, ConnectOptions, Net, tls};
 use crate::stats::HealthFlag;
 
@@ -265,8 +265,8 @@ struct Target<'t> {
     net: &'t dyn Net,
     address: &'t Address,
     config: &'t config::Cluster,
-    /// What TLS goes by.
-    names: &'t AskedNames,
+    /// The names for TLS.
+    names: &'t RequestedNames,
 }
 
 impl Target<'_> {

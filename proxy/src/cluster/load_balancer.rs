@@ -2,7 +2,7 @@
 
 use crate::config::cluster::Balancing;
 
-/// The index of the endpoint to ask, out of `loads.len()`; `None` when there is none. `turn` is the worker's
+/// The index of the endpoint to use, out of `loads.len()`; `None` when there is none. `turn` is the worker's
 /// own counter and `chance` two random numbers.
 #[must_use]
 pub fn choose(how: Balancing, loads: &[u32], turn: usize, chance: [u64; 2]) -> Option<usize> {

@@ -35,7 +35,7 @@ pub use handover::Handover;
 use handover::Known;
 pub use location::Location;
 pub use origin::Origin;
-pub use pool::{Exclusive, Lease, Pool, Stream, TcpConnection, Tunnel, Wanted};
+pub use pool::{Exclusive, Lease, Pool, PoolParts, Stream, TcpConnection, Tunnel, Wanted};
 use pools::Pools;
 
 use crate::config;
@@ -71,17 +71,17 @@ pub struct ClusterShared {
     pub tlvs_left_out: Option<Counter>,
     /// Its circuit breakers, for each priority.
     pub breakers: Arc<ByPriority<Breakers>>,
-    /// What runtime keys say of its requests.
+    /// Runtime keys for its requests.
     pub keys: RequestKeys,
     /// Numbers and health of single endpoints.
     pub endpoints: Arc<EndpointTable>,
-    /// A worker looks after the health of the endpoints, for all of them.
+    /// A worker checks the health of the endpoints, for all workers.
     is_looked_after: Arc<AtomicBool>,
     /// Keeps its stats listed, also those that come up later.
     pub registry: Arc<Registry>,
 }
 
-/// What runtime keys say of the requests to a cluster.
+/// Runtime keys for the requests to a cluster.
 #[derive(Clone)]
 pub struct RequestKeys {
     /// `upstream.maintenance_mode.<name>`: so many of a hundred requests are refused.
@@ -195,15 +195,15 @@ pub struct Cluster {
     pub codes: CodeStats,
     /// Counters of gRPC methods, with this worker's names.
     pub methods: Rc<GrpcStats>,
-    /// What authorisation services say of requests to it.
+    /// Decisions of authorisation services about requests to it.
     pub authorisations: Rc<ClusterAuthorisations>,
     outside: Outside,
     endpoints: RefCell<Vec<Rc<Endpoint>>>,
     turn: Cell<usize>,
     tasks: RefCell<JoinSet<()>>,
-    /// This worker looks after the health of the endpoints.
-    looks_after: bool,
-    /// What the name server said of each name, for a cluster that takes over.
+    /// This worker checks the health of the endpoints.
+    checks_health: bool,
+    /// The addresses that each name resolved to, for the cluster of the next configuration.
     known: RefCell<Vec<Known>>,
 }
 
@@ -232,8 +232,8 @@ impl Endpoint {
         self.pools.iter().for_each(|pools| pools.for_each(Pool::drain));
     }
 
-    /// A request got part of a response, and nothing more for too long.
-    pub fn gave_no_more(&self) {
+    /// `per_try_idle_timeout` passed after part of a response.
+    pub fn report_idle_timeout(&self) {
         let Some(cluster) = self.cluster() else { return };
         cluster.shared.stats.upstream_rq_per_try_idle_timeout.inc();
         cluster.report_timeout(self);
@@ -259,12 +259,12 @@ impl Endpoint {
 const FIRST_RESOLUTION_WAIT: Duration = Duration::from_secs(5);
 
 impl Cluster {
-    /// A cluster with its endpoints known: those of the file, or what the name server says first.
+    /// A cluster with its endpoints known: those of the file, or those that the names resolve to first.
     pub async fn start(shared: Arc<ClusterShared>, codes: CodeStats, outside: Outside, before: Handover) -> Rc<Self> {
         let turn = Cell::new(usize::try_from(outside.random.next_u64() >> 33).unwrap_or(0));
         let name = Rc::from(&*shared.config.name);
         let is_first = || !shared.is_looked_after.swap(true, Ordering::Relaxed);
-        let looks_after = before.looks_after.unwrap_or_else(is_first);
+        let checks_health = before.checks_health.unwrap_or_else(is_first);
         let cluster = Rc::new(Self {
             name,
             flow: Rc::new(shared.stats.flow.clone()),
@@ -276,7 +276,7 @@ impl Cluster {
             endpoints: RefCell::default(),
             turn,
             tasks: RefCell::default(),
-            looks_after,
+            checks_health,
             known: RefCell::new(before.known.clone()),
         });
         match &cluster.shared.config.discovery {
@@ -294,7 +294,7 @@ impl Cluster {
                 cluster.start_names(names, *refresh, &before).await;
             }
         }
-        if let Some(detection) = cluster.shared.config.outlier_detection.filter(|_| cluster.looks_after) {
+        if let Some(detection) = cluster.shared.config.outlier_detection.filter(|_| cluster.checks_health) {
             cluster.tasks.borrow_mut().spawn_local(ejection::look_after(Rc::downgrade(&cluster), detection));
         }
         cluster
@@ -308,7 +308,7 @@ impl Cluster {
         match resolved {
             Some(_) => drop(self.known.replace(names.known())),
             // What a cluster before this one knew is better than nothing.
-            None if self.looks_after => {
+            None if self.checks_health => {
                 tracing::warn!(cluster = &*self.name, ?waited, "names are not resolved yet; starting without them");
             }
             None => {}
@@ -320,7 +320,7 @@ impl Cluster {
     }
 
     /// The first check of each endpoint, all at once; then they go on by themselves. A server that begins to listen
-    /// knows whom to ask.
+    /// knows which endpoints are healthy.
     async fn first_round(&self, watches: Vec<Watch>) {
         let mut first = JoinSet::new();
         for mut watch in watches {
@@ -360,7 +360,7 @@ impl Cluster {
         candidates.get(chosen).map(|endpoint| Rc::clone(endpoint))
     }
 
-    /// Are so few endpoints healthy that the checks are less to be believed than the endpoints?
+    /// Are so few endpoints healthy that Envoy's panic mode applies: all of them may be chosen?
     fn panics(&self, endpoints: &[Rc<Endpoint>], good: usize) -> bool {
         let excluded = endpoints.iter().filter(|endpoint| endpoint.counts.health.has(HealthFlag::Excluded)).count();
         let counted = u64::try_from(endpoints.len() - excluded).unwrap_or(u64::MAX);
@@ -369,8 +369,8 @@ impl Cluster {
         threshold > 0 && (counted == 0 || good.saturating_mul(10_000) < threshold.saturating_mul(counted))
     }
 
-    /// The endpoint said in a response that it must not get requests any more. Believed only where checks can find out
-    /// that it may.
+    /// `x-envoy-immediate-health-check-fail` in a response: the endpoint gets no further requests. It has no effect without
+    /// health checks, which alone can show that the endpoint has recovered.
     pub fn fail_at_once(&self, endpoint: &Endpoint) {
         if self.shared.config.health_checks.is_empty() {
             return;

@@ -1,4 +1,5 @@
-//! What connections to an endpoint take from whom they are opened for. Connections of different origins are not shared.
+//! What connections to an endpoint take from the client and the request that they are opened for. Connections of
+//! different origins are not shared.
 
 use std::net::IpAddr;
 
@@ -10,17 +11,17 @@ use crate::access_log::{Downstream, StreamInfo};
 use crate::codec::RequestHead;
 use crate::config::Cluster as Config;
 use crate::config::tls::OwnName;
-use crate::config::upstream_name::{AskedNames, HostUses};
+use crate::config::upstream_name::{HostUses, RequestedNames};
 use crate::net::Address;
 use crate::net::proxy_header::{ProxyVersion, proxy_header};
 
-/// Whom a connection is opened for, as far as the endpoint learns of it.
+/// What a connection sends to the endpoint about the client and the request that it is opened for.
 #[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Origin {
     /// What comes before everything else: a PROXY header.
     pub(super) header: Option<ProxyHeader>,
-    /// What TLS goes by.
-    pub(super) names: AskedNames,
+    /// The names for TLS.
+    pub(super) names: RequestedNames,
 }
 
 /// A PROXY header.
@@ -48,7 +49,7 @@ impl Origin {
             let (bytes, left_out) = proxy_header(header.version, ends, header.added.iter().chain(of_client));
             ProxyHeader { bytes, left_out }
         });
-        Self { header, names: asked_names(config, head, hostname) }
+        Self { header, names: requested_names(config, head, hostname) }
     }
 
     /// What a connection of the proxy's own begins with, between these addresses: that of a health check.
@@ -62,7 +63,7 @@ impl Origin {
 }
 
 impl Cluster {
-    /// Whom connections to `endpoint` are opened for that this stream or client uses.
+    /// What the connections to `endpoint` that this stream or client uses take from it.
     #[must_use]
     pub fn origin(&self, endpoint: &Endpoint, head: Option<&RequestHead>, info: &StreamInfo) -> Origin {
         let config = &self.shared.config;
@@ -72,32 +73,32 @@ impl Cluster {
         Origin::new(config, &info.downstream, head, self.own_name(endpoint).as_ref())
     }
 
-    /// What TLS goes by where there is no request.
-    pub(super) fn own_names(&self, endpoint: &Endpoint) -> AskedNames {
+    /// The names for TLS where there is no request.
+    pub(super) fn own_names(&self, endpoint: &Endpoint) -> RequestedNames {
         let server_name = self.own_name(endpoint).and_then(|name| name.to_str().ok().map(Box::from));
-        AskedNames { server_name, certified: None }
+        RequestedNames { server_name, certified: None }
     }
 
-    /// The hostname of an endpoint, where TLS goes by it.
+    /// The hostname of an endpoint, where it is the name for TLS.
     fn own_name(&self, endpoint: &Endpoint) -> Option<HeaderValue> {
         let tls = self.shared.config.tls.as_ref()?;
-        if tls.current().own_name() == OwnName::Asked { self.hostname(endpoint) } else { None }
+        if tls.current().own_name() == OwnName::Requested { self.hostname(endpoint) } else { None }
     }
 }
 
-/// What TLS goes by: the host of a request as far as the cluster says so, before what the endpoint is called itself.
-fn asked_names(config: &Config, head: Option<&RequestHead>, hostname: Option<&HeaderValue>) -> AskedNames {
-    let asked = config.host_as_name.as_ref().zip(head).and_then(|(options, head)| {
+/// The names for TLS: the host of a request as far as the cluster is configured to use it, before the hostname of the endpoint.
+fn requested_names(config: &Config, head: Option<&RequestHead>, hostname: Option<&HeaderValue>) -> RequestedNames {
+    let used = config.host_as_name.as_ref().zip(head).and_then(|(options, head)| {
         let written = options.header.as_ref().and_then(|name| head.headers.get(name)).filter(|value| !value.is_empty());
         let host = host_of(written.or(head.authority.as_ref())?.to_str().ok()?).to_ascii_lowercase();
         Some((options.uses, host.into_boxed_str()))
     });
     let is_address = |host: &str| host.parse::<IpAddr>().is_ok();
-    let (uses, host) = asked.map_or((None, None), |(uses, host)| (Some(uses), Some(host)));
+    let (uses, host) = used.map_or((None, None), |(uses, host)| (Some(uses), Some(host)));
     let of_host = |is_used: fn(HostUses) -> bool| host.clone().filter(|_| uses.is_some_and(is_used));
     let server_name = of_host(HostUses::is_server_name).filter(|host| !is_address(host));
     let own = hostname.and_then(|name| name.to_str().ok()).map(Box::from);
-    AskedNames { server_name: server_name.or(own), certified: of_host(HostUses::is_certified) }
+    RequestedNames { server_name: server_name.or(own), certified: of_host(HostUses::is_certified) }
 }
 
 /// The host of an authority, without its port and the brackets of an address.

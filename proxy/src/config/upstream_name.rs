@@ -1,4 +1,4 @@
-//! Which names TLS towards upstreams goes by, where requests or endpoints have a say in it.
+//! The names for TLS towards upstreams that come from requests or endpoints.
 
 use http::header::HeaderName;
 
@@ -18,12 +18,12 @@ pub enum HostUses {
     Both,
     /// `auto_san_validation`: the certificate is for it.
     Certificate,
-    /// `auto_sni`: the upstream is asked for it.
+    /// `auto_sni`: it is sent as the SNI.
     ServerName,
 }
 
 impl HostUses {
-    /// Is the upstream asked for it?
+    /// Is it sent as the SNI?
     #[must_use]
     pub fn is_server_name(self) -> bool {
         matches!(self, Self::Both | Self::ServerName)
@@ -36,11 +36,11 @@ impl HostUses {
     }
 }
 
-/// What one connection is to go by, beside what the configuration says of all.
+/// The names of one connection, which come before those that the configuration has for all.
 #[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub struct AskedNames {
-    /// What the upstream is asked for.
+pub struct RequestedNames {
+    /// The SNI; `None` if the configuration decides.
     pub server_name: Option<Box<str>>,
-    /// What its certificate has to be for.
+    /// The name that the certificate of the upstream has to be for; `None` if the configuration decides.
     pub certified: Option<Box<str>>,
 }

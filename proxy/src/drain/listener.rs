@@ -1,6 +1,6 @@
 //! A worker's view of the drain: of each listener, and without a lock.
 //!
-//! Every connection waits for a drain, and every response asks whether there is one. What the process and its operators say
+//! Every connection waits for a drain, and every response checks whether there is one. A change by the process or its operators
 //! therefore reaches a worker once, through [`WorkerDrain::follow`], and is passed on to values of the worker's own. A
 //! listener that a new configuration leaves out or replaces drains by itself.
 
@@ -74,10 +74,10 @@ impl WorkerDrain {
         ListenerDrain(local)
     }
 
-    /// Passes on what the process and its operators say. Has no end of its own.
+    /// Passes on changes by the process and its operators. Has no end of its own.
     ///
     /// # Cancellation
-    /// Dropped, listeners hear no more.
+    /// Dropped, listeners see no further change.
     pub async fn follow(&self) {
         let mut seen = 0;
         loop {
@@ -93,8 +93,8 @@ impl WorkerDrain {
 }
 
 impl ListenerDrain {
-    /// The configuration has left the listener out, or replaced it: clients are sent elsewhere, and what is left after
-    /// the drain time is cut.
+    /// The configuration has left the listener out, or replaced it: responses close their connections, and the connections
+    /// that are left after the drain time are reset.
     pub fn remove(&self) {
         self.0.signal.set(Seen { service: Service::Removed, ..self.0.signal.now() });
     }
@@ -107,14 +107,14 @@ impl ListenerDrain {
         if process.changes() == followed.get() { signal.now().process.is_unwell } else { process.now().is_unwell }
     }
 
-    /// Shall a response ask its client to go elsewhere?
+    /// Shall a response have its client open another connection, by `connection: close` or GOAWAY?
     #[must_use]
     pub fn is_draining(&self) -> bool {
         let seen = self.0.signal.now();
         (seen.process.is_unwell && self.0.direction != Direction::Internal) || self.has_begun(&seen)
     }
 
-    /// Waits until clients are to be sent elsewhere, idle ones too.
+    /// Waits until connections are to be closed, idle ones too.
     ///
     /// # Cancellation
     /// Safe to drop.
@@ -204,8 +204,8 @@ impl ListenerDrain {
     }
 }
 
-/// How long a tunnel lives on in a drain that takes `time`. Multiples of the golden ratio, without their whole part,
-/// lie evenly wherever one stops counting and whichever of them are left.
+/// How long a tunnel stays open in a drain that takes `time`. Multiples of the golden ratio, without their whole part,
+/// are evenly distributed, however many there are and whichever of them are left.
 fn spared(time: Duration, number: u64) -> Duration {
     const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15; // times 2^64
     let (from, to) = (time * TUNNELS_SPARED_PERCENT / 100, time * TUNNELS_GONE_PERCENT / 100);
@@ -223,7 +223,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Does `checks` while the worker hears of changes.
+    /// Does `checks` while the worker follows changes.
     async fn following(worker: &WorkerDrain, checks: impl Future<Output = ()>) {
         tokio::select! {
             biased;

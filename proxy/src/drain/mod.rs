@@ -1,10 +1,9 @@
 //! How a server, or some of its listeners, comes to an end: one signal, its stages and its pace.
 //!
-//! The owner of [`DrainControl`] enters the stages; every other part holds a [`Drain`] and observes them. A process that was
-//! that ends sends its clients elsewhere at once, goes on accepting those that have not heard of it yet, then
-//! closes its listeners, and gives what runs a limited time.
-//! An operator can also have listeners drained or closed while the process stays, and can have every response say
-//! that this is no longer the place to be, as a health check would.
+//! The owner of [`DrainControl`] enters the stages; every other part holds a [`Drain`] and observes them. A process that is to
+//! end has each response close its connection, goes on accepting for the drain time, then closes its listeners, and gives what
+//! runs a limited time. An operator can also have listeners drained or closed while the process stays, and can have every
+//! health check fail and every response close its connection.
 
 mod listener;
 mod signal;
@@ -42,7 +41,7 @@ pub enum Strategy {
     Immediate,
 }
 
-/// Which way the connections of a listener come, as `traffic_direction` says.
+/// `traffic_direction` of a listener: where its connections come from.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Direction {
     /// `INBOUND`: from clients to the application beside this proxy.
@@ -82,7 +81,7 @@ struct Standing {
     other: Listening,
     /// `/healthcheck/fail` was requested after the last `/healthcheck/ok`.
     is_unwell: bool,
-    /// From the closing of the listeners to the end; where an operator drains listeners, from that word to their closing.
+    /// From the closing of the listeners to the end; where an operator drains listeners, from that request to their closing.
     time: Duration,
     strategy: Strategy,
 }
@@ -160,7 +159,7 @@ impl DrainControl {
         self.enter(Stage::Stopped);
     }
 
-    /// Has listeners stop: after the drain time, of which clients are told at once, or now and without a word.
+    /// Closes listeners: after the drain time, in which responses close their connections, or now.
     pub fn close_listeners(&self, scope: Scope, gracefully: bool) {
         let to = if gracefully { Listening::Draining } else { Listening::Closed };
         self.0.change(|standing| {
@@ -177,7 +176,7 @@ impl DrainControl {
         self.0.now().stage == Stage::Running
     }
 
-    /// Says whether clients are sent elsewhere with the next response they get.
+    /// Sets whether health checks fail and responses close their connections.
     pub fn set_unwell(&self, is_unwell: bool) {
         self.0.change(|standing| standing.is_unwell = is_unwell);
     }

@@ -1,6 +1,6 @@
 //! A value that tasks wait on.
 //!
-//! Tokio's `watch` wakes its waiters in an order that chance decides. Here it is the order in which they began to wait, so
+//! Tokio's `watch` wakes its waiters in a random order. Here it is the order in which they began to wait, so
 //! that a simulated run can be repeated.
 
 use std::cell::{Cell, RefCell};
@@ -80,7 +80,7 @@ impl<T: Copy> Signal<T> {
         poll_fn(|cx| place.poll(cx, &reached)).await;
     }
 
-    /// Waits until the value has changed more often than `seen` says, which begins at 0 and is brought up to date.
+    /// Waits until the value has changed more often than `seen`, which begins at 0 and is brought up to date.
     ///
     /// # Cancellation
     /// Safe to drop.

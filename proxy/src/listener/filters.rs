@@ -74,7 +74,7 @@ impl ProxyProtocolFilter {
         }
     }
 
-    /// Takes the header off a connection, which then has the ends that the header says. What is read behind it stays in `unread`.
+    /// Takes the header off a connection, which then has the ends that the header names. What is read behind it stays in `unread`.
     ///
     /// # Cancellation
     /// Dropped, it has read nothing that is not in `unread`.

@@ -1,4 +1,4 @@
-//! How many connections there may be: of one listener, and of all together. Runtime keys say so, and for all together the
+//! How many connections there may be: of one listener, and of all together. Runtime keys set the limits, and for all together the
 //! overload manager; without them there is no limit.
 
 use std::collections::BTreeMap;

@@ -107,7 +107,7 @@ impl ListenerControl {
 /// A closing listener accepts no more connections than this: beyond a full backlog, a waiting connection came after the drain had begun.
 const BACKLOG_MAX: u32 = ListenOptions::BACKLOG;
 
-/// How long a TCP handshake that has begun may take once no SYN is answered any more: several round trips to a load balancer in
+/// How long a TCP handshake that has begun may take once no SYN gets a SYN-ACK any more: several round trips to a load balancer in
 /// the same region. A SYN that is dropped in this time is sent again after a second, so the time is short.
 const LAST_HANDSHAKE_MAX: Duration = Duration::from_millis(10);
 
@@ -122,7 +122,7 @@ impl Listener {
         (Self { acceptor, serving, replaced, drain }, control)
     }
 
-    /// Accepts until it is told to stop, then waits for the connections; cuts those that are left when their drain is over.
+    /// Accepts until the listener is to close, then waits for the connections; cuts those that are left when their drain is over.
     pub async fn run(mut self) {
         let mut connections = JoinSet::new();
         let mut ending = JoinSet::new();
@@ -148,13 +148,13 @@ impl Listener {
         while ending.join_next().await.is_some() {}
     }
 
-    /// Takes in who has connected by now: the system resets the backlog of a listener that closes, and with it
-    /// requests that were sent in good faith. They are told to go elsewhere with their first response.
+    /// Accepts the connections in the backlog: the system resets the backlog of a listener that closes, and with it
+    /// requests that have been sent. The first response on each of these connections closes it.
     ///
-    /// The door is closed first. The system completes handshakes by itself, so whatever is accepted last, the next
+    /// `shutdown` comes first. The system completes handshakes by itself, so whatever is accepted last, the next
     /// connection may be in the backlog before the socket is closed; under load about one close in fifteen met one.
-    /// Nothing else holds it off: `shutdown` resets the backlog as `close` does, `listen` with a backlog of 0 still
-    /// takes in one, and net.ipv4.tcp_migrate_req needs another socket of the same address and is off by default.
+    /// Nothing else prevents that: `shutdown` resets the backlog as `close` does, `listen` with a backlog of 0 still
+    /// accepts one, and net.ipv4.tcp_migrate_req needs another socket of the same address and is off by default.
     async fn empty_backlog(&mut self, connections: &mut JoinSet<()>) {
         if self.acceptor.admit_no_more().is_ok() {
             let last_handshakes = async {
@@ -165,11 +165,11 @@ impl Listener {
             };
             let Err(_) = tokio::time::timeout(LAST_HANDSHAKE_MAX, last_handshakes).await;
         }
-        // The event loop hears of those who came since it last looked.
+        // The event loop learns of the connections that came since it last polled the socket.
         tokio::task::yield_now().await;
         for _ in 0..BACKLOG_MAX {
             tokio::select! {
-                // Who waits is there at once.
+                // A connection in the backlog is ready at once.
                 biased;
                 conn = self.acceptor.next() => self.begin(conn, connections),
                 () = std::future::ready(()) => return,

@@ -18,7 +18,7 @@ use crate::net::tls::{self, FirstBytes, failure};
 use crate::stats::{Counter, HandshakeFailure, Held, Histogram, ListenerStats};
 use crate::stream::ConnectionLog;
 
-/// So long may a client take for its handshake, unless `transport_socket_connect_timeout` says otherwise.
+/// So long may a client take for its handshake, unless `transport_socket_connect_timeout` is set.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(15);
 
 /// A connection that a filter chain has taken, in the listener's stats.

@@ -60,7 +60,7 @@ impl AcceptFailure {
 }
 
 /// Those of accept(2) that it names as errors of the new connection, those that a socket reports once its peer has reset
-/// it, and EPERM, which is a firewall's word about one peer.
+/// it, and EPERM, by which a firewall refuses one peer.
 const CONNECTION_ERRORS: [i32; 17] = [
     libc::EAGAIN,
     libc::ECONNABORTED,
@@ -84,17 +84,17 @@ const CONNECTION_ERRORS: [i32; 17] = [
 /// A listening socket whose errors are dealt with: what comes out of it is a connection.
 pub struct Acceptor {
     accept: Box<dyn Accept>,
-    /// Who accepts, for the log: `listener web`.
+    /// What accepts, for the log: `listener web`.
     name: String,
     /// When to accept again, after an error of the process.
     resumes: Option<Instant>,
-    /// Errors of the process that the log does not tell of yet.
+    /// Errors of the process that have not been logged yet.
     unlogged: u64,
     logged: Option<Instant>,
 }
 
 impl Acceptor {
-    /// Accepts from `accept`; `name` says in the log who does.
+    /// Accepts from `accept`, which the log calls `name`.
     #[must_use]
     pub fn new(accept: Box<dyn Accept>, name: impl Into<String>) -> Self {
         Self { accept, name: name.into(), resumes: None, unlogged: 0, logged: None }
@@ -161,7 +161,7 @@ impl Acceptor {
             let (acceptor, failures) = (&self.name, self.unlogged);
             tracing::warn!(
                 %error, acceptor, at = %self.accept.local(), failures,
-                "cannot accept; tried again every {EXHAUSTED_WAIT:?}, said again after {EXHAUSTED_LOG_INTERVAL:?}"
+                "cannot accept; tried again every {EXHAUSTED_WAIT:?}, reported again after {EXHAUSTED_LOG_INTERVAL:?}"
             );
             (self.logged, self.unlogged) = (Some(now), 0);
         }

@@ -37,10 +37,10 @@ pub struct Pace {
 /// A caller's turn. It is had once.
 #[derive(Default)]
 pub enum PaceTicket {
-    /// Not asked for yet.
+    /// Not requested yet.
     #[default]
     Unused,
-    /// Asked for, and not there yet.
+    /// Requested, and not granted yet.
     Waiting(LocalBoxFuture<'static, ()>),
     /// The caller may go on.
     Granted,
@@ -109,7 +109,7 @@ async fn wait(permits: Rc<Semaphore>) {
 /// With each turn [`TURN_MAX`] permits, until no caller waits for one.
 async fn renew(permits: Rc<Semaphore>) {
     loop {
-        // To the end of what is to run, behind what the system tells next.
+        // To the end of what is to run, behind the next events of the system.
         yield_now().await;
         if permits.available_permits() > 0 {
             return;
@@ -126,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    /// Runs in the event loop of a worker, whose clock stands still.
+    /// Runs in the event loop of a worker, whose clock is paused.
     fn on_worker(test: impl Future<Output = ()>) {
         let runtime = ::tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         LocalSet::new().block_on(&runtime, test);

@@ -1,4 +1,4 @@
-//! The header of the PROXY protocol, which tells an upstream between which addresses a client's connection is.
+//! The header of the PROXY protocol, which gives an upstream the two addresses of a client's connection.
 //! <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>
 
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,4 @@
-//! Reads the header of the PROXY protocol, by which a load balancer says whose connection it passes on.
+//! Reads the header of the PROXY protocol, by which a load balancer names the client whose connection it passes on.
 //!
 //! Pure: a function of the bytes that have come. What is taken and refused is what Envoy takes and refuses; the document of the
 //! protocol is HAProxy's proxy-protocol.txt.

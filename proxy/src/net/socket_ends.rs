@@ -13,12 +13,12 @@ pub struct SocketEnds {
 }
 
 impl Conn {
-    /// Its ends, as a filter chain's match knows them.
+    /// Its ends, as a filter chain's match uses them.
     pub(crate) fn ends(&self) -> Ends {
         ends(&self.local, &self.peer, self.direct.as_deref())
     }
 
-    /// Makes these its ends, as a PROXY header says; the socket's stay known.
+    /// Makes these its ends, those of a PROXY header; the socket's are kept as `direct`.
     pub(crate) fn stands_for(&mut self, client: Address, server: Address) {
         let ends = SocketEnds {
             local: std::mem::replace(&mut self.local, server),

@@ -1,4 +1,4 @@
-//! A socket of tests that says what a read finds, and takes whatever is written.
+//! A socket of tests that decides what a read finds, and takes whatever is written.
 
 use std::io;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ pub(crate) trait Reads: Unpin {
     /// As [`AsyncRead::poll_read`].
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>>;
 
-    /// What the system would say.
+    /// What the system would find.
     fn peek(&self) -> Peek {
         Peek::Open
     }

@@ -37,24 +37,24 @@ pub struct ServerShared {
     pub runtime: Arc<Runtime>,
     /// How many connections there may be.
     pub connections: ConnectionLimits,
-    /// Not on the way of requests: workers have what they serve.
+    /// Not read by requests: workers have what they serve.
     in_force: RwLock<InForce>,
 }
 
-/// Is told an address.
+/// Called with the address that was bound.
 pub type OnBound = Box<dyn FnOnce(&Address) + Send>;
 
 /// What the admin interface needs besides what all workers share.
 pub struct Admin {
-    /// Ends the server when an operator says so.
+    /// Ends or drains the server when an operator requests it.
     pub control: Arc<DrainControl>,
-    /// What the command line says.
+    /// The options of the command line.
     pub command_line: CommandLine,
     /// How much the process logs.
     pub process_log: Arc<ProcessLog>,
     /// How much memory the process has.
     pub memory: fn() -> Memory,
-    /// Told where the admin interface listens, once it does.
+    /// Called with the address of the admin interface, once it listens.
     pub on_bound: Option<OnBound>,
 }
 
@@ -82,7 +82,7 @@ pub enum StartError {
         name: String,
         /// The address it was to listen on.
         address: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// An access log cannot be opened.
@@ -90,7 +90,7 @@ pub enum StartError {
     Log {
         /// `address.pipe.path` of the configuration.
         path: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -133,7 +133,7 @@ impl ServerShared {
         self.announce_version();
     }
 
-    /// Says where the listeners are bound.
+    /// Sets where the listeners are bound.
     pub fn set_addresses(&self, addresses: Addresses) {
         self.in_force.write().unwrap_or_else(PoisonError::into_inner).addresses = addresses;
     }

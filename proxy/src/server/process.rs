@@ -41,7 +41,7 @@ pub enum ProcessError {
     Thread {
         /// `worker-0`, `admin`.
         name: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -123,7 +123,7 @@ impl Process {
     }
 }
 
-/// What a thread says once it has started, or why it has not.
+/// What a thread sends once it has started, or why it has not.
 type Ready<T> = Sender<Result<T, ProcessError>>;
 
 /// Starts a thread and waits until it is ready.

@@ -26,7 +26,7 @@ pub enum ReloadError {
     Admin {
         /// Where it listens; `nothing` if there is none.
         now: String,
-        /// Where the new configuration wants it.
+        /// Where the new configuration has it.
         wanted: String,
     },
     /// A listener cannot be bound or a log not opened.
@@ -37,7 +37,7 @@ pub enum ReloadError {
     Ending,
 }
 
-/// Says of the listener of this name whether it can have its address alone, where workers share their addresses.
+/// Whether the listener of this name can have its address alone, where workers share their addresses.
 pub type Probe = fn(&str, &Address) -> Result<Address, StartError>;
 
 /// Brings the workers of a server to the next snapshot.

@@ -64,11 +64,11 @@ pub struct Apply {
     pub at: Addresses,
     /// How new listeners are bound.
     pub how: ListenOptions,
-    /// Told whether the worker can, and where new listeners are bound.
+    /// Gets whether the worker can, and where new listeners are bound.
     pub prepared: oneshot::Sender<Result<Addresses, StartError>>,
-    /// Says that all workers can. Dropped, it means that one of them cannot.
+    /// Ready when all workers can. An error means that one of them cannot.
     pub agreed: oneshot::Receiver<()>,
-    /// Told when it is done, with where all listeners are bound.
+    /// Gets where all listeners are bound, when it is done.
     pub applied: oneshot::Sender<Addresses>,
 }
 
@@ -90,7 +90,7 @@ enum Step {
 }
 
 impl Worker {
-    /// Binds the listeners of the snapshot in force, to `at` where that says so, and finds the clusters' endpoints. Needs a
+    /// Binds the listeners of the snapshot in force, to `at` where that has an address, and finds the clusters' endpoints. Needs a
     /// `LocalSet` around it.
     ///
     /// # Errors
@@ -281,7 +281,7 @@ impl Worker {
             return Ok(None);
         }
         let mut options = config.access_logs.clone();
-        options.iter_mut().for_each(|log| log.format.resolve(&|operator| self.said_of_process(operator)));
+        options.iter_mut().for_each(|log| log.format.resolve(&|operator| self.process_value(operator)));
         Ok(Some(Rc::new(ListenerLogs { logs: self.logs(&options)?, outside: self.outside.clone() })))
     }
 
@@ -294,7 +294,7 @@ impl Worker {
     ) -> Result<Rc<ConnectionManager>, StartError> {
         let (config, registry) = (&listener.config, &listener.stats);
         let mut options = config::listener::ConnectionManager::clone(options);
-        options.resolve(&|operator| self.said_of_process(operator));
+        options.resolve(&|operator| self.process_value(operator));
         let options = &Arc::new(options);
         let random = Rc::clone(&self.outside.random);
         let parts = ServiceParts {
@@ -350,7 +350,7 @@ impl Worker {
         drain: &ListenerDrain,
     ) -> Result<Rc<TcpProxy>, StartError> {
         let mut options = config::tcp_proxy::TcpProxy::clone(options);
-        options.resolve(&|operator| self.said_of_process(operator));
+        options.resolve(&|operator| self.process_value(operator));
         let parts = TcpProxyParts {
             gates,
             buffer_bytes_max: listener.config.buffer_bytes_max,
@@ -365,8 +365,8 @@ impl Worker {
         Ok(Rc::new(TcpProxy::new(parts, Arc::clone(listener))))
     }
 
-    /// What an operator of a format says of the process.
-    fn said_of_process(&self, operator: &Operator) -> Option<String> {
+    /// The value of an operator of a format that is about the process.
+    fn process_value(&self, operator: &Operator) -> Option<String> {
         let net = &self.outside.net;
         match operator {
             operator if *operator == Operator::HostName => Some(net.host_name().unwrap_or_default()),

@@ -84,7 +84,7 @@ async fn receive(
 ) -> Result<Piece, RelayEnd> {
     poll_fn(|cx| {
         if let Poll::Ready(frame) = response.body.poll_frame(cx) {
-            response.heard();
+            response.restart_idle_timeout();
             exchange.timers.progress();
             return Poll::Ready(match frame {
                 None => Ok(Piece::end(None)),
@@ -96,7 +96,7 @@ async fn receive(
                 }
             });
         }
-        if response.poll_silence(cx).is_ready() {
+        if response.poll_idle_timeout(cx).is_ready() {
             return Poll::Ready(Err(RelayEnd::Upstream { failure: Failure::TryIdle, broken: None }));
         }
         exchange.poll_interrupted(cx, &mut response.writer).map(|interrupted| Err(RelayEnd::Interrupted(interrupted)))

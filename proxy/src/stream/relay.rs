@@ -71,7 +71,7 @@ impl Relay<'_, '_> {
             return Poll::Ready(RelayEnd::Interrupted(Interrupted::Downstream(broken)));
         }
         if let State::Open = self.state
-            && self.response.poll_silence(cx).is_ready()
+            && self.response.poll_idle_timeout(cx).is_ready()
         {
             let end = RelayEnd::Upstream { failure: Failure::TryIdle, broken: None };
             self.state = State::Ending(end);
@@ -96,7 +96,7 @@ impl Relay<'_, '_> {
                 Poll::Pending => {
                     let FlowStats { paused_reading, resumed_reading, .. } = self.flow;
                     self.paused.get_or_insert_with(|| Pause::begin(&[(paused_reading, resumed_reading)]));
-                    self.response.heard(); // it is the client that delays, not the upstream
+                    self.response.restart_idle_timeout(); // it is the client that delays, not the upstream
                     return Ok(());
                 }
                 Poll::Ready(ready) => ready?,
@@ -105,7 +105,7 @@ impl Relay<'_, '_> {
             match self.response.body.poll_frame(cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Some(Ok(Frame::Data(chunk)))) => {
-                    self.response.heard();
+                    self.response.restart_idle_timeout();
                     self.exchange.timers.progress();
                     self.pass(Piece::data(chunk));
                 }

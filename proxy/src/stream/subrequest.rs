@@ -133,7 +133,7 @@ async fn read(
         loop {
             match response.body.poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    response.heard();
+                    response.restart_idle_timeout();
                     if let (Frame::Data(data), Kept::AtMost(max)) = (frame, kept) {
                         if body.len() + data.len() > max {
                             return Poll::Ready(End::GivenUp);

@@ -370,7 +370,7 @@ enum Permission {
     Granted,
     /// A circuit breaker is open.
     Overflow,
-    /// The runtime says no.
+    /// A runtime key forbids it.
     SwitchedOff,
 }
 

@@ -1,4 +1,4 @@
-//! The header `grpc-timeout`, by which gRPC requests say how long their caller waits.
+//! The header `grpc-timeout`, the time that the caller of a gRPC request waits.
 //!
 //! Pure.
 
@@ -12,7 +12,7 @@ use crate::config::route::GrpcLimit;
 /// The largest number in the header: it has eight digits at most ("gRPC over HTTP2", Timeout).
 const NUMBER_MAX: u128 = 99_999_999;
 
-/// How long the caller waits, in whole milliseconds, which a part of one is rounded up to; `None` if it does not say so.
+/// How long the caller waits, in milliseconds, rounded up; `None` if the header is absent or malformed.
 fn timeout(headers: &Headers) -> Option<Duration> {
     let text = headers.get(&names::GRPC_TIMEOUT)?.to_str().ok()?;
     let unit_at = text.len().checked_sub(1)?;
@@ -50,14 +50,14 @@ pub(super) fn whole_timeout(limit: GrpcLimit, headers: &Headers) -> Option<Durat
     requested.into_iter().chain(limit.max).min()
 }
 
-/// The longest stream that the header requests, of any request; `None` if it says nothing that the route heeds. 0 ends the stream
+/// The longest stream that the header requests, of any request; `None` if the header is absent or malformed. 0 ends the stream
 /// at once.
 pub(super) fn longest_stream(limit: GrpcLimit, headers: &Headers) -> Option<Duration> {
     let requested = timeout(headers)?;
     Some(limit.max.map_or(requested, |max| requested.min(max)).saturating_sub(limit.offset))
 }
 
-/// Says to an upstream how long its caller waits.
+/// Sets the time that the caller of a request waits.
 pub(super) fn set_timeout(headers: &mut Headers, limit: Duration) {
     headers.set(names::GRPC_TIMEOUT.clone(), value(limit));
 }

@@ -27,7 +27,7 @@ use crate::net::{Address, ConnInfo};
 pub(super) struct LateTry {
     sent: SentRequest,
     rest: Rest,
-    /// Whom a log names if its response counts.
+    /// The endpoint that a log names if its response counts.
     host: Option<Address>,
     name: Option<HeaderValue>,
     metadata: Option<UpstreamMetadata>,

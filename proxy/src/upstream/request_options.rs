@@ -27,7 +27,7 @@ const STREAM_DURATION: &str = "x-envoy-upstream-stream-duration-ms";
 const TIMEOUT: &str = "x-envoy-upstream-rq-timeout-ms";
 
 /// What no upstream sees.
-const ASKING: [&str; 11] = [
+const OPTIONS: [&str; 11] = [
     ALT_RESPONSE,
     ALT_STAT_NAME,
     MAX_RETRIES,
@@ -41,9 +41,8 @@ const ASKING: [&str; 11] = [
     STREAM_DURATION,
 ];
 
-/// Those of them that ask for retries.
-const ASKING_RETRIES: [&str; 5] =
-    [MAX_RETRIES, RETRIABLE_HEADER_NAMES, RETRIABLE_STATUS_CODES, RETRY_GRPC_ON, RETRY_ON];
+/// Those of them that configure retries.
+const RETRY_OPTIONS: [&str; 5] = [MAX_RETRIES, RETRIABLE_HEADER_NAMES, RETRIABLE_STATUS_CODES, RETRY_GRPC_ON, RETRY_ON];
 
 /// What holds for one request.
 #[derive(Debug)]
@@ -88,7 +87,7 @@ impl<'r> RequestOptions<'r> {
             timeout_is_empty: false,
             alt_stat_name: None,
         };
-        // Most requests ask for nothing.
+        // Most requests have none of these headers.
         if headers.iter().any(|(name, _)| name.as_str().starts_with("x-envoy-")) {
             options.apply_headers(router, headers);
         }
@@ -133,10 +132,10 @@ impl<'r> RequestOptions<'r> {
         if let Some(policy) = combined(self.retry.as_deref(), headers) {
             self.retry = Some(Cow::Owned(policy));
         }
-        headers.retain(|name, _| !ASKING.contains(&name.as_str()) || (expects && name.as_str() == TIMEOUT));
+        headers.retain(|name, _| !OPTIONS.contains(&name.as_str()) || (expects && name.as_str() == TIMEOUT));
     }
 
-    /// Tells the upstream of a gRPC request in `grpc-timeout` how long it has, where the route limits that. `by_default` is the
+    /// Sets `grpc-timeout` of a gRPC request to the time that its upstream has, where the route limits that. `by_default` is the
     /// longest stream of the connection manager.
     pub(crate) fn set_grpc_timeout(&self, route: GrpcTimeout, by_default: Option<Duration>, headers: &mut Headers) {
         if route == GrpcTimeout::Passed || !headers.is_grpc() {
@@ -157,16 +156,16 @@ impl<'r> RequestOptions<'r> {
 
     /// A route that adds the headers by which retries are requested gets retries, as in Envoy; only timeouts are settled by then.
     pub(crate) fn add_retries(&mut self, headers: &mut Headers) {
-        if !headers.iter().any(|(name, _)| ASKING_RETRIES.contains(&name.as_str())) {
+        if !headers.iter().any(|(name, _)| RETRY_OPTIONS.contains(&name.as_str())) {
             return;
         }
         if let Some(policy) = combined(self.retry.as_deref(), headers) {
             self.retry = Some(Cow::Owned(policy));
         }
-        headers.retain(|name, _| !ASKING_RETRIES.contains(&name.as_str()));
+        headers.retain(|name, _| !RETRY_OPTIONS.contains(&name.as_str()));
     }
 
-    /// What an upstream is told of the time it has: a try's if the try ends with it, else the whole.
+    /// The timeout that is sent to an upstream: a try's if the try ends with it, else that of the whole request.
     pub(crate) fn expected_timeout(&self) -> Option<Duration> {
         self.per_try_timeout.filter(|_| !self.hedges).or(self.timeout)
     }
@@ -174,7 +173,7 @@ impl<'r> RequestOptions<'r> {
 
 /// The first of `strict` that the request has and that is malformed, with its value.
 pub(crate) fn malformed(strict: &[StrictHeader], headers: &Headers) -> Option<(StrictHeader, String)> {
-    // A word of Envoy's that means nothing without QUIC.
+    // A condition of Envoy's that never occurs without QUIC.
     const QUIC: &str = "http3-post-connect-failure";
     let mut on = RetryOn::default();
     strict.iter().find_map(|header| {
@@ -192,7 +191,7 @@ pub(crate) fn malformed(strict: &[StrictHeader], headers: &Headers) -> Option<(S
 fn combined(route: Option<&RetryPolicy>, headers: &Headers) -> Option<RetryPolicy> {
     let list = |name: &str| value(headers, name).unwrap_or_default();
     let mut policy = route.cloned().unwrap_or_default();
-    // A word that is none means nothing, as in Envoy.
+    // An unknown condition has no effect, as in Envoy.
     words(&list(RETRY_ON)).for_each(|word| _ = policy.on.add_http(word));
     words(&list(RETRY_GRPC_ON)).for_each(|word| _ = policy.on.add_grpc(word));
     if policy.on == RetryOn::default() {

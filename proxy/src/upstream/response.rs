@@ -19,22 +19,22 @@ pub(crate) struct UpstreamResponse {
     pub(crate) writer: Option<Writer>,
     /// When it is ended, whatever it does.
     pub(crate) ends_at: Option<Instant>,
-    /// Who gave it.
+    /// The endpoint that sent it.
     pub(super) endpoint: Rc<Endpoint>,
-    /// `None` once the upstream was given up.
+    /// `None` once the exchange was aborted.
     lease: Option<Lease>,
     /// How long the payload may pause, if that is limited.
-    silence: Option<Silence>,
+    idle_timeout: Option<IdleTimeout>,
 }
 
 /// `per_try_idle_timeout`, once there is a response head.
-struct Silence {
+struct IdleTimeout {
     limit: Duration,
     since: Instant,
     timer: LazyTimer,
 }
 
-impl Silence {
+impl IdleTimeout {
     fn new(limit: Duration) -> Self {
         Self { limit, since: Instant::now(), timer: LazyTimer::default() }
     }
@@ -49,12 +49,12 @@ impl UpstreamResponse {
         endpoint: Rc<Endpoint>,
         lease: Lease,
     ) -> Self {
-        Self { head, body, writer, ends_at: None, endpoint, lease: Some(lease), silence: None }
+        Self { head, body, writer, ends_at: None, endpoint, lease: Some(lease), idle_timeout: None }
     }
 
     /// The payload may pause for so long, and the response is ended then, whatever it does.
-    pub(super) fn limit(&mut self, silence: Option<Duration>, ends_at: Option<Instant>) {
-        self.silence = silence.map(Silence::new);
+    pub(super) fn limit(&mut self, idle_timeout: Option<Duration>, ends_at: Option<Instant>) {
+        self.idle_timeout = idle_timeout.map(IdleTimeout::new);
         self.ends_at = ends_at;
     }
 
@@ -67,22 +67,22 @@ impl UpstreamResponse {
     /// Waits until what was written towards the upstream has left.
     pub(crate) async fn flush(&mut self) {
         let Some(writer) = &mut self.writer else { return };
-        // An upstream that is gone hears nothing more.
+        // A failed write is not an error here: the upstream has closed the connection.
         let _flushed = std::future::poll_fn(|cx| writer.poll_flush(cx)).await;
     }
 
-    /// Something of the payload came.
-    pub(crate) fn heard(&mut self) {
-        if let Some(silence) = &mut self.silence {
-            silence.since = Instant::now();
+    /// Part of the payload came, or it was the client that delayed it.
+    pub(crate) fn restart_idle_timeout(&mut self) {
+        if let Some(idle_timeout) = &mut self.idle_timeout {
+            idle_timeout.since = Instant::now();
         }
     }
 
-    /// Ready when the payload has paused for too long: the upstream is then given up.
-    pub(crate) fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(Silence { limit, since, timer }) = &mut self.silence else { return Poll::Pending };
+    /// Ready when the payload has paused for too long: the exchange is aborted then.
+    pub(crate) fn poll_idle_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(IdleTimeout { limit, since, timer }) = &mut self.idle_timeout else { return Poll::Pending };
         ready!(timer.poll(cx, *since + *limit));
-        self.endpoint.gave_no_more();
+        self.endpoint.report_idle_timeout();
         if let Some(lease) = self.lease.take() {
             break_off(self.writer.take(), &lease);
         }

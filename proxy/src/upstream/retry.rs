@@ -48,11 +48,11 @@ pub struct BackOff {
     pub at_least: Duration,
     /// And a random part of this.
     pub within: Duration,
-    /// Whose word it is.
+    /// Where the time comes from.
     pub kind: BackOffKind,
 }
 
-/// Who says how long to wait.
+/// What determines how long to wait.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BackOffKind {
     /// `retry_back_off` of the retry policy: grows with each attempt.
@@ -68,7 +68,7 @@ pub enum BackOffKind {
 pub struct Tries {
     /// Retries so far.
     pub retries: u32,
-    /// Those of them that waited as the policy says.
+    /// Those of them that waited for the back-off of the policy.
     pub exponential: u32,
     /// Retries that a circuit breaker or the runtime has prevented.
     pub forgone: u32,
@@ -120,7 +120,7 @@ pub fn judge(
     RetryDecision::Retry(exponential(policy, tries, base))
 }
 
-/// The wait that the policy says.
+/// The back-off of the policy.
 #[must_use]
 pub fn exponential(policy: &RetryPolicy, tries: Tries, base: Duration) -> BackOff {
     let intervals = policy.back_off.unwrap_or_else(|| Intervals::from_base(base));
@@ -128,15 +128,15 @@ pub fn exponential(policy: &RetryPolicy, tries: Tries, base: Duration) -> BackOf
     BackOff { at_least: Duration::ZERO, within, kind: BackOffKind::Exponential }
 }
 
-/// When the upstream wants the request to be sent again, if it says so in a way that is believed.
+/// How long the headers of a response require to wait; `None` without a valid value of at most `max_interval`.
 fn interval(limited: &RateLimitedBackOff, headers: &Headers, now: SystemTime) -> Option<Duration> {
     limited.headers.iter().find_map(|(name, format)| {
-        let said: u64 = headers.get_str(name)?.to_str().ok()?.parse().ok()?;
+        let value: u64 = headers.get_str(name)?.to_str().ok()?.parse().ok()?;
         let interval = match format {
-            ResetFormat::Seconds => Duration::from_secs(said),
+            ResetFormat::Seconds => Duration::from_secs(value),
             ResetFormat::UnixTimestamp => {
                 let now = now.duration_since(UNIX_EPOCH).ok()?.as_secs();
-                Duration::from_secs(said.checked_sub(now)?)
+                Duration::from_secs(value.checked_sub(now)?)
             }
         };
         (!interval.is_zero() && interval <= limited.interval_max).then_some(interval)
@@ -180,7 +180,7 @@ fn response_is_retriable(policy: &RetryPolicy, code: StatusCode, headers: &Heade
         || (on.grpc != 0 && grpc_status(headers).is_some_and(|status| on.grpc & status != 0))
 }
 
-/// The gRPC status as a bit, if the head says it already: there was no response then, only a status.
+/// The gRPC status as a bit, if the head has it: a response without payload, "Trailers-Only".
 fn grpc_status(headers: &Headers) -> Option<u32> {
     let status: u32 = headers.get_str("grpc-status")?.to_str().ok()?.parse().ok()?;
     1u32.checked_shl(status)

@@ -29,7 +29,7 @@ pub(super) struct SentRequest {
 pub(super) enum Awaited {
     /// The whole connection, which had sent so many bytes before the request.
     Http1 { exclusive: Exclusive, written_before: u64 },
-    /// A stream, which may ask for this protocol.
+    /// A stream, which may request an upgrade to this protocol.
     Http2 { stream: Stream, response: http2::Response, upgrade: Option<HeaderValue> },
     /// A connection without framing, which is all that is wanted: the response is our own.
     Tcp { tunnel: Box<Tunnel>, incoming: Option<http1::Incoming> },

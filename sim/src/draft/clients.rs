@@ -123,7 +123,7 @@ impl Client {
         }
         match &self.server_name {
             None => Ok(()),
-            Some(name) => writeln!(out, "      tls: {{ server_name: {}, trusted: anybody }}", quoted(name)),
+            Some(name) => writeln!(out, "      tls: {{ server_name: {}, trusted: any }}", quoted(name)),
         }
     }
 

@@ -1,19 +1,21 @@
-//! A handshake of TLS that failed: who ended it, with what, and why. What is said rests on the messages that crossed the network.
+//! A handshake of TLS that failed: which side ended it, how, and why, all from the messages that crossed the network.
+
+use std::time::Duration;
 
 use super::settings::{HostSettings, Setting};
-use super::traffic::{TlsSaid, Traffic};
+use super::traffic::{TlsMessage, Traffic};
 use super::{Case, Change, ms};
 use crate::trace::HostId;
 use crate::trace::conversation::{Conversation, SignalKind};
 use crate::trace::wire::Tls;
 
-/// Where a cluster says what it does with TLS.
+/// Where the TLS settings of a cluster are.
 const TLS: &str = "transport_socket.typed_config";
 
 /// A handshake that failed.
 pub(super) struct Handshake<'a> {
     conversation: &'a Conversation,
-    said: Vec<&'a TlsSaid>,
+    messages: Vec<&'a TlsMessage>,
     end: End<'a>,
 }
 
@@ -21,9 +23,11 @@ pub(super) struct Handshake<'a> {
 #[derive(Clone, Copy)]
 enum End<'a> {
     /// By a fatal alert.
-    Alert { said: &'a TlsSaid, name: &'a str },
-    /// The server closed the connection, or answered in clear text, and sent no message of TLS.
-    Silence { at: std::time::Duration, answered: bool },
+    Alert { message: &'a TlsMessage, name: &'a str },
+    /// The server responded in clear text, and closed the connection at this time.
+    ClearText { at: Duration },
+    /// The server closed the connection at this time, and had sent nothing.
+    Closed { at: Duration },
 }
 
 /// Why it failed, and what would change that.
@@ -31,9 +35,9 @@ enum End<'a> {
 pub(super) struct Mismatch {
     /// What to do.
     change: String,
-    /// The place below a cluster, if its proxy is who could do it.
+    /// The setting below a cluster, if it is the cluster's proxy that could change it.
     below: Option<&'static str>,
-    /// The place in a listener.
+    /// The setting of a listener.
     listener: Option<Setting>,
 }
 
@@ -41,73 +45,74 @@ impl<'a> Handshake<'a> {
     /// That of a connection; none if it did not fail.
     pub(super) fn failed(traffic: &'a Traffic, connection: usize) -> Option<Self> {
         let conversation = traffic.conversations.get(connection)?;
-        let said: Vec<&TlsSaid> = traffic.tls.iter().filter(|said| said.connection == connection).collect();
-        let alert = said.iter().find_map(|said| match &said.said {
-            Tls::Alert { fatal: true, name } => Some(End::Alert { said, name }),
+        let messages: Vec<&TlsMessage> =
+            traffic.tls.iter().filter(|message| message.connection == connection).collect();
+        let alert = messages.iter().find_map(|message| match &message.content {
+            Tls::Alert { fatal: true, name } => Some(End::Alert { message, name }),
             Tls::Alert { .. } | Tls::Certificate { .. } | Tls::ClientHello { .. } | Tls::ServerHello { .. } => None,
         });
-        let is_asked = said.iter().any(|said| matches!(said.said, Tls::ClientHello { .. }));
-        let is_answered = said.iter().any(|said| matches!(said.said, Tls::ServerHello { .. }));
+        let has_client_hello = messages.iter().any(|message| matches!(message.content, Tls::ClientHello { .. }));
+        let has_server_hello = messages.iter().any(|message| matches!(message.content, Tls::ServerHello { .. }));
+        let lacks_server_hello = has_client_hello && !has_server_hello;
+        let has_server_bytes = !conversation.from_server.bytes.is_empty();
         let closes = |kind| matches!(kind, SignalKind::Fin | SignalKind::Rst);
         let closed = conversation.from_server.signals.iter().find(|signal| closes(signal.kind));
-        let answered = !conversation.from_server.bytes.is_empty();
-        let silence =
-            closed.filter(|_| is_asked && !is_answered).map(|signal| End::Silence { at: signal.sent.at, answered });
-        // An answer in clear text is the cause of the alert that follows.
-        let end = if answered && is_asked && !is_answered { silence.or(alert) } else { alert.or(silence) }?;
-        let is_first_word = |said: &&&TlsSaid| Some(said.by) == conversation.server;
-        if let End::Silence { answered: true, .. } = end
-            && said.iter().any(|said| is_first_word(&said))
-        {
-            return alert.map(|end| Self { conversation, said: said.clone(), end });
-        }
-        Some(Self { conversation, said, end })
+        let closed = closed.filter(|_| lacks_server_hello).map(|signal| signal.sent.at);
+        let has_server_tls = messages.iter().any(|message| Some(message.by) == conversation.server);
+        let end = match closed {
+            // A response in clear text is the cause of the alert that follows.
+            Some(at) if has_server_bytes && !has_server_tls => Some(End::ClearText { at }),
+            Some(at) if !has_server_bytes => alert.or(Some(End::Closed { at })),
+            Some(_) | None => alert,
+        };
+        end.map(|end| Self { conversation, messages, end })
     }
 
     fn offer(&self) -> (Option<&str>, String) {
-        let hello = self.said.iter().find_map(|said| match &said.said {
+        let hello = self.messages.iter().find_map(|message| match &message.content {
             Tls::ClientHello { alpn, server_name } => Some((server_name.as_deref(), alpn.join(" "))),
             Tls::Alert { .. } | Tls::Certificate { .. } | Tls::ServerHello { .. } => None,
         });
         hello.unwrap_or_default()
     }
 
-    /// The first name of the certificate that a host showed; none if it showed an empty list, or said nothing of it.
+    /// The first name of the certificate that a host showed; none if it showed an empty list, or sent no such message.
     fn shown(&self, by: Option<HostId>) -> Option<&str> {
-        self.said.iter().filter(|said| Some(said.by) == by).find_map(|said| match &said.said {
+        self.messages.iter().filter(|message| Some(message.by) == by).find_map(|message| match &message.content {
             Tls::Certificate { subject } => subject.as_deref(),
             Tls::Alert { .. } | Tls::ClientHello { .. } | Tls::ServerHello { .. } => None,
         })
     }
 
-    /// What happened, a sentence each, as told of its client.
-    pub(super) fn told_of_client(&self, case: &Case<'_>) -> Vec<String> {
+    /// What its client did and met, one sentence each.
+    pub(super) fn done_by_client(&self, case: &Case<'_>) -> Vec<String> {
         let (server, to) = (case.name(self.conversation.server), self.conversation.server_address);
-        let (asked, offered) = self.offer();
-        let asked = asked.map_or_else(|| "no SNI".into(), |asked| format!("SNI {asked}"));
+        let (server_name, offered) = self.offer();
+        let sni = server_name.map_or_else(|| "no SNI".into(), |name| format!("SNI {name}"));
         let offered = if offered.is_empty() { "no ALPN".into() } else { format!("ALPN {offered}") };
-        let began = format!("sent {server} ({to}) a ClientHello with {asked} and {offered}");
+        let began = format!("sent {server} ({to}) a ClientHello with {sni} and {offered}");
         vec![began, self.ended(case, Some(self.conversation.client))]
     }
 
-    /// How it ended, as told of `host`.
+    /// How it ended, in a sentence whose subject is `host` if that has ended it.
     pub(super) fn ended(&self, case: &Case<'_>, host: Option<HostId>) -> String {
         let server = case.name(self.conversation.server);
         match self.end {
-            End::Alert { said, name } => {
-                let by = if Some(said.by) == host { "ended" } else { &format!("{} ended", case.name(Some(said.by))) };
+            End::Alert { message, name } => {
+                let by =
+                    if Some(message.by) == host { "ended" } else { &format!("{} ended", case.name(Some(message.by))) };
                 format!(
                     "{by} the handshake with the alert {name} at {}{}",
-                    ms(said.sent.at),
-                    self.reason(case, said, name)
+                    ms(message.sent.at),
+                    self.reason(case, message, name)
                 )
             }
-            End::Silence { at, answered: true } => {
-                format!("{server} responded in clear text at {}: it does not speak TLS on this port", ms(at))
+            End::ClearText { at } => {
+                format!("{server} responded in clear text at {}: it does not use TLS on this port", ms(at))
             }
-            End::Silence { at, answered: false } => {
+            End::Closed { at } => {
                 let why = self.missing_chain(case).map_or("", |_| ": no filter chain of its listener takes it");
-                format!("{server} closed the connection at {} without a word of TLS{why}", ms(at))
+                format!("{server} closed the connection at {} without a TLS message{why}", ms(at))
             }
         }
     }
@@ -117,24 +122,26 @@ impl<'a> Handshake<'a> {
         HostSettings::new(case.scenario, case.name(self.conversation.server))?.missing_filter_chain(self.conversation)
     }
 
-    /// Who ended it.
+    /// Which side ended it, and when.
     pub(super) fn closed_first(&self, case: &Case<'_>) -> String {
         match self.end {
-            End::Alert { said, name: alert } => {
-                let connection = said.connection + 1;
+            End::Alert { message, name: alert } => {
+                let connection = message.connection + 1;
                 format!(
                     "{}, with the TLS alert {alert} on connection {connection}, at {}",
-                    case.name(Some(said.by)),
-                    ms(said.sent.at)
+                    case.name(Some(message.by)),
+                    ms(message.sent.at)
                 )
             }
-            End::Silence { at, .. } => format!("{}, at {}", case.name(self.conversation.server), ms(at)),
+            End::ClearText { at } | End::Closed { at } => {
+                format!("{}, at {}", case.name(self.conversation.server), ms(at))
+            }
         }
     }
 
     /// What an alert means here.
-    fn reason(&self, case: &Case<'_>, said: &TlsSaid, alert: &str) -> String {
-        let is_client = said.by == self.conversation.client;
+    fn reason(&self, case: &Case<'_>, message: &TlsMessage, alert: &str) -> String {
+        let is_client = message.by == self.conversation.client;
         let other = if is_client { self.conversation.server } else { Some(self.conversation.client) };
         let (of, shown) = (case.name(other), self.shown(other));
         let certificate = shown.map_or_else(
@@ -157,25 +164,25 @@ impl<'a> Handshake<'a> {
     /// What would change it.
     pub(super) fn mismatch(&self, case: &Case<'_>) -> Mismatch {
         let mismatch = |change: &str, below| Mismatch { change: change.into(), below, listener: None };
-        if let (End::Silence { answered: false, .. }, Some(listener)) = (self.end, self.missing_chain(case)) {
+        if let (End::Closed { .. }, Some(listener)) = (self.end, self.missing_chain(case)) {
             let change =
-                "ask for a name that a filter chain takes, or add a filter chain that takes the connection".into();
+                "send an SNI that a filter chain takes, or add a filter chain that takes the connection".into();
             return Mismatch { change, below: None, listener: Some(listener) };
         }
-        let (said, name) = match self.end {
-            End::Alert { said, name } => (said, name),
-            End::Silence { answered: true, .. } => {
+        let (message, name) = match self.end {
+            End::Alert { message, name } => (message, name),
+            End::ClearText { .. } => {
                 return mismatch("connect in clear text, or to a port with TLS", Some("transport_socket"));
             }
-            End::Silence { answered: false, .. } => {
-                return mismatch("no setting is known to change it: see what the other side and its log say", None);
+            End::Closed { .. } => {
+                return mismatch("no setting is known to change it: read the log of the other side", None);
             }
         };
-        let by_client = said.by == self.conversation.client;
+        let by_client = message.by == self.conversation.client;
         match name {
             "unknown_ca" if by_client => mismatch("trust the authority that has signed it", Some(TRUSTED)),
             "certificate_expired" => mismatch("show a certificate that is valid, or set the clock that is wrong", None),
-            "bad_certificate" if by_client => mismatch("ask for a name that the certificate has", Some(NAMES)),
+            "bad_certificate" if by_client => mismatch("require a name that the certificate has", Some(NAMES)),
             "no_application_protocol" => mismatch("offer a protocol that the other side takes", Some(ALPN)),
             "certificate_required" | "handshake_failure" if !by_client => {
                 mismatch("show a certificate that the other side trusts", Some(CERTIFICATES))
@@ -184,7 +191,7 @@ impl<'a> Handshake<'a> {
                 "show a certificate that is signed by an authority that the other side trusts",
                 Some(CERTIFICATES),
             ),
-            "protocol_version" => mismatch("permit a version that both sides know", Some(VERSIONS)),
+            "protocol_version" => mismatch("permit a version that both sides support", Some(VERSIONS)),
             _ => mismatch("no setting is known to change it", None),
         }
     }

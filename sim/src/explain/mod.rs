@@ -218,7 +218,7 @@ impl<'a> Case<'a> {
         let mut hops = vec![story(&host, format!("sent nothing: {why}"))];
         let (mut closed_first, mut changes) = (None, Vec::new());
         if let Some(failed) = self.failed_handshake(&host, began) {
-            hops = vec![HopStory { host: host.clone(), did: failed.told_of_client(self), ..HopStory::default() }];
+            hops = vec![HopStory { host: host.clone(), did: failed.done_by_client(self), ..HopStory::default() }];
             closed_first = Some(failed.closed_first(self));
             changes = failed.mismatch(self).changes(None);
         }

@@ -25,7 +25,7 @@ impl<'a> Hop<'a> {
         let failed = Handshake::failed(&self.case.traffic, connection)?;
         let closed = Some(failed.closed_first(self.case));
         let cause = Cause::Handshake(failed.mismatch(self.case));
-        Some(Judged { closed, ..self.judged(self.name(at.host), cause, failed.told_of_client(self.case)) })
+        Some(Judged { closed, ..self.judged(self.name(at.host), cause, failed.done_by_client(self.case)) })
     }
 
     /// That a client whose request it had got was refused by TLS: in version 1.3 a client may send before the server has seen its

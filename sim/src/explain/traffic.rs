@@ -16,20 +16,20 @@ pub(super) struct Traffic {
     pub(super) acts: Vec<Act>,
     /// In the order of connections.
     pings: Vec<Ping>,
-    /// What TLS itself said, in the order of connections, then of time.
-    pub(super) tls: Vec<TlsSaid>,
+    /// The messages of TLS itself, in the order of connections, then of time.
+    pub(super) tls: Vec<TlsMessage>,
 }
 
 /// A message of TLS itself.
-pub(super) struct TlsSaid {
+pub(super) struct TlsMessage {
     /// Index of its conversation.
     pub(super) connection: usize,
     pub(super) by: HostId,
-    pub(super) said: Tls,
+    pub(super) content: Tls,
     pub(super) sent: Moment,
 }
 
-/// A question whether the other side is there, or the response to one.
+/// A PING of HTTP/2, or its acknowledgement.
 struct Ping {
     /// Index of its conversation.
     connection: usize,
@@ -154,7 +154,7 @@ impl Traffic {
             exchanges.append(&mut reading.exchanges);
             acts.append(&mut reading.acts);
             pings.append(&mut reading.pings);
-            reading.tls.sort_by_key(|said| said.sent);
+            reading.tls.sort_by_key(|message| message.sent);
             tls.append(&mut reading.tls);
         }
         exchanges.sort_by_key(|exchange| exchange.request.began);
@@ -237,7 +237,7 @@ impl Traffic {
         moves.flatten().max()
     }
 
-    /// What ended this exchange, or would have if it had not been over: acts on its connection that its hosts knew of
+    /// What ended this exchange, or would have if it had not been over: acts on its connection that its hosts learned of
     /// after it began, in the order in which they were done.
     pub(super) fn acts_on<'a>(&'a self, exchange: &'a Exchange) -> impl Iterator<Item = &'a Act> {
         let concerns = |act: &&Act| match &act.kind {
@@ -248,9 +248,9 @@ impl Traffic {
         // A FIN that crosses a request was sent before it, and noticed after it.
         // One that had even arrived may not have been read, and its sender sends nothing more.
         let is_late = |act: &&Act| {
-            let is_last_word = Some(act.by) == exchange.server && matches!(act.kind, ActKind::Fin | ActKind::Rst);
+            let is_last_segment = Some(act.by) == exchange.server && matches!(act.kind, ActKind::Fin | ActKind::Rst);
             let is_read_later = act.arrived.is_none_or(|at| at >= exchange.request.began.at);
-            act.sent > exchange.request.began || is_read_later || is_last_word
+            act.sent > exchange.request.began || is_read_later || is_last_segment
         };
         self.acts.iter().filter(|act| act.connection == exchange.connection).filter(concerns).filter(is_late)
     }
@@ -322,7 +322,7 @@ struct Reading<'a> {
     exchanges: Vec<Exchange>,
     acts: Vec<Act>,
     pings: Vec<Ping>,
-    tls: Vec<TlsSaid>,
+    tls: Vec<TlsMessage>,
 }
 
 impl Reading<'_> {
@@ -389,12 +389,12 @@ impl Reading<'_> {
                 let (connection, is_ack) = (self.connection, *is_ack);
                 self.pings.extend(by.map(|by| Ping { connection, by, sent, is_ack }));
             }
-            Meaning::Tls(said) => {
-                if let Tls::Alert { fatal: true, name } = said {
+            Meaning::Tls(content) => {
+                if let Tls::Alert { fatal: true, name } = content {
                     self.act(by, ActKind::Alert { name: name.clone() }, sent, arrived);
                 }
                 let connection = self.connection;
-                self.tls.extend(by.map(|by| TlsSaid { connection, by, said: said.clone(), sent }));
+                self.tls.extend(by.map(|by| TlsMessage { connection, by, content: content.clone(), sent }));
             }
             Meaning::Other => {}
         }

@@ -13,7 +13,7 @@ use crate::actor::{Alb, App, Client, Notebook, Order, Orders, Sightings};
 use crate::left_out::LeftOut;
 use crate::proxy::{Given, NextConfig, Numbers, Proxy, Stop};
 use crate::scenario::{self, ProxyConfig, Role};
-use crate::tls::{AppEnd, Authorities, ClientEnd, told};
+use crate::tls::{AppEnd, Authorities, ClientEnd, describe_certificate};
 use crate::trace::HostId;
 use crate::world::Control;
 
@@ -134,7 +134,10 @@ impl Roles {
     fn app(&self, placement: &Placement, app: &scenario::App) -> (Handle, Program) {
         let (app, control, id) = (app.clone(), self.control.clone(), placement.id);
         let tls = app.tls.as_ref().map(|tls| {
-            self.note_certificate(&placement.name, told("its certificate", &placement.name, &tls.certificate));
+            self.note_certificate(
+                &placement.name,
+                describe_certificate("its certificate", &placement.name, &tls.certificate),
+            );
             AppEnd::new(tls, &placement.name, app.protocol, &self.authorities)
         });
         self.actor(placement, move |outside, notebook, orders| {
@@ -154,7 +157,7 @@ impl Roles {
         let (client, control, id) = (client.clone(), self.control.clone(), placement.id);
         let tls = client.tls.as_ref().map(|tls| {
             if let Some(certificate) = &tls.certificate {
-                let what = told("its certificate", &placement.name, certificate);
+                let what = describe_certificate("its certificate", &placement.name, certificate);
                 self.note_certificate(&placement.name, what);
             }
             let from_to = (&*placement.name, &*client.connect);

@@ -11,7 +11,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
-use super::anybody::Anybody;
+use super::any_certificate::AnyCertificate;
 use super::authority::{Authorities, Issued};
 use super::io::Encrypted;
 use super::provider::crypto;
@@ -19,14 +19,14 @@ use crate::scenario::{
     AppTls, Certificate, ClientCertificate, ClientTls, PeerProtocol, TlsClosing, TlsVersion, Trusted,
 };
 
-/// How a client speaks TLS: one for all of its connections, so that it may resume a session.
+/// The TLS of a client: one for all of its connections, so that it may resume a session.
 pub(crate) struct ClientEnd {
     connector: TlsConnector,
     name: ServerName<'static>,
     closing: TlsClosing,
 }
 
-/// How an app speaks TLS.
+/// The TLS of an app.
 pub(crate) struct AppEnd {
     acceptor: TlsAcceptor,
     closing: TlsClosing,
@@ -48,7 +48,7 @@ impl ClientEnd {
         let builder = ClientConfig::builder_with_details(Arc::clone(&provider), time);
         let builder = builder.with_protocol_versions(&versions(written.versions.as_deref())).map_err(text)?;
         let builder = match &written.trusted {
-            Trusted::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))),
+            Trusted::Any => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
             Trusted::By(authority) => {
                 let roots = roots(authorities, authority)?;
                 let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider).build();

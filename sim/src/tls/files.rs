@@ -15,11 +15,11 @@ use crate::scenario::{Certificate, Certificates};
 /// What one proxy finds where its configuration looks.
 pub(crate) struct Files {
     pub(crate) authorities: Authorities,
-    /// Whose they are.
+    /// The host of the proxy.
     pub(crate) host: String,
-    /// What the scenario says of them.
+    /// Those that the scenario describes.
     pub(crate) certificates: Certificates,
-    /// Told of what has been made up.
+    /// The certificates that have been made up, described.
     pub(crate) made: RefCell<Vec<String>>,
 }
 
@@ -34,7 +34,7 @@ impl CertificateFiles for Files {
             Content::CertificateChain => {
                 let wanted = self.certificates.get(path).cloned().unwrap_or_default();
                 let issued = self.authorities.issue(&self.host, &wanted).ok_or_else(unknown)?;
-                self.made.borrow_mut().push(told(path, &self.host, &wanted));
+                self.made.borrow_mut().push(describe_certificate(path, &self.host, &wanted));
                 Ok(pem("CERTIFICATE", &issued.certificate))
             }
             Content::PrivateKey => Ok(pem("PRIVATE KEY", &self.authorities.key_of(&self.host))),
@@ -42,7 +42,7 @@ impl CertificateFiles for Files {
     }
 
     fn secret(&self, path: Option<&str>, name: &str, kind: SecretKind) -> io::Result<Vec<u8>> {
-        // Certificates of secrets are called by their names where the scenario says what they hold.
+        // A secret is described in the scenario under its path, or else under its name.
         let file = path.filter(|path| self.certificates.get(path).is_some()).unwrap_or(name);
         let in_place =
             |content| self.read(file, content).map(|pem| json!({ "inline_string": String::from_utf8_lossy(&pem) }));
@@ -65,8 +65,8 @@ impl CertificateFiles for Files {
     }
 }
 
-/// A certificate in words.
-pub(crate) fn told(what: &str, host: &str, certificate: &Certificate) -> String {
+/// A certificate as reports describe it: its names, issuer and validity.
+pub(crate) fn describe_certificate(what: &str, host: &str, certificate: &Certificate) -> String {
     let names = if certificate.names.is_empty() { host.to_owned() } else { certificate.names.join(", ") };
     let [from, until] = [certificate.not_before, certificate.not_after].map(|step| der::date_and_time(instant(step)));
     format!("{what}: for {names}, signed by {}, valid from {from} to {until}", certificate.issuer)

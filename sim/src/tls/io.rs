@@ -70,7 +70,7 @@ impl AsyncRead for Encrypted {
 impl AsyncWrite for Encrypted {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let stream = &mut self.get_mut().stream;
-        // One write at most waits in rustls for the socket: a kernel sends by itself, without being told to flush.
+        // One write at most waits in rustls for the socket: a kernel sends by itself, without a flush.
         ready!(Pin::new(&mut *stream).poll_flush(cx))?;
         let written = ready!(Pin::new(&mut *stream).poll_write(cx, bytes))?;
         match Pin::new(stream).poll_flush(cx) {

@@ -1,8 +1,8 @@
-//! The machine whose program runs at this moment: whence TLS draws its secrets there, what its clock shows, and who is told of
+//! The machine whose program runs at this moment: the chance that TLS draws secrets from, the clock, and the trace that records
 //! the secrets.
 //!
-//! rustls asks values without a lifetime for chance and time, and a run has many hosts; so the scheduler says here on which of
-//! them it is, before it lets a program go on.
+//! rustls takes chance and time from values without a lifetime, and a run has many hosts; so the scheduler sets the current
+//! machine here before it polls a program.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use crate::chance::Chance;
 use crate::trace::{Secret, SharedTrace};
 
-/// One simulated machine, as far as TLS asks for it.
+/// One simulated machine, as far as TLS needs it.
 pub(crate) struct Machine {
     chance: RefCell<Chance>,
     /// Its wall clock.
@@ -62,8 +62,8 @@ pub(super) fn wall() -> Option<SystemTime> {
     CURRENT.with_borrow(|machine| machine.as_ref().map(|machine| (machine.clock)()))
 }
 
-/// A program there knows this.
-pub(super) fn tell(secret: Secret) {
+/// Records a secret of the machine in the trace.
+pub(super) fn record_secret(secret: Secret) {
     CURRENT.with_borrow(|machine| {
         if let Some(machine) = machine {
             machine.trace.lock().push_secret(secret);

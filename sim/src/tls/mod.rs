@@ -4,7 +4,7 @@
 //! come from the [`machine`] whose program runs, certificates from [`authority`], whatever [`files`] a configuration names.
 //! [`ends`] are those of clients and apps.
 
-mod anybody;
+mod any_certificate;
 mod authority;
 mod der;
 mod ends;
@@ -18,11 +18,11 @@ use std::error::Error;
 
 pub(crate) use authority::Authorities;
 pub(crate) use ends::{AppEnd, ClientEnd};
-pub(crate) use files::{Files, told};
+pub(crate) use files::{Files, describe_certificate};
 pub(crate) use machine::Machine;
 pub(crate) use provider::crypto;
 
-/// What TLS says is wrong, if that is what an error comes from.
+/// The error of rustls that an error comes from; none if it comes from elsewhere.
 pub(crate) fn error_within<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -29,7 +29,7 @@ pub(crate) fn crypto() -> Crypto {
         ..ring::default_provider()
     };
     Crypto {
-        key_log: Arc::new(Told),
+        key_log: Arc::new(KeysToTrace),
         provider: Arc::new(provider),
         ticketer: tickets::sealed,
         time: Arc::new(WorldTime),
@@ -56,11 +56,15 @@ impl TimeProvider for WorldTime {
 }
 
 #[derive(Debug)]
-struct Told;
+struct KeysToTrace;
 
-impl KeyLog for Told {
+impl KeyLog for KeysToTrace {
     fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
-        machine::tell(Secret { label: label.into(), client_random: client_random.into(), secret: secret.into() });
+        machine::record_secret(Secret {
+            label: label.into(),
+            client_random: client_random.into(),
+            secret: secret.into(),
+        });
     }
 }
 

@@ -1,4 +1,4 @@
-//! Session tickets, sealed with a key that is drawn where the first is needed: a proxy that starts anew does not know those of
+//! Session tickets, sealed with a key that is drawn where the first is needed: a proxy that starts anew cannot open those of
 //! before.
 
 use std::fmt;

@@ -13,10 +13,10 @@ use crate::net::{Conn, ConnectOptions, Net};
 /// So long has one address for itself before the next is tried beside it: Envoy's delay.
 const DELAY: Duration = Duration::from_millis(300);
 
-/// Connects to the first address that takes the connection. `one_more` is told of each address after the first that is tried.
+/// Connects to the first address that takes the connection. `one_more` is called for each address after the first that is tried.
 ///
 /// # Errors
-/// No address takes it: the error of the last that said so.
+/// No address takes it: the error of the last that failed.
 ///
 /// # Cancellation
 /// Dropped, it gives all tries up.

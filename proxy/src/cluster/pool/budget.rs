@@ -1,7 +1,7 @@
 //! What connections to one endpoint may take, and what they record.
 //!
-//! A [`Budget`] knows the circuit breakers, the stats and how to connect, and nothing of HTTP. Everything that is taken from it
-//! is a guard: dropped, it returns what it held and marks the budget as changed, and does nothing else. Whoever owns the budget
+//! A [`Budget`] has the circuit breakers, the stats and what a connect needs, and nothing of HTTP. Everything that is taken from it
+//! is a guard: dropped, it returns what it held and marks the budget as changed, and does nothing else. The owner of the budget
 //! acts on the change later, outside of any drop.
 
 use std::cell::{Cell, RefCell};
@@ -13,12 +13,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::addresses;
+use super::{PoolParts, addresses};
 use crate::cluster::breaker::Breakers;
 use crate::cluster::{ClusterShared, Failure, Location, Origin};
 use crate::config::cluster::{Discovery, Priority, TcpKeepalive};
 use crate::config::tls::ClientTls;
-use crate::config::upstream_name::AskedNames;
+use crate::config::upstream_name::RequestedNames;
 use crate::net::{self, Address, BindError, Conn, ConnectOptions, Outside, Passed};
 use crate::permits::Permit;
 use crate::stats::{EndpointStats, Held, TlsStats};
@@ -43,20 +43,14 @@ pub(super) struct Budget {
     generation: Cell<u32>,
     /// Something ended since [`Self::take_change`] was called last.
     changed: Cell<bool>,
-    /// ClusterShared with the task that acts on changes, which must not keep the endpoint's stats alive.
+    /// Shared with the task that acts on changes, which must not keep the endpoint's stats alive.
     wake: Rc<Notify>,
     /// Notified when a connection has ended.
     ended: Notify,
 }
 
 impl Budget {
-    pub(super) fn new(
-        shared: Arc<ClusterShared>,
-        priority: Priority,
-        location: Location,
-        origin: Origin,
-        outside: Outside,
-    ) -> Rc<Self> {
+    pub(super) fn new(PoolParts { shared, priority, location, origin, outside }: PoolParts) -> Rc<Self> {
         let counts = shared.endpoints.of(&location.address);
         Rc::new(Self {
             shared,
@@ -80,8 +74,15 @@ impl Budget {
         self.shared.breakers.of(self.priority)
     }
 
-    pub(super) fn priority(&self) -> Priority {
-        self.priority
+    /// Those of a pool for the same endpoint and priority.
+    pub(super) fn parts(&self) -> PoolParts {
+        PoolParts {
+            shared: Arc::clone(&self.shared),
+            priority: self.priority,
+            location: self.location.clone(),
+            origin: self.origin.clone(),
+            outside: self.outside.clone(),
+        }
     }
 
     /// Are there connections, be it that they are being opened?
@@ -153,7 +154,7 @@ impl Budget {
         ActiveRequest { budget: Rc::clone(self), _permit: permit, _held: held }
     }
 
-    /// Leave to open a connection, unless too many are open.
+    /// A permit to open a connection, unless too many are open.
     pub(super) fn connection_permit(&self) -> Option<Permit> {
         self.breakers().connections.permit()
     }
@@ -203,7 +204,7 @@ impl Budget {
     /// Connects, within the cluster's `connect_timeout`.
     ///
     /// # Errors
-    /// There is no connection; the record of the attempt is still held, so that waiting requests can be told before its end
+    /// There is no connection; the record of the attempt is still held, so that waiting requests can fail before its end
     /// changes the budget.
     ///
     /// # Cancellation
@@ -411,9 +412,11 @@ impl Drop for ConnectionRecord {
     }
 }
 
-/// Why a connect to `at` failed, as Envoy words it. A Unix domain socket answers at once, and its words say where.
-/// Does the handshake of TLS, or tells why there is none.
-async fn encrypt(conn: Conn, tls: &ClientTls, names: &AskedNames, stats: &TlsStats) -> Result<Conn, String> {
+/// Does the handshake of TLS.
+///
+/// # Errors
+/// Why it failed, as Envoy words it.
+async fn encrypt(conn: Conn, tls: &ClientTls, names: &RequestedNames, stats: &TlsStats) -> Result<Conn, String> {
     match net::tls::connect(conn, &tls.current(), names).await {
         Ok(conn) => {
             stats.handshake.inc();
@@ -426,7 +429,8 @@ async fn encrypt(conn: Conn, tls: &ClientTls, names: &AskedNames, stats: &TlsSta
     }
 }
 
-/// Why there is no connection to `at`.
+/// Why there is no connection to `at`, as Envoy words it. A connect to a Unix domain socket fails at once, and the text has its
+/// address.
 fn connect_failure(at: &Address, error: &io::Error) -> Failure {
     if let Some(BindError { from, error }) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
         return Failure::Bind(format!("failed to bind to {from}: {}", in_words(error)));

@@ -20,7 +20,7 @@ use crate::codec::{ExchangeError, http1};
 use crate::config::Difference;
 use crate::net::Conn;
 
-/// An HTTP/1 connection and what the pool knows of it. The socket closes before the record of the connection ends.
+/// An HTTP/1 connection and its record in the pool. The socket closes before the record of the connection ends.
 pub(super) struct Connection {
     codec: http1::ClientConnection,
     record: ConnectionRecord,
@@ -271,7 +271,7 @@ impl Pool {
         None
     }
 
-    /// Why a connection must not be used again, by what the system knows at this moment.
+    /// Why a connection must not be used again, by the state of its socket at this moment.
     fn stale(&self, connection: &mut Connection) -> Option<http1::IdleEnd> {
         let shared = &self.budget.shared;
         if !shared.runtime.differences().has(Difference::LookBeforeReuse) {

@@ -158,7 +158,7 @@ impl Multiplexed {
             }
         });
         tokio::select! {
-            // The driver first: what a stream said last goes out before the socket closes.
+            // The driver first: the last frames of a stream are written before the socket closes.
             biased;
             end = driven => end,
             () = self.finished.notified() => End::Finished,
@@ -192,7 +192,7 @@ enum End {
     Dead,
     /// The connection itself ended.
     Driver(http2::DriverEnd),
-    /// The pool has forgotten it, or the server said that it takes no more; no stream is left.
+    /// The pool has removed it, or the server has sent GOAWAY; no stream is left.
     Finished,
 }
 
@@ -318,7 +318,7 @@ impl Pool {
 
     pub(super) fn retire_multiplexed(&self) {
         self.multiplexed.borrow().iter().for_each(|one| one.retire());
-        self.forget_spent();
+        self.remove_spent();
     }
 
     /// Retires those that are out of time; returns when to look again.
@@ -330,13 +330,13 @@ impl Pool {
                 one.retire();
             }
         }
-        self.forget_spent();
+        self.remove_spent();
         let multiplexed = self.multiplexed.borrow();
         let open = multiplexed.iter().filter(|one| one.lending.get() == Lending::Open);
         open.filter_map(|one| deadline(one)).min()
     }
 
-    fn forget_spent(&self) {
+    fn remove_spent(&self) {
         self.multiplexed.borrow_mut().retain(|one| {
             let spent = one.is_spent();
             if spent {

@@ -39,6 +39,20 @@ use http1::{IdleConnections, IdleEvents};
 use http2::Multiplexed;
 use queue::WaitQueue;
 
+/// What a pool is made of.
+pub struct PoolParts {
+    /// The cluster of the endpoint.
+    pub shared: Arc<ClusterShared>,
+    /// The priority whose circuit breakers limit the pool.
+    pub priority: Priority,
+    /// The endpoint.
+    pub location: Location,
+    /// What its connections take from the client and the request that they are opened for.
+    pub origin: Origin,
+    /// What connections are opened through.
+    pub outside: Outside,
+}
+
 /// The connections of one endpoint, for one priority.
 pub struct Pool {
     this: Weak<Self>,
@@ -64,8 +78,8 @@ enum Reaper {
     Until(Option<Instant>),
 }
 
-/// Leave to send one request. Dropped without [`release`](Self::release), it closes what it can: an HTTP/1 connection
-/// altogether; on HTTP/2 the stream has been reset by dropping its halves.
+/// A connection, or a stream of one, to send one request on. Dropped without [`release`](Self::release), it closes what it
+/// can: an HTTP/1 connection altogether; on HTTP/2 the stream has been reset by dropping its halves.
 pub enum Lease {
     /// A whole connection.
     Http1(Exclusive),
@@ -101,7 +115,7 @@ impl Lease {
         }
     }
 
-    /// What logs tell of the connection.
+    /// The connection as logs name it.
     #[must_use]
     pub fn info(&self) -> ConnInfo {
         match self {
@@ -115,17 +129,11 @@ impl Lease {
 impl Pool {
     /// No connections yet.
     #[must_use]
-    pub fn new(
-        shared: Arc<ClusterShared>,
-        priority: Priority,
-        location: Location,
-        origin: Origin,
-        outside: Outside,
-    ) -> Rc<Self> {
-        let queue = WaitQueue::new(shared.stats.upstream_rq_cancelled.clone());
+    pub fn new(parts: PoolParts) -> Rc<Self> {
+        let queue = WaitQueue::new(parts.shared.stats.upstream_rq_cancelled.clone());
         Rc::new_cyclic(|this| Self {
             this: Weak::clone(this),
-            budget: Budget::new(shared, priority, location, origin, outside),
+            budget: Budget::new(parts),
             queue,
             idle: IdleConnections::default(),
             idle_events: Arc::default(),
@@ -138,8 +146,7 @@ impl Pool {
 
     /// As this one, for connections of another origin.
     pub(super) fn of_origin(&self, origin: Origin) -> Rc<Self> {
-        let Budget { shared, location, outside, .. } = &*self.budget;
-        Self::new(Arc::clone(shared), self.budget.priority(), location.clone(), origin, outside.clone())
+        Self::new(PoolParts { origin, ..self.budget.parts() })
     }
 
     /// Has it connections, or requests that wait for one?
@@ -188,8 +195,8 @@ impl Pool {
         Ok((pool, self.budget.request()?))
     }
 
-    /// Acts on what has changed since the last call: free streams go to the queue, and connections are opened for those who
-    /// still wait.
+    /// Acts on what has changed since the last call: free streams go to the queue, and connections are opened for requests
+    /// that still wait.
     fn settle(&self) {
         if self.budget.take_change() {
             self.serve_streams();

@@ -1,6 +1,6 @@
 //! Requests that wait for a connection, first come, first served.
 //!
-//! A request holds a [`Waiter`], the queue its counterpart. Each waiter is told exactly once, or leaves by being dropped.
+//! A request holds a [`Waiter`], the queue its counterpart. Each waiter gets exactly one result, or is dropped before that.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -1,7 +1,7 @@
 //! Connections for bytes that are passed on as they come: each is opened for one client, and ends with it.
 //!
 //! They count against the same circuit breakers as the connections of the pool and are part of the same stats, but never wait
-//! in it: nothing tells where one use of such a connection ends and another might begin.
+//! in it: nothing marks where one use of such a connection ends and another might begin.
 
 use std::rc::Rc;
 
@@ -25,7 +25,7 @@ pub struct TcpConnection {
 }
 
 impl TcpConnection {
-    /// The endpoint has ended the connection: it is not we who close it.
+    /// The endpoint, not the proxy, has ended the connection.
     pub fn ended_by_peer(&mut self) {
         self.record.closed_by = ClosedBy::Peer;
     }
@@ -77,7 +77,7 @@ impl Tunnel {
     }
 }
 
-/// Held by who waits for a connection.
+/// Held while a connection is waited for.
 struct Waits {
     pending: Option<Pending>,
     cancelled: Counter,

@@ -110,8 +110,8 @@ fn client(
     let sni = context.sni.as_ref().filter(|sni| !sni.value.is_empty()).map(server_name).transpose()?;
     let names = UpstreamNames {
         sni,
-        own: if context.auto_host_sni { OwnName::Asked } else { OwnName::Ignored },
-        check: if context.auto_sni_san_validation { NameCheck::Asked } else { NameCheck::None },
+        own: if context.auto_host_sni { OwnName::Requested } else { OwnName::Ignored },
+        check: if context.auto_sni_san_validation { NameCheck::Requested } else { NameCheck::None },
     };
     let sessions_max = context.max_session_keys.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
     ClientContext::new(common, rules, names, sessions_max).map_err(|error| at.invalid(error.to_string()))

@@ -1,4 +1,4 @@
-//! Certificates of our own: read from PEM, and chosen by the name that a client asks for.
+//! Certificates of the proxy: read from PEM, and chosen by the SNI of a client.
 
 use std::sync::Arc;
 
@@ -88,7 +88,7 @@ pub(super) fn chain_of(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Certi
     chain.ok().filter(|chain| !chain.is_empty()).ok_or(CertificateError::NoCertificate)
 }
 
-/// Chooses for each client: of the certificates that it can check, the first that is for the name that it asks for, else
+/// Chooses for each client: of the certificates that it can check, the first that is for its SNI, else
 /// the first.
 pub(super) fn of_server(certificates: Vec<Certificate>) -> Arc<dyn ResolvesServerCert> {
     Arc::new(ByName(certificates))
@@ -105,7 +105,7 @@ impl ResolvesServerCert for ByName {
     }
 }
 
-/// Shows the certificate to every upstream that asks for one.
+/// Presents the certificate to every upstream that requests one.
 pub(super) fn of_client(certificate: Certificate) -> Arc<dyn ResolvesClientCert> {
     Arc::new(Always(certificate))
 }

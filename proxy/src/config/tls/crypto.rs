@@ -10,10 +10,10 @@ use rustls::server::ProducesTickets;
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{Error, KeyLog, NoKeyLog};
 
-/// All that rustls asks of the machine.
+/// All that rustls takes from its surroundings.
 #[derive(Clone)]
 pub struct Crypto {
-    /// Gets the secrets of every connection, so that captures can be decrypted. By default none are told.
+    /// Gets the secrets of every connection, so that captures can be decrypted. By default none are passed on.
     pub key_log: Arc<dyn KeyLog>,
     /// Ciphers, key exchanges, signatures, and chance.
     pub provider: Arc<CryptoProvider>,

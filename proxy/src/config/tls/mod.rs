@@ -12,7 +12,7 @@ mod verify;
 use std::fmt;
 use std::sync::Arc;
 
-use super::upstream_name::AskedNames;
+use super::upstream_name::RequestedNames;
 use rustls::pki_types::ServerName;
 use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
@@ -43,44 +43,44 @@ pub struct ServerContext {
 
 /// TLS towards upstreams, with the certificates that there are now.
 pub struct ClientContext {
-    /// What is offered and demanded, where the upstream is asked for a name.
+    /// What is offered and demanded, where an SNI is sent.
     naming: Arc<ClientConfig>,
-    /// The same, where it is asked for none.
+    /// The same, where none is sent.
     nameless: Arc<ClientConfig>,
     names: UpstreamNames,
-    judge: verify::Judge,
+    verifiers: verify::UpstreamVerifiers,
     material: Material,
 }
 
-/// What the configuration says of the names of upstreams.
+/// The names of upstreams in the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct UpstreamNames {
     /// `sni`
     pub sni: Option<ServerName<'static>>,
     /// `auto_host_sni`: where an endpoint has a hostname, that comes first.
     pub own: OwnName,
-    /// `auto_sni_san_validation`: what is asked for has to be what the certificate is for.
+    /// `auto_sni_san_validation`: the certificate has to be for the name that was sent as the SNI.
     pub check: NameCheck,
 }
 
-/// Whether the hostname of an endpoint is what it is asked for.
+/// Whether the hostname of an endpoint is sent to it as the SNI.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum OwnName {
     /// It is.
-    Asked,
+    Requested,
     /// It is not.
     #[default]
     Ignored,
 }
 
-/// Whether a certificate has to be for the name that was asked for.
+/// Whether a certificate has to be for the name that was sent as the SNI.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum NameCheck {
     /// It need not.
     #[default]
     None,
     /// It has to.
-    Asked,
+    Requested,
 }
 
 /// What both sides of TLS have in common.
@@ -98,7 +98,7 @@ pub struct CommonTls {
     pub versions: Versions,
 }
 
-/// The versions of TLS that are spoken.
+/// The versions of TLS that are permitted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Versions {
     /// 1.2 and 1.3.
@@ -141,7 +141,7 @@ pub type SessionsMax = Option<usize>;
 /// Which certificate a client has to show.
 #[derive(Clone, Debug)]
 pub enum ClientCertificates {
-    /// None is asked for.
+    /// None is requested.
     Ignored,
     /// One that is shown is checked.
     Optional(PeerRules),
@@ -177,7 +177,7 @@ impl MadeOf for ClientContext {
     }
 }
 
-/// What tells these from others.
+/// What these differ in from others.
 fn material(common: &CommonTls, rules: Option<&PeerRules>, presence: Presence) -> Material {
     let trusted = rules.into_iter().flat_map(PeerRules::certificates);
     Material {
@@ -225,7 +225,7 @@ impl ServerContext {
         Ok(Renewable::new(Self { with_alpn: Arc::new(config), without_alpn, presence, shown, material }))
     }
 
-    /// The first URI among the names of the certificate that a client sees who asks for `server_name`.
+    /// The first URI among the names of the certificate that a client gets with the SNI `server_name`.
     #[must_use]
     pub fn own_uri(&self, server_name: Option<&str>) -> Option<String> {
         let named = server_name.and_then(|name| self.shown.iter().find(|certificate| certificate.is_for(name)));
@@ -258,8 +258,8 @@ impl ClientContext {
         let provider = Arc::new(common.suites.within(&provider));
         let builder = ClientConfig::builder_with_details(Arc::clone(&provider), time);
         let builder = builder.with_protocol_versions(common.versions.list())?;
-        let judge = verify::Judge::new(upstreams, &provider);
-        let builder = builder.dangerous().with_custom_certificate_verifier(judge.of(None));
+        let verifiers = verify::UpstreamVerifiers::new(upstreams, &provider);
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifiers.of(None));
         let mut config = match common.certificates.into_iter().next() {
             Some(certificate) => builder.with_client_cert_resolver(certificates::of_client(certificate)),
             None => builder.with_no_client_auth(),
@@ -273,38 +273,38 @@ impl ClientContext {
         }
         let naming = Arc::new(config.clone());
         config.enable_sni = false;
-        Ok(Renewable::new(Self { naming, nameless: Arc::new(config), names, judge, material }))
+        Ok(Renewable::new(Self { naming, nameless: Arc::new(config), names, verifiers, material }))
     }
 
-    /// Is an endpoint asked for its own hostname?
+    /// Is the hostname of an endpoint sent to it as the SNI?
     #[must_use]
     pub fn own_name(&self) -> OwnName {
         self.names.own
     }
 
-    /// `sni`: what a connection asks for that no request names anything else for.
+    /// `sni`: the SNI of connections for which neither a request nor an endpoint names another.
     #[must_use]
     pub fn server_name(&self) -> Option<String> {
         self.names.sni.as_ref().map(|name| name.to_str().into_owned())
     }
 
-    /// What a connection offers and demands, and what it asks for.
+    /// What a connection offers and demands, and its SNI.
     #[must_use]
-    pub fn of_connection(&self, asked: &AskedNames) -> (Arc<ClientConfig>, ServerName<'static>) {
-        let asked_for = asked.server_name.as_deref().and_then(dns_name).or_else(|| self.names.sni.clone());
-        let sni = asked_for.as_ref().filter(|_| self.names.check == NameCheck::Asked).map(ServerName::to_str);
-        let certified = asked.certified.as_deref().or(sni.as_deref());
-        let config = if asked_for.is_some() { &self.naming } else { &self.nameless };
+    pub fn of_connection(&self, requested: &RequestedNames) -> (Arc<ClientConfig>, ServerName<'static>) {
+        let server_name = requested.server_name.as_deref().and_then(dns_name).or_else(|| self.names.sni.clone());
+        let sni = server_name.as_ref().filter(|_| self.names.check == NameCheck::Requested).map(ServerName::to_str);
+        let certified = requested.certified.as_deref().or(sni.as_deref());
+        let config = if server_name.is_some() { &self.naming } else { &self.nameless };
         let config = match certified {
             None => Arc::clone(config),
             Some(certified) => {
-                // Sessions of one demand are not resumed for another: rustls compares the judges.
+                // Sessions of one demand are not resumed for another: rustls compares the verifiers.
                 let mut own = ClientConfig::clone(config);
-                own.dangerous().set_certificate_verifier(self.judge.of(Some(certified)));
+                own.dangerous().set_certificate_verifier(self.verifiers.of(Some(certified)));
                 Arc::new(own)
             }
         };
-        (config, asked_for.unwrap_or_else(unnamed))
+        (config, server_name.unwrap_or_else(unnamed))
     }
 }
 
@@ -329,7 +329,7 @@ fn unnamed() -> ServerName<'static> {
     ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into())
 }
 
-/// RFC 6066 3: addresses are not asked for.
+/// RFC 6066 3: an SNI is no address.
 fn dns_name(name: &str) -> Option<ServerName<'static>> {
     ServerName::try_from(name.to_owned()).ok().filter(|name| matches!(name, ServerName::DnsName(_)))
 }

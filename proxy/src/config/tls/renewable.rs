@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 /// there; a connection takes the present form, and keeps it.
 pub struct Renewable<T>(Mutex<Arc<T>>);
 
-/// What tells one form from the next. A key is that of its certificate.
+/// What one form differs in from the next. A key is that of its certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Material {
     /// Those of our own, and those that are trusted.

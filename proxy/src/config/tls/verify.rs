@@ -15,9 +15,9 @@ use crate::config::string_match::{Pattern, StringMatch};
 /// What a peer's certificate has to fulfil.
 #[derive(Clone, Debug, Default)]
 pub struct PeerRules {
-    /// Who may have signed it; `None` is anybody.
+    /// The authorities one of which has to have signed it; `None` permits any certificate.
     trusted: Option<Trusted>,
-    /// It has one of these names; an empty list asks for none.
+    /// It has one of these names; an empty list permits any name.
     names: Vec<PeerName>,
 }
 
@@ -53,7 +53,7 @@ impl PeerRules {
         self.trusted.as_ref().map_or(&[], |trusted| &trusted.certificates)
     }
 
-    /// One of these it must have; an empty list asks for none.
+    /// A certificate must have one of these; an empty list permits any name.
     pub(super) fn names(&self) -> &[PeerName] {
         &self.names
     }
@@ -134,14 +134,14 @@ pub(super) fn clients(rules: PeerRules, presence: Presence, provider: &CryptoPro
     Arc::new(Verifier { rules: Arc::new(rules), presence, algorithms, certified: None })
 }
 
-/// Makes what judges the certificates of upstreams.
+/// Makes the verifiers of the certificates of upstreams.
 #[derive(Clone, Debug)]
-pub(super) struct Judge {
+pub(super) struct UpstreamVerifiers {
     rules: Arc<PeerRules>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl Judge {
+impl UpstreamVerifiers {
     pub(super) fn new(rules: PeerRules, provider: &CryptoProvider) -> Self {
         Self { rules: Arc::new(rules), algorithms: provider.signature_verification_algorithms }
     }
@@ -215,7 +215,7 @@ impl ClientCertVerifier for Verifier {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[] // clients choose by themselves; a list would make some show nothing
+        &[] // clients choose by themselves; with a list some would present nothing
     }
 
     fn verify_client_cert(

@@ -1,7 +1,7 @@
 //! Internal listeners: connections that never leave their worker.
 //!
-//! A connection is made by name, on the worker that asks for it, and is served by the same worker: it is there at once, and
-//! nothing of it is seen by the system. [`InternalNet`] is a [`Net`] that meets by name, and asks another one for everything else.
+//! A connection is made by name, on the worker that opens it, and is served by the same worker: it is there at once, and
+//! does not pass through the system. [`InternalNet`] is a [`Net`] that connects by name, and uses another one for all else.
 
 mod stream;
 
@@ -26,7 +26,7 @@ const CLIENT: &str = "internal_client_address";
 /// What a connection brings along: to an internal listener from within, or by its PROXY header.
 #[derive(Clone, Debug, Default)]
 pub struct Passed {
-    /// Metadata: of the endpoint and of the cluster, and what TLVs say.
+    /// Metadata: of the endpoint and of the cluster, and of TLVs.
     pub metadata: Metadata,
     /// TLVs that headers to upstreams may repeat.
     pub tlvs: Vec<Tlv>,
@@ -76,7 +76,7 @@ impl Listeners {
     }
 
     fn connect(&self, to: &InternalAddress, how: &ConnectOptions) -> io::Result<Conn> {
-        // What the system says of an address that nothing can be at; Envoy's word for a name without a listener.
+        // The system's error for an invalid address, which is Envoy's for a name without a listener.
         let unknown = || io::Error::from_raw_os_error(libc::EINVAL);
         let by_name = self.by_name.borrow();
         let listener = by_name.get(&to.name).ok_or_else(unknown)?;

@@ -1,8 +1,8 @@
 //! The alert for a client without a certificate.
 //!
-//! rustls sends certificate_required in every version. That alert is one of TLS 1.3 (RFC 8446 6.2); older clients do not know
+//! rustls sends certificate_required in every version. That alert is one of TLS 1.3 (RFC 8446 6.2); older clients do not accept
 //! it, and expect handshake_failure (RFC 5246 7.4.6). In 1.2 the alert is in clear text, since no key has been agreed upon when it is
-//! sent, so it can be told from all else that is written.
+//! sent, so it can be recognised among all that is written.
 
 use std::io;
 use std::pin::Pin;

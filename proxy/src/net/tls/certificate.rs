@@ -1,4 +1,4 @@
-//! What a peer's certificate says, for logs and for `x-forwarded-client-cert`.
+//! The content of a peer's certificate, for logs and for `x-forwarded-client-cert`.
 
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ use webpki::EndEntityCert;
 pub struct PeerCertificate {
     /// DNS names among its subject alternative names.
     pub dns_names: Vec<String>,
-    /// Who has signed it, by RFC 2253.
+    /// The distinguished name of its issuer, by RFC 2253.
     pub issuer: String,
     /// Its serial number, in hexadecimal digits.
     pub serial: String,
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificate_says_whose_it_is() {
+    fn the_names_of_a_certificate_are_read() {
         let pem = include_bytes!("../../../tests/tls/client.pem");
         let chain = [CertificateDer::from_pem_slice(pem).unwrap()];
         let peer = PeerCertificate::of(&chain).unwrap();

@@ -1,4 +1,4 @@
-//! What a client says first: whether it is TLS, and whom it wants to speak to.
+//! The first bytes of a connection: whether they are TLS, and which server name and protocols the ClientHello has.
 
 use std::io;
 
@@ -27,7 +27,7 @@ pub enum FirstBytes {
     Unknown,
 }
 
-/// What a client asks for.
+/// What a client requests.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ClientHello {
     /// `application_layer_protocol_negotiation`, in the client's order.

@@ -18,7 +18,7 @@ pub fn kind(error: &io::Error) -> HandshakeFailure {
     }
 }
 
-/// What `%UPSTREAM_TRANSPORT_FAILURE_REASON%` says; `None` where the connection just ended, of which Envoy says nothing.
+/// The value of `%UPSTREAM_TRANSPORT_FAILURE_REASON%`; `None` where the connection just ended, for which Envoy has none.
 #[must_use]
 #[expect(clippy::wildcard_enum_match_arm, reason = "the enum may grow; rustls has words for all others")]
 pub fn reason(error: &io::Error) -> Option<String> {

@@ -33,7 +33,7 @@ struct State {
 enum Closing {
     /// With close_notify, as long as the socket takes it.
     Notify,
-    /// Without a word: by RST.
+    /// By RST, without close_notify.
     Abort,
 }
 
@@ -68,7 +68,7 @@ impl Drop for State {
 impl State {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match ready!(Pin::new(&mut self.stream).poll_read(cx, buf)) {
-            // FIN without close_notify. HTTP knows by itself whether a message is whole, and Envoy takes it for the end too.
+            // FIN without close_notify. The framing of HTTP shows whether a message is whole, and Envoy takes it for the end too.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
             read => Poll::Ready(read),
         }
@@ -135,7 +135,8 @@ impl AsyncRead for TlsIo {
             Some(End::Failed(kind)) => return Poll::Ready(Err(kind.into())),
             None => {}
         }
-        // What the socket did not take of a write goes out whenever the connection is polled: TCP needs no flush, so none is asked for.
+        // What the socket did not take of a write goes out whenever the connection is polled: TCP needs no flush, and callers
+        // do none.
         if state.stream.get_ref().1.wants_write()
             && let Poll::Ready(Err(error)) = Pin::new(&mut state.stream).poll_flush(cx)
         {

@@ -15,7 +15,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 
 use super::{Conn, Io};
 use crate::config::tls::{ClientContext, Presence, ServerContext};
-use crate::config::upstream_name::AskedNames;
+use crate::config::upstream_name::RequestedNames;
 pub use certificate::PeerCertificate;
 pub use client_hello::{ClientHello, FirstBytes};
 use io::TlsIo;
@@ -27,7 +27,7 @@ pub struct TlsSession {
     pub alpn: Option<Vec<u8>>,
     /// The cipher suite, as Envoy names it.
     pub cipher: &'static str,
-    /// The first URI among the names of our own certificate, where clients are asked for theirs.
+    /// The first URI among the names of our own certificate, where clients are requested to present theirs.
     pub own_uri: Option<String>,
     /// The certificate that the peer has shown.
     pub peer: Option<PeerCertificate>,
@@ -38,7 +38,8 @@ pub struct TlsSession {
 /// Does the handshake of a connection that was accepted.
 ///
 /// # Errors
-/// The client sends something else, or there is nothing that both sides know; where TLS has an alert for it, the alert has been sent.
+/// The client sends something else, or there is nothing that both sides support; where TLS has an alert for it, the alert has
+/// been sent.
 pub async fn accept(conn: Conn, tls: &ServerContext) -> Result<Conn, Error> {
     let Conn { io, local, peer, requested_server_name, direct, .. } = conn;
     let io = match tls.presence {
@@ -59,8 +60,8 @@ pub async fn accept(conn: Conn, tls: &ServerContext) -> Result<Conn, Error> {
 ///
 /// # Errors
 /// As the server's side: [`accept`]. rustls' own error is within.
-pub async fn connect(conn: Conn, tls: &ClientContext, asked: &AskedNames) -> Result<Conn, Error> {
-    let (config, name) = tls.of_connection(asked);
+pub async fn connect(conn: Conn, tls: &ClientContext, names: &RequestedNames) -> Result<Conn, Error> {
+    let (config, name) = tls.of_connection(names);
     let Conn { io, local, peer, number, .. } = conn;
     let stream = TlsConnector::from(config).connect(name, io).await?;
     let session = agreed(stream.get_ref().1);

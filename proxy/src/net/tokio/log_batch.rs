@@ -99,7 +99,7 @@ impl<W: Write> Output<W> {
         was_unfinished
     }
 
-    /// Writes the lines of `batch`. `waits` is called where no more is taken at the moment, and says whether to go on.
+    /// Writes the lines of `batch`. `waits` is called where no more is taken at the moment, and returns whether to go on.
     pub(super) fn write(&mut self, batch: &Batch, mut waits: impl FnMut() -> bool) -> Result<(), Lost> {
         let mut rest = std::mem::take(&mut self.unfinished);
         if let Err((written, error)) = self.write_bytes(&rest, &mut waits) {
@@ -115,7 +115,7 @@ impl<W: Write> Output<W> {
         Err(Lost { lines: batch.lines() - whole - usize::from(begun), error })
     }
 
-    /// Writes `bytes`, or says how many of them it wrote and what went wrong then.
+    /// Writes `bytes`; on an error, how many of them were written before it.
     fn write_bytes(&mut self, bytes: &[u8], waits: &mut impl FnMut() -> bool) -> Result<(), (usize, io::Error)> {
         let mut written = 0;
         while written < bytes.len() {
@@ -140,12 +140,12 @@ mod tests {
     use super::*;
 
     /// Takes so many bytes with each call, then fails once.
-    struct Moody {
+    struct Failing {
         plan: VecDeque<usize>,
         taken: Vec<u8>,
     }
 
-    impl Write for Moody {
+    impl Write for Failing {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             match self.plan.pop_front() {
                 Some(0) => Err(io::ErrorKind::StorageFull.into()),
@@ -169,7 +169,7 @@ mod tests {
     proptest! {
         #[test]
         fn lines_stay_whole_and_in_order_wherever_writing_fails(plan in prop::collection::vec(0_usize..12, 0..40)) {
-            let mut output = Output::new(Moody { plan: plan.into(), taken: Vec::new() });
+            let mut output = Output::new(Failing { plan: plan.into(), taken: Vec::new() });
             let (mut lost, mut number) = (0, 0);
             for size in [1, 3, 2, 4, 1, 5, 3, 2, 1, 1, 1, 1] {
                 let mut lines = Batch::default();

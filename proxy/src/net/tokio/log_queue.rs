@@ -1,5 +1,5 @@
-//! What lies between those who write lines to a log and the thread that puts them into its file: a queue that is bounded
-//! in bytes, and drops and counts lines rather than keep anybody waiting.
+//! The queue between the workers that log lines and the thread that writes them to a file: it is bounded in bytes, and
+//! drops and counts lines rather than delay a worker.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use crate::stats::{Held, LogStats};
 /// bytes: longer than a healthy disk or reader pauses, and little beside what a proxy needs to make lines that fast.
 pub(super) const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Dropped lines are said once in so long.
+/// Dropped lines are reported once in so long.
 const DROPS_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The lines of one log that wait for its thread.
@@ -51,7 +51,7 @@ enum Phase {
     Abandoned,
 }
 
-/// Lines dropped, and which of them the process's own log tells of.
+/// Lines dropped, and which of them the process's own log has reported.
 #[derive(Default)]
 struct Drops {
     total: u64,
@@ -60,7 +60,7 @@ struct Drops {
     why: String,
 }
 
-/// What the log of the process is to say.
+/// What is to be written to the log of the process.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Report {
     total: u64,
@@ -111,7 +111,7 @@ impl Queue {
         }
     }
 
-    /// Asks the thread to open the file again.
+    /// Has the thread open the file again.
     pub(super) fn reopen(&self) {
         self.lock().wants_reopening = true;
         self.changed.notify_all();
@@ -173,9 +173,9 @@ impl Queue {
         state.phase != Phase::Abandoned
     }
 
-    /// Says what is to be said of dropped lines.
+    /// Reports dropped lines in the log of the process.
     pub(super) fn log_drops(&self, Report { total, why }: Report) {
-        tracing::warn!(log = self.name, dropped = total, why, "log lines dropped; said once a minute");
+        tracing::warn!(log = self.name, dropped = total, why, "log lines dropped; reported once a minute");
     }
 
     /// Lets the thread write what waits, and end.
@@ -218,7 +218,7 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Who holds the lock only moves lines and counts: after a panic what is there is whole.
+        // The lock is only held to move lines and to count: after a panic what is there is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -232,7 +232,7 @@ impl State {
     fn takes(&mut self, batch: &Batch) -> bool {
         if let Some(last) = self.waiting.back_mut().filter(|last| last.has_room_for(batch.bytes())) {
             let before = last.held();
-            last.append(batch); // may hold more ends than usual, which the next batch is told of
+            last.append(batch); // may hold more ends than usual; the next batch reserves as many
             self.held += last.held() - before;
             return true;
         }
@@ -248,12 +248,12 @@ impl State {
 }
 
 impl Drops {
-    /// What is to be said now.
+    /// What is to be reported now.
     fn due(&mut self) -> Option<Report> {
         if self.next_report()?.is_zero() { self.rest() } else { None }
     }
 
-    /// What has not been said yet.
+    /// What has not been reported yet.
     fn rest(&mut self) -> Option<Report> {
         if self.reported == self.total {
             return None;
@@ -262,7 +262,7 @@ impl Drops {
         Some(Report { total: self.total, why: self.why.clone() })
     }
 
-    /// How long until something is to be said, if there is anything.
+    /// How long until the next report, if there is anything to report.
     fn next_report(&self) -> Option<Duration> {
         let passed = || self.reported_at.map_or(DROPS_LOG_INTERVAL, |at| at.elapsed());
         (self.reported != self.total).then(|| DROPS_LOG_INTERVAL.saturating_sub(passed()))

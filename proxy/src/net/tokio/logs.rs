@@ -18,13 +18,13 @@ use super::log_queue::{Queue, Work};
 use crate::net::{LogTarget, LogWriter, Logs};
 use crate::stats::{LogStats, Registry};
 
-/// How long a line may wait in a worker's batch, unless the command line says otherwise.
+/// How long a line may wait in a worker's batch, unless the command line sets another time.
 pub const LOG_FLUSH_INTERVAL: Duration = Duration::from_millis(250);
 
-/// At the end, logs may take so long to write what waits. A disk needs less for full queues; a reader that stands still
+/// At the end, logs may take so long to write what waits. A disk needs less for full queues; a reader that has stopped
 /// would take for ever.
 const END_MAX: Duration = Duration::from_secs(1);
-/// The process's own log is written last, since it says what the others lost; it has so long.
+/// The process's own log is written last, since it reports what the others lost; it has so long.
 const DIAGNOSTICS_END_MAX: Duration = Duration::from_millis(250);
 
 /// Between two attempts at a descriptor that is non-blocking because another process made it so.
@@ -35,7 +35,7 @@ pub struct LogFiles {
     /// A line may wait so long in a worker's batch.
     flush_interval: Duration,
     open: Mutex<BTreeMap<LogTarget, Arc<Queue>>>,
-    /// Where messages of the process itself go: written to the end, since they say what the other logs lost.
+    /// Where messages of the process itself go: written to the end, since they report what the other logs lost.
     diagnostics: OnceLock<LogTarget>,
     stats: LogStats,
 }

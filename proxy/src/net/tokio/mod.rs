@@ -53,15 +53,15 @@ pub fn outside(logs: &Arc<LogFiles>) -> Outside {
 /// Opens a log file as it will be opened for writing, and closes it again.
 ///
 /// # Errors
-/// What the system says: no such directory, permission denied.
+/// The error of the system: no such directory, permission denied.
 pub fn probe_log(path: &str) -> io::Result<()> {
     logs::open_file(&LogTarget::File(path.to_owned())).map(drop)
 }
 
-/// Binds `at` without sharing it and lets go again: says whether it is free, and which port port 0 becomes.
+/// Binds `at` without sharing it and closes it again: whether it is free, and which port is chosen for port 0.
 ///
 /// # Errors
-/// What the system says: address in use, permission denied, address not available.
+/// The error of the system: address in use, permission denied, address not available.
 pub fn probe(at: &Address) -> io::Result<Address> {
     match at {
         Address::Internal(_) => Ok(at.clone()), // each worker has its own
@@ -156,7 +156,7 @@ impl Net for Sockets {
     }
 }
 
-/// What the system says of the memory of this process now, read from /proc/self/status; zeros where there is none.
+/// The memory of this process now, read from /proc/self/status; zeros where there is none.
 #[must_use]
 pub fn memory() -> Memory {
     #[expect(clippy::disallowed_methods, reason = "a file of the system, which does not block")]
@@ -169,7 +169,7 @@ pub fn memory() -> Memory {
     Memory { anonymous: bytes("RssAnon"), resident: bytes("VmRSS") }
 }
 
-/// What the system's resolver says. Blocks for as long as it takes.
+/// The addresses of `name` by the system's resolver. Blocks for as long as it takes.
 fn system_addresses(name: &str) -> Result<Vec<IpAddr>, ResolveError> {
     use dns_lookup::LookupErrorKind::{NoData, NoName};
     // One socket type, or each address comes once for each type.
@@ -235,13 +235,13 @@ impl Spare {
     /// first; then this is tried again with the next one.
     async fn accept<T>(&mut self, accept: impl AsyncFn() -> io::Result<T>) -> io::Result<T> {
         match accept().await {
-            Err(error) if self.relieves(&error) => accept().await,
+            Err(error) if self.frees_descriptor(&error) => accept().await,
             accepted => accepted,
         }
     }
 
-    /// Gives the descriptor back if `error` is that the process, or the system, has none left.
-    fn relieves(&mut self, error: &io::Error) -> bool {
+    /// Closes the spare descriptor if `error` is that the process, or the system, has none left.
+    fn frees_descriptor(&mut self, error: &io::Error) -> bool {
         matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) && self.0.take().is_some()
     }
 }
@@ -250,7 +250,7 @@ impl Accept for Listening {
     fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<Conn>> {
         Box::pin(async move {
             let (stream, _) = self.spare.accept(async || self.listener.accept().await).await?;
-            // Whatever the system's number for it: setting up one socket says nothing of the next.
+            // Whatever the system's number for it: that one socket cannot be set up has no bearing on the next.
             conn(stream).map_err(|error| io::Error::new(io::ErrorKind::ConnectionAborted, error))
         })
     }
@@ -286,7 +286,7 @@ impl<S: AsyncRead + AsyncWrite + AsFd + Unpin> Io for Stream<S> {
     }
 
     fn peek(&self) -> Peek {
-        // Not tokio's own peek, which relies on its last readiness and does not ask the kernel.
+        // Not tokio's own peek, which relies on its last readiness and does no system call.
         match SockRef::from(&self.0).peek(&mut [MaybeUninit::uninit()]) {
             Ok(0) => Peek::Closed,
             Ok(_) => Peek::Bytes,
@@ -336,7 +336,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// What the system's clock says, for those who have no [`Outside`]: the process log, and the version of a configuration.
+/// The time of the system's clock, for what has no [`Outside`]: the process log, and the version of a configuration.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is where wall time enters")]
 pub fn wall_time() -> SystemTime {

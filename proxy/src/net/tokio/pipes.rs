@@ -29,7 +29,7 @@ struct Shared {
     file: Option<(u64, u64)>,
 }
 
-/// Says whether a listener can be bound here without taking the path from another process.
+/// Whether a listener can be bound here without taking the path from another process.
 ///
 /// # Errors
 /// Something accepts connections there.
@@ -42,7 +42,7 @@ fn check_unused(pipe: &Pipe) -> io::Result<()> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     match socket.connect(&socket_address(pipe)?) {
-        // With a full backlog it would block, which says as much.
+        // With a full backlog it would block, which also means that the path is in use.
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => Ok(()),
         _ => Err(io::ErrorKind::AddrInUse.into()),
     }
@@ -106,7 +106,7 @@ fn identity(path: &str) -> Option<(u64, u64)> {
 
 fn socket_address(pipe: &Pipe) -> io::Result<SockAddr> {
     let Some(name) = pipe.abstract_name() else { return SockAddr::unix(&pipe.path) };
-    // In the abstract namespace a NUL stands in front of the name (unix(7)).
+    // In the abstract namespace a NUL precedes the name (unix(7)).
     SockAddr::unix(format!("\0{name}"))
 }
 

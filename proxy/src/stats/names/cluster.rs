@@ -47,7 +47,7 @@ scope! {
         health_check_healthy: State = "health_check.healthy",
         /// A check failed without a response.
         health_check_network_failure: Counter = "health_check.network_failure",
-        /// An endpoint said in a response that it is not healthy.
+        /// A response had `x-envoy-immediate-health-check-fail`.
         health_check_passive_failure: Counter = "health_check.passive_failure",
         /// A check succeeded.
         health_check_success: Counter = "health_check.success",
@@ -55,7 +55,7 @@ scope! {
         lb_healthy_panic: Counter,
         /// The set of endpoints changed.
         membership_change: Counter,
-        /// Endpoints that said in a response that they are not healthy.
+        /// Endpoints one of whose responses had `x-envoy-immediate-health-check-fail`.
         membership_excluded: State,
         /// Endpoints that may be chosen.
         membership_healthy: State,
@@ -69,7 +69,7 @@ scope! {
         update_failure: Counter,
         /// A name resolved to the addresses it had before.
         update_no_rebuild: Counter,
-        /// The name server answered, also that there is no such name or that it has no address.
+        /// The name server responded, also that there is no such name or that it has no address.
         update_success: Counter,
         /// Connections open or connecting.
         upstream_cx_active: Gauge,
@@ -95,9 +95,9 @@ scope! {
         upstream_cx_destroy_remote_with_active_rq: Counter,
         /// A connection ended with a request open.
         upstream_cx_destroy_with_active_rq: Counter,
-        /// A connect began, to speak HTTP/1.
+        /// A connect began, for HTTP/1.
         upstream_cx_http1_total: Counter,
-        /// A connect began, to speak HTTP/2.
+        /// A connect began, for HTTP/2.
         upstream_cx_http2_total: Counter,
         /// A pooled connection was unused for too long.
         upstream_cx_idle_timeout: Counter,
@@ -283,7 +283,7 @@ impl<'r> BreakerStats<'r> {
         Self { registry, prefix: format!("{}.circuit_breakers.{}", cluster_prefix(cluster), priority.key()) }
     }
 
-    /// The gauge `name` is what `read` says of `limit`, for as long as there is that limit.
+    /// The gauge `name` is what `read` returns for `limit`, for as long as there is that limit.
     pub fn derive<T>(&self, name: &str, limit: &Arc<T>, read: impl Fn(&T) -> Derived + Send + Sync + 'static)
     where
         T: Send + Sync + 'static,

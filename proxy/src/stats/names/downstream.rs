@@ -171,7 +171,7 @@ impl CorsStats {
 scope! {
     /// `http.<stat_prefix>.csrf.`: the filter `envoy.filters.http.csrf`, where it is in a chain.
     CsrfStats {
-        /// A request that changes something says of no page that it comes from there.
+        /// A request that changes something has neither `origin` nor `referer`.
         missing_source_origin: Counter,
         /// A request that changes something comes from no page that may.
         request_invalid: Counter,
@@ -320,7 +320,7 @@ impl TokenStats {
 }
 
 scope! {
-    /// `<stat_prefix>.http_local_rate_limit.`: a filter `envoy.filters.http.local_ratelimit`, or what a route says of one.
+    /// `<stat_prefix>.http_local_rate_limit.`: a filter `envoy.filters.http.local_ratelimit`, or that of a route.
     RateLimitStats {
         /// A request was to take a token.
         enabled: Counter,

@@ -36,7 +36,7 @@ pub struct RbacStats {
 }
 
 impl RbacStats {
-    /// The scope of a network filter. `shadow_prefix` stands in front of the names of what its shadow rules count.
+    /// The scope of a network filter. `shadow_prefix` precedes the names of what its shadow rules count.
     #[must_use]
     pub fn new(registry: &Registry, stat_prefix: &str, shadow_prefix: &str) -> Self {
         let prefix = format!("{}.rbac", one_segment(stat_prefix));

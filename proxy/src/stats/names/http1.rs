@@ -14,7 +14,7 @@ scope! {
 }
 
 impl Http1Stats {
-    /// The scope of all clients that speak HTTP/1.
+    /// The scope of all clients with HTTP/1.
     #[must_use]
     pub fn downstream(registry: &Registry) -> Self {
         Self::under(registry, "http1")

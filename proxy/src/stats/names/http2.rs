@@ -20,9 +20,9 @@ scope! {
         inbound_priority_frames_flood: Counter,
         /// A connection was ended: too many WINDOW_UPDATE frames.
         inbound_window_update_frames_flood: Counter,
-        /// A peer did not answer PING.
+        /// A peer did not acknowledge a PING in time.
         keepalive_timeout: Counter,
-        /// A connection from a client began. Envoy names these two after its codec; dashboards know them so.
+        /// A connection from a client began. Envoy names these two after its codec; dashboards use these names.
         nghttp2_downstream_connections: Counter,
         /// A connect to an upstream began.
         nghttp2_upstream_connections: Counter,
@@ -52,13 +52,13 @@ const HTTP2_ALWAYS_ZERO: &[&str] =
     &["headers_cb_no_stream", "metadata_empty_frames", "outbound_control_flood", "outbound_flood"];
 
 impl Http2Stats {
-    /// The scope of all clients that speak HTTP/2.
+    /// The scope of all clients with HTTP/2.
     #[must_use]
     pub fn downstream(registry: &Registry) -> Self {
         Self::new(registry, "http2")
     }
 
-    /// The scope of a cluster that speaks HTTP/2.
+    /// The scope of a cluster with HTTP/2.
     #[must_use]
     pub fn upstream(registry: &Registry, cluster: &str) -> Self {
         Self::new(registry, &format!("{}.http2", cluster_prefix(cluster)))

@@ -23,7 +23,7 @@ pub struct LogStats {
 }
 
 impl LogStats {
-    /// Makes `registry` know these handles by Envoy's names; `write_dropped` is ours.
+    /// Registers these handles under Envoy's names; `write_dropped` is ours.
     pub fn register(&self, registry: &Registry) {
         let counters = [
             ("flushed_by_timer", &self.flushed_by_timer),

@@ -20,7 +20,7 @@ scope! {
         config_version: State,
         /// 1 while the process takes requests and does not drain.
         live: State,
-        /// Pages of heap and stacks in memory, when the stats were last read: the allocator does not tell how much of it
+        /// Pages of heap and stacks in memory, when the stats were last read: the allocator does not report how much of it
         /// is in use. Bytes.
         memory_allocated: State,
         /// As `memory_allocated`.
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn version_is_the_number_of_the_first_digits_of_the_commit() {
         let stats = ServerStats::new(&Registry::new(), 1);
-        // The first is Envoy 1.40.0, whose own stat says the same.
+        // The first is Envoy 1.40.0, whose own stat has the same value.
         let cases = [("9e5580933739775e8bce696a57a2e1bc99368f23", 10_376_576), ("unknown", 0), ("", 0)];
         for (commit, version) in cases {
             stats.set_version(commit);

@@ -1,5 +1,4 @@
-//! What clients and apps can be told to do, and which of their keys mean something, by what they speak. What would be
-//! overlooked in silence is refused here.
+//! The steps and keys that have an effect for clients and apps, by their protocol. Those without effect are refused here.
 
 use super::{App, Client, Http2, PeerProtocol, Role};
 use crate::scenario::script::Action;
@@ -50,7 +49,7 @@ fn of_app(app: &App) -> Option<String> {
     })
 }
 
-/// Who is told something.
+/// The actor that a step is for, with its protocol.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Who {
     App(PeerProtocol),

@@ -1,4 +1,4 @@
-//! Who takes part: the hosts, what lives on each, and the links between them.
+//! The hosts of a scenario, what runs on each, and the links between them.
 
 pub(super) mod habits;
 mod protocol;
@@ -26,16 +26,16 @@ pub struct Host {
     pub aliases: Vec<String>,
     /// The host whose addresses it shares, as a container of a pod does.
     pub pod: Option<String>,
-    /// Who lives there.
+    /// What runs there.
     pub role: Role,
 }
 
-/// Who lives on a host.
+/// What runs on a host.
 #[derive(Clone, Debug)]
 pub enum Role {
     /// A load balancer.
     Alb(Alb),
-    /// A server that answers.
+    /// A server.
     App(Box<App>),
     /// A client that follows the script.
     Client(Client),
@@ -47,17 +47,17 @@ pub enum Role {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Client {
-    /// Whom it connects to, as `host:port`.
+    /// The address that it connects to, as `host:port`.
     pub connect: String,
-    /// What its requests are told in.
+    /// The protocol of its requests.
     #[serde(default)]
     pub protocol: PeerProtocol,
-    /// Its habits if it speaks HTTP/2.
+    /// Its settings with HTTP/2.
     #[serde(default)]
     pub http2: Http2,
     /// Closes a connection on which nothing was requested this long; never if absent.
     pub idle_timeout: Option<Time>,
-    /// How it speaks TLS; clear text if absent.
+    /// Its TLS settings; clear text if absent.
     pub tls: Option<ClientTls>,
 }
 
@@ -77,24 +77,24 @@ pub struct App {
     /// Its response to a WebSocket handshake.
     #[serde(default)]
     pub websocket: Greeting,
-    /// Answers whatever comes with these bytes and closes, instead of speaking HTTP.
+    /// Sends these bytes in response to whatever comes and closes, instead of HTTP.
     pub response_bytes: Option<String>,
     /// Closes a connection on which no request came for this long; never if absent.
     pub idle_timeout: Option<Time>,
     /// How fast it reads what comes; as fast as it comes if absent.
     pub read_rate: Option<Rate>,
-    /// What it understands.
+    /// The protocol that it serves.
     #[serde(default)]
     pub protocol: PeerProtocol,
-    /// Its habits if it speaks HTTP/2.
+    /// Its settings with HTTP/2.
     #[serde(default)]
     pub http2: Http2,
-    /// Closes a connection that has been asked this often; never if absent.
+    /// Closes a connection after so many requests; never if absent.
     pub requests_max: Option<usize>,
     /// What it does on its first connection, its second and so on; the last is also for all that follow.
     #[serde(default)]
     pub programs: Vec<Vec<Action>>,
-    /// How it speaks TLS; clear text if absent.
+    /// Its TLS settings; clear text if absent.
     pub tls: Option<AppTls>,
 }
 
@@ -111,9 +111,9 @@ pub enum Greeting {
     /// Accepts it and sends every message back.
     #[default]
     Echo,
-    /// Accepts it and says nothing by itself.
+    /// Accepts it and sends nothing by itself.
     Listen,
-    /// Answers like this instead.
+    /// Sends this response instead.
     Refuse(Reply),
 }
 

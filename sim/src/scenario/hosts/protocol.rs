@@ -1,4 +1,4 @@
-//! What peers speak, and the load balancer among them.
+//! The protocols of peers, and the load balancer.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::scenario::Ordered;
 use crate::scenario::units::Time;
 
-/// What a peer speaks.
+/// The protocol of a peer.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum PeerProtocol {
@@ -30,7 +30,7 @@ impl fmt::Display for PeerProtocol {
     }
 }
 
-/// The habits of a peer that speaks HTTP/2.
+/// The settings of a peer with HTTP/2.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Http2 {
@@ -77,7 +77,7 @@ impl Http2 {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Alb {
-    /// Whom it connects to, as `host:port`.
+    /// The address that it connects to, as `host:port`.
     pub connect: String,
     /// Where it listens.
     #[serde(default = "Alb::default_port")]

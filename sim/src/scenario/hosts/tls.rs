@@ -1,4 +1,4 @@
-//! TLS as clients and apps speak it.
+//! The TLS settings of clients and apps.
 
 use std::fmt;
 
@@ -26,31 +26,31 @@ impl fmt::Display for TlsVersion {
     }
 }
 
-/// How a client speaks TLS.
+/// The TLS settings of a client.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClientTls {
     /// Application protocols that it offers, by preference; that of its `protocol` if absent.
     pub alpn: Option<Vec<String>>,
-    /// The certificate that it shows if it is asked; none if absent.
+    /// The certificate that it presents if the server requests one; none if absent.
     pub certificate: Option<Certificate>,
-    /// Whom it asks for, and whose certificate it wants to see; the host that it connects to if absent.
+    /// Its SNI, and the name that the certificate of the server has to be for; the host that it connects to if absent.
     pub server_name: Option<String>,
     /// The authority that it trusts.
     pub trusted: Trusted,
     /// What it does before it closes.
     pub closing: TlsClosing,
-    /// The versions that it speaks; both if absent.
+    /// The versions that it permits; both if absent.
     pub versions: Option<Vec<TlsVersion>>,
 }
 
-/// Whose certificates are trusted.
+/// Which certificates are trusted.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum Trusted {
-    /// Whatever the other side shows.
-    Anybody,
-    /// What this authority has signed.
+    /// Any.
+    Any,
+    /// Those that this authority has signed.
     #[serde(untagged)]
     By(String),
 }
@@ -72,31 +72,31 @@ pub enum TlsClosing {
     Fin,
 }
 
-/// How an app speaks TLS.
+/// The TLS settings of an app.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AppTls {
     /// Application protocols that it takes, by preference; that of its `protocol` if absent.
     pub alpn: Option<Vec<String>>,
-    /// The certificate that it shows.
+    /// The certificate that it presents.
     pub certificate: Certificate,
-    /// Whether it wants to see a certificate.
+    /// Whether it requests a certificate of clients.
     pub client_certificate: ClientCertificate,
     /// What it does before it closes.
     pub closing: TlsClosing,
-    /// The versions that it speaks; both if absent.
+    /// The versions that it permits; both if absent.
     pub versions: Option<Vec<TlsVersion>>,
 }
 
-/// Whether an app wants to see a certificate of those who connect.
+/// Whether an app requests a certificate of clients.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum ClientCertificate {
-    /// It asks for none.
+    /// It requests none.
     #[default]
     Ignored,
-    /// It asks, and checks one that is shown.
+    /// It requests one, and checks it if the client presents one.
     Optional,
-    /// Who shows none is refused.
+    /// It refuses a client that presents none.
     Required,
 }

@@ -1,6 +1,6 @@
 //! The pool against a model of it: random checkouts, releases, failures and closes, in virtual time.
 //!
-//! [`Model`] says what an HTTP/1 pool of one endpoint does, without sockets, tasks or drops. After each step both must agree on
+//! [`Model`] does what an HTTP/1 pool of one endpoint does, without sockets, tasks or drops. After each step both must agree on
 //! every request and every number. Two more tests take many steps at one instant, on HTTP/1 and HTTP/2, where the order of tasks
 //! decides: there only the invariants are checked.
 
@@ -184,8 +184,8 @@ impl Model {
         let at = self.leased.iter().position(|(leased, _)| *leased == request).expect("the request is under way");
         let (_, connection) = self.leased.remove(at);
         self.outcomes[request] = Outcome::Over;
-        let worn = self.set.requests_per_connection.is_some_and(|max| connection.requests >= max.get());
-        match how == End::Release && !worn && connection.drains == self.drains {
+        let is_used_up = self.set.requests_per_connection.is_some_and(|max| connection.requests >= max.get());
+        match how == End::Release && !is_used_up && connection.drains == self.drains {
             true => self.offer(connection),
             false => self.open_for_queue(),
         }

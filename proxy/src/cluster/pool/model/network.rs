@@ -1,4 +1,4 @@
-//! A network whose connects end, and whose peers close, when the test says so.
+//! A network whose connects end, and whose peers close, when the test does it.
 
 use std::cell::{Cell, RefCell};
 use std::io;

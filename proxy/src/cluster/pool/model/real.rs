@@ -82,16 +82,22 @@ impl Real {
         let (net, clock, random) = (Rc::clone(&world), Rc::clone(&world), Rc::clone(&world));
         let outside = Outside { net, clock, random, logs: world, ends: Rc::default(), numbered: Rc::default() };
         let address = Address::Socket("127.0.0.1:80".parse().unwrap());
-        let pool = Pool::new(Arc::clone(&shared), Priority::Default, address.into(), Origin::default(), outside);
+        let pool = Pool::new(PoolParts {
+            shared: Arc::clone(&shared),
+            priority: Priority::Default,
+            location: address.into(),
+            origin: Origin::default(),
+            outside,
+        });
         Self { pool, shared, network, requests: Vec::new(), others: Vec::new(), set }
     }
 
     pub(super) fn checkout(&mut self, wanted: Wanted) {
         let (pool, result) = (Rc::clone(&self.pool), Slot::default());
-        let told = Rc::clone(&result);
+        let sent = Rc::clone(&result);
         let task = tokio::task::spawn_local(async move {
             let lease = pool.checkout(wanted).await;
-            *told.borrow_mut() = Some(lease.map(send));
+            *sent.borrow_mut() = Some(lease.map(send));
         });
         self.requests.push(Request { task, result, outcome: Outcome::Waits });
     }

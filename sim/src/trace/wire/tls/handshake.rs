@@ -12,7 +12,7 @@ pub(super) struct Reader {
 }
 
 /// One message.
-pub(super) struct Said {
+pub(super) struct HandshakeMessage {
     pub(super) kind: u8,
     pub(super) text: String,
     pub(super) tls: Option<Tls>,
@@ -39,7 +39,7 @@ pub(super) enum Version {
 }
 
 impl Agreed {
-    /// What the beginnings of both directions say; none if there are not two hellos.
+    /// From the beginnings of both directions; none if there are not two hellos.
     pub(super) fn of(from_client: &[u8], from_server: &[u8]) -> Option<Self> {
         let client = hello(from_client, CLIENT_HELLO)?;
         let server = hello(from_server, SERVER_HELLO)?;
@@ -51,7 +51,7 @@ impl Agreed {
     }
 }
 
-/// What a client asks for, if a byte stream begins so.
+/// The ClientHello that a byte stream begins with, if it does.
 pub(super) fn client_hello(stream: &[u8]) -> Option<ClientHello> {
     let hello = hello(stream, CLIENT_HELLO)?;
     let alpn = hello.alpn().into_iter().map(String::into_bytes).collect();
@@ -66,29 +66,29 @@ fn hello(stream: &[u8], kind: u8) -> Option<Hello> {
 
 impl Reader {
     /// The messages that are whole with `payload`.
-    pub(super) fn read(&mut self, payload: &[u8]) -> Vec<Said> {
+    pub(super) fn read(&mut self, payload: &[u8]) -> Vec<HandshakeMessage> {
         self.unread.extend_from_slice(payload);
-        let mut said = Vec::new();
+        let mut messages = Vec::new();
         while let Some((&[kind, a, b, c], rest)) = self.unread.split_first_chunk::<4>() {
             let length = usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap_or(usize::MAX);
             let Some(body) = rest.get(..length) else { break };
-            said.push(told(kind, body));
+            messages.push(parse(kind, body));
             self.unread.drain(..4 + length);
         }
-        said
+        messages
     }
 }
 
-fn told(kind: u8, body: &[u8]) -> Said {
+fn parse(kind: u8, body: &[u8]) -> HandshakeMessage {
     let mut tls = None;
     let text = match kind {
         CLIENT_HELLO => {
             let Some(hello) = Hello::read(body, kind) else { return unread(kind) };
             let (alpn, server_name) = (hello.alpn(), hello.server_name());
-            let asks = server_name.as_ref().map_or_else(|| "no SNI".into(), |name| format!("SNI {name}"));
-            let offers = if alpn.is_empty() { "no ALPN".into() } else { format!("ALPN {}", alpn.join(" ")) };
+            let sni = server_name.as_ref().map_or_else(|| "no SNI".into(), |name| format!("SNI {name}"));
+            let offered = if alpn.is_empty() { "no ALPN".into() } else { format!("ALPN {}", alpn.join(" ")) };
             tls = Some(Tls::ClientHello { alpn, server_name });
-            format!("ClientHello, {asks}, {offers}, {}{}", hello.versions_offered(), hello.resumption())
+            format!("ClientHello, {sni}, {offered}, {}{}", hello.versions_offered(), hello.resumption())
         }
         SERVER_HELLO => {
             let Some(hello) = Hello::read(body, kind) else { return unread(kind) };
@@ -123,11 +123,11 @@ fn told(kind: u8, body: &[u8]) -> Said {
         24 => "KeyUpdate".into(),
         _ => return unread(kind),
     };
-    Said { kind, text, tls }
+    HandshakeMessage { kind, text, tls }
 }
 
-fn unread(kind: u8) -> Said {
-    Said { kind, text: format!("handshake message of type {kind}"), tls: None }
+fn unread(kind: u8) -> HandshakeMessage {
+    HandshakeMessage { kind, text: format!("handshake message of type {kind}"), tls: None }
 }
 
 /// An alert in words, and what it means.
@@ -162,7 +162,7 @@ pub(super) fn alert(payload: &[u8]) -> (String, Tls) {
         120 => "no_application_protocol",
         _ => "of an unknown kind",
     };
-    // RFC 8446 6.2: but for the two that end a connection in order, every alert is fatal, whatever its level says.
+    // RFC 8446 6.2: but for the two that end a connection in order, every alert is fatal, whatever its level is.
     let fatal = !matches!(code, 0 | 90) && (level == 2 || code != 100);
     (format!("TLS alert {name}"), Tls::Alert { fatal, name: name.into() })
 }

@@ -1,4 +1,4 @@
-//! The keys of one direction, made of the secrets that its ends have told, and the records that they open.
+//! The keys of one direction, derived from the secrets that its ends have recorded, and the records that they open.
 
 use ring::aead::{
     AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey,

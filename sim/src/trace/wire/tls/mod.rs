@@ -1,6 +1,6 @@
-//! TLS (RFC 8446; RFC 5246): the records of a connection, told in the clear with the secrets that its ends have let the trace know.
+//! TLS (RFC 8446; RFC 5246): the records of a connection, decrypted with the secrets that its ends have recorded in the trace.
 //!
-//! Handshakes and alerts are messages of their own; what applications say is read as if it had not been encrypted. The places of
+//! Handshakes and alerts are messages of their own; application data is read as if it had not been encrypted. The places of
 //! all messages are those of the records that carry them.
 
 mod handshake;
@@ -19,7 +19,7 @@ use handshake::{Agreed, Reader};
 use keys::{LaneKeys, Protection, Side};
 use record::{Kind, Record};
 
-/// What TLS itself says, as far as it decides what becomes of a connection.
+/// A message of TLS itself that bears on how a connection ends.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Tls {
     /// An alert (RFC 8446 section 6).
@@ -38,7 +38,7 @@ pub enum Tls {
     ClientHello {
         /// Application protocols that it offers.
         alpn: Vec<String>,
-        /// Whom it wants to speak to.
+        /// The SNI; none if the message has none.
         server_name: Option<String>,
     },
     /// The server's first message.
@@ -48,7 +48,7 @@ pub enum Tls {
     },
 }
 
-/// What a client asks for, if a byte stream begins with a ClientHello.
+/// The ClientHello that a byte stream begins with, if it does.
 pub(crate) fn client_hello(stream: &[u8]) -> Option<ClientHello> {
     handshake::client_hello(stream)
 }
@@ -66,7 +66,7 @@ pub(super) fn read((from_client, start): (&Lane, usize), from_server: &Lane, sec
         let bytes = lane.bytes.get(start..).unwrap_or_default();
         if !begins(bytes) {
             let pieces = vec![(start..lane.bytes.len(), 0)];
-            return Decoded { told: Vec::new(), clear: bytes.to_vec(), pieces };
+            return Decoded { messages: Vec::new(), clear: bytes.to_vec(), pieces };
         }
         Decoder::new(lane, LaneKeys::new(side, agreed.as_ref(), secrets)).run(start)
     };
@@ -83,9 +83,9 @@ pub(super) fn read((from_client, start): (&Lane, usize), from_server: &Lane, sec
 
 /// One direction in the clear.
 struct Decoded {
-    /// What TLS says itself.
-    told: Vec<Message>,
-    /// What applications say.
+    /// Those of TLS itself.
+    messages: Vec<Message>,
+    /// The application data.
     clear: Vec<u8>,
     /// The records that carry it, and where in `clear` each begins.
     pieces: Vec<(Range<usize>, usize)>,
@@ -93,21 +93,21 @@ struct Decoded {
 
 impl Decoded {
     /// With the messages of applications, each in the place of its records.
-    fn with(self, messages: Vec<Message>) -> Vec<Message> {
-        let Self { mut told, pieces, .. } = self;
+    fn with(self, of_applications: Vec<Message>) -> Vec<Message> {
+        let Self { mut messages, pieces, .. } = self;
         let record = |offset: usize| {
             let nth = pieces.partition_point(|(_, begins)| *begins <= offset).checked_sub(1)?;
             pieces.get(nth).map(|(bytes, _)| bytes.clone())
         };
-        for mut message in messages {
+        for mut message in of_applications {
             let (first, last) = (record(message.bytes.start), record(message.bytes.end.saturating_sub(1)));
             if let (Some(first), Some(last)) = (first, last) {
                 message.bytes = first.start..last.end;
-                told.push(message);
+                messages.push(message);
             }
         }
-        told.sort_by_key(|message| message.bytes.start); // stable: in one record the order stays
-        told
+        messages.sort_by_key(|message| message.bytes.start); // stable: in one record the order stays
+        messages
     }
 }
 
@@ -120,7 +120,7 @@ struct Decoder<'a> {
 
 impl<'a> Decoder<'a> {
     fn new(lane: &'a Lane, keys: LaneKeys) -> Self {
-        let done = Decoded { told: Vec::new(), clear: Vec::new(), pieces: Vec::new() };
+        let done = Decoded { messages: Vec::new(), clear: Vec::new(), pieces: Vec::new() };
         Self { lane, keys, reader: Reader::default(), done }
     }
 
@@ -129,7 +129,7 @@ impl<'a> Decoder<'a> {
         while let Some(rest) = self.lane.bytes.get(at..).filter(|rest| !rest.is_empty()) {
             let Some(record) = Record::first_in(rest) else {
                 let text = format!("{} of an unfinished TLS record", size(rest.len()));
-                self.tell(at..self.lane.bytes.len(), text, Meaning::Other);
+                self.push(at..self.lane.bytes.len(), text, Meaning::Other);
                 break;
             };
             let bytes = at..at + record.bytes;
@@ -146,12 +146,12 @@ impl<'a> Decoder<'a> {
         };
         let Some((kind, payload)) = opened else {
             let text = format!("TLS, {} encrypted", size(record.payload.len()));
-            return self.tell(bytes, text, Meaning::Other);
+            return self.push(bytes, text, Meaning::Other);
         };
         match kind {
             Kind::Alert => {
                 let (text, tls) = handshake::alert(&payload);
-                self.tell(bytes, text, Meaning::Tls(tls));
+                self.push(bytes, text, Meaning::Tls(tls));
             }
             Kind::ApplicationData => {
                 self.done.pieces.push((bytes, self.done.clear.len()));
@@ -160,34 +160,34 @@ impl<'a> Decoder<'a> {
             Kind::ChangeCipherSpec => self.keys.change_cipher_spec(),
             Kind::Handshake => self.handshake(&payload, &bytes),
             Kind::Other(kind) => {
-                self.tell(bytes, format!("TLS record of type {kind}, {}", size(payload.len())), Meaning::Other);
+                self.push(bytes, format!("TLS record of type {kind}, {}", size(payload.len())), Meaning::Other);
             }
         }
     }
 
     /// Messages of a handshake that leave together are one line.
     fn handshake(&mut self, payload: &[u8], bytes: &Range<usize>) {
-        for said in self.reader.read(payload) {
-            self.keys.after(said.kind);
-            let meaning = said.tls.map_or(Meaning::Other, Meaning::Tls);
+        for message in self.reader.read(payload) {
+            self.keys.after(message.kind);
+            let meaning = message.tls.map_or(Meaning::Other, Meaning::Tls);
             let sent = self.lane.sent(bytes.start);
-            let together = self.done.told.last_mut().filter(|last| {
+            let together = self.done.messages.last_mut().filter(|last| {
                 last.text.starts_with("TLS ") && last.fields.is_empty() && self.lane.sent(last.bytes.start) == sent
             });
             match together {
                 Some(last) if last.meaning == Meaning::Other || meaning == Meaning::Other => {
-                    last.text = format!("{}; {}", last.text, said.text);
+                    last.text = format!("{}; {}", last.text, message.text);
                     last.bytes.end = bytes.end;
                     if last.meaning == Meaning::Other {
                         last.meaning = meaning;
                     }
                 }
-                _ => self.tell(bytes.clone(), format!("TLS {}", said.text), meaning),
+                _ => self.push(bytes.clone(), format!("TLS {}", message.text), meaning),
             }
         }
     }
 
-    fn tell(&mut self, bytes: Range<usize>, text: String, meaning: Meaning) {
-        self.done.told.push(Message::new(bytes, text, meaning));
+    fn push(&mut self, bytes: Range<usize>, text: String, meaning: Meaning) {
+        self.done.messages.push(Message::new(bytes, text, meaning));
     }
 }

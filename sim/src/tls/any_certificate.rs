@@ -1,4 +1,5 @@
-//! Trust in whatever certificate a server shows, as `curl --insecure` has it. Signatures are checked all the same.
+//! Accepts whatever certificate a server presents, as `curl --insecure` does. Signatures of the handshake are
+//! checked all the same.
 
 use std::sync::Arc;
 
@@ -8,9 +9,9 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
 #[derive(Debug)]
-pub(super) struct Anybody(pub(super) Arc<CryptoProvider>);
+pub(super) struct AnyCertificate(pub(super) Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,
