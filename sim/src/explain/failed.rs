@@ -89,7 +89,7 @@ impl Case<'_> {
         let mut known = BTreeSet::new();
         let mut failures = Vec::new();
         for exchange in &self.played.sightings.exchanges {
-            let nth = self.find(exchange);
+            let nth = self.find(exchange, &known);
             known.extend(nth);
             let is_polite = nth.and_then(|nth| self.traffic.exchanges.get(nth)).is_some_and(|it| it.has_close_frame)
                 && exchange.tunnel.is_some()
@@ -133,14 +133,17 @@ impl Case<'_> {
         failures
     }
 
-    /// The client's own exchange on the wire: the first of its kind that began when it did.
-    fn find(&self, of: &actor::Exchange) -> Option<usize> {
+    /// The client's own exchange on the wire: the first of its kind that began while it lasted, and is no other's.
+    fn find(&self, of: &actor::Exchange, known: &BTreeSet<usize>) -> Option<usize> {
         let path = of.request.split(' ').nth(1)?;
-        self.traffic.exchanges.iter().position(|exchange| {
+        let lasted = of.began..=of.responded.unwrap_or(Duration::MAX);
+        let mut exchanges = self.traffic.exchanges.iter().enumerate().filter(|(nth, _)| !known.contains(nth));
+        let is_it = |exchange: &Exchange| {
             self.played.trace.host(exchange.client) == of.host
-                && exchange.request.began.at >= of.began
+                && lasted.contains(&exchange.request.began.at)
                 && exchange.path == path
-        })
+        };
+        exchanges.find(|(_, exchange)| is_it(exchange)).map(|(nth, _)| nth)
     }
 }
 

@@ -12,7 +12,7 @@ use super::hop::{Cause, Hop, Judged, ProxyView, ending, words};
 use super::limits::OverLimit;
 use super::reasons;
 use super::settings::seconds;
-use super::traffic::{Act, ActKind, Exchange, Protocol};
+use super::traffic::{Act, ActKind, Complaint, Exchange, Protocol};
 use super::{HopStory, NO_HOST, ms};
 use crate::trace::accounts::Account;
 use crate::trace::conversation::{Signal, SignalKind};
@@ -119,11 +119,21 @@ impl<'a> Hop<'a> {
         }
         let act = self.case.traffic.acts_on(upstream).find(|act| act.by != host);
         let how = act.map_or_else(String::new, |act| format!(": {}", self.sentence(act)));
-        let did =
+        let mut did =
             vec![format!("forwarded a {} of {} that was cut short{how}", final_response.status, self.peer(upstream))];
+        did.extend(self.complained(host, upstream));
         let closed = act.map(|act| self.sentence(act));
         let cause = Cause::NextHop { did: act.map(|act| act.kind.clone()), crossed: false };
         Some(Judged { closed, ..self.judged(self.name(host), cause, did) })
+    }
+
+    /// What the next hop had said before it ended the connection.
+    fn complained(self, host: HostId, upstream: &Exchange) -> Option<String> {
+        let traffic = &self.case.traffic;
+        let Complaint { code, last, sent } = traffic.complaint(upstream, upstream.server?)?;
+        let pings = traffic.pings(upstream.connection, host).filter(|(pinged, _)| *pinged <= sent.at).count();
+        let after = if pings > 0 { format!(", after {pings} PINGs of {}", self.name(host)) } else { String::new() };
+        Some(format!("{} had sent GOAWAY {code} (last stream {last}) at {}{after}", self.peer(upstream), ms(sent.at)))
     }
 
     /// That it ended a response itself that it had begun to pass on. What the next hop did later is the consequence.

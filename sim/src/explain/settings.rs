@@ -70,6 +70,13 @@ impl fmt::Display for Setting {
     }
 }
 
+impl Setting {
+    /// Whether it ends a stream after a time, whatever moves on it.
+    pub(super) fn is_longest_life(&self) -> bool {
+        self.name.ends_with("max_stream_duration")
+    }
+}
+
 /// The settings of one host.
 pub(super) struct HostSettings<'a> {
     scenario: &'a Scenario,

@@ -196,6 +196,9 @@ impl<'a> Hop<'a> {
                 format!("{} had not sent all of its request", self.name(self.exchange.client))
             }
             None => "nothing had been sent upstream yet".to_owned(),
+            Some(exchange) if exchange.is_tunnel() && setting.is_longest_life() => {
+                "bytes that move do not matter to it".into()
+            }
             Some(exchange) if exchange.is_tunnel() => "no bytes had moved in either direction".into(),
             Some(exchange) if exchange.has_begun_response_by(timer.until) => "the next attempt had not begun".into(),
             Some(exchange) if exchange.has_responded_by(timer.until) => {

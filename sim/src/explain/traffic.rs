@@ -256,6 +256,28 @@ impl Traffic {
     }
 }
 
+/// A GOAWAY with an error.
+pub(super) struct Complaint<'t> {
+    pub(super) code: &'t str,
+    pub(super) last: u32,
+    pub(super) sent: Moment,
+}
+
+impl Traffic {
+    /// The GOAWAY by which a host says what was wrong with the connection of an exchange.
+    pub(super) fn complaint(&self, exchange: &Exchange, by: HostId) -> Option<Complaint<'_>> {
+        let its = self.acts.iter().filter(|act| act.connection == exchange.connection && act.by == by);
+        its.filter(|act| act.sent > exchange.request.began).find_map(|act| match &act.kind {
+            ActKind::GoAway { last, code } if code != "NO_ERROR" => {
+                Some(Complaint { code, last: *last, sent: act.sent })
+            }
+            ActKind::Alert { .. } | ActKind::Fin | ActKind::GoAway { .. } | ActKind::Reset { .. } | ActKind::Rst => {
+                None
+            }
+        })
+    }
+}
+
 impl Exchange {
     /// The value of a field of its request.
     pub(super) fn field(&self, name: &str) -> Option<&str> {

@@ -1,5 +1,6 @@
 //! What would have changed the outcome of a failed request.
 
+mod pings;
 mod timeout;
 
 use std::time::Duration;
@@ -49,7 +50,10 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
         Cause::NoFilterChain(setting) => {
             vec![change("add a filter chain that takes the connection, or a default".to_owned(), setting.clone())]
         }
-        Cause::Own | Cause::NextHop { .. } | Cause::Busy => retries(case, hops),
+        Cause::Own | Cause::NextHop { .. } | Cause::Busy => match pings::fewer(case, hops) {
+            Some(fewer) => vec![fewer],
+            None => retries(case, hops),
+        },
         Cause::Handshake(mismatch) => {
             let cluster = here.and_then(|(settings, led)| match &led.route {
                 Some((_, Action::Forward(forward))) => Some((settings, settings.cluster(forward)?.0)),

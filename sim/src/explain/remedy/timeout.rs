@@ -128,6 +128,9 @@ fn wait_longer(setting: &Setting, last: Option<&Judged<'_>>, stopped: Option<&Ju
             "wait longer, which leaves time for more attempts".into()
         }
         Some(_) => format!("{app} has to complete its response and the client has to read it, or wait longer"),
+        None if is_tunnel && setting.is_longest_life() => {
+            "open a new one before that, or permit a longer one: bytes that move do not matter to it".into()
+        }
         None if is_tunnel => "send data more often, or wait longer (0s waits forever)".into(),
         None => format!("{app} has to respond, which it never did here, or wait longer"),
     };
