@@ -230,14 +230,18 @@ impl<'a> Case<'a> {
         if let Some((conversation, at)) = refusal {
             let server = conversation.server.map_or(NO_HOST, |server| trace.host(server));
             let to = conversation.server_address;
-            let listened =
-                self.traffic.conversations.iter().any(|it| it.server_address == to && !it.from_server.bytes.is_empty());
-            let (why, change) = match listened {
-                true => (
+            let opened = |it: &Conversation| it.from_client.signals.first().map(|syn| syn.sent.at);
+            let served = |it: &&Conversation| it.server_address == to && !it.from_server.bytes.is_empty();
+            let served = || self.traffic.conversations.iter().filter(served).filter_map(opened);
+            let (why, change) = if served().any(|opened| opened < at) {
+                (
                     format!("the listener on {to} is closed"),
                     "connect before the listener closes, or to another: no setting keeps a drained listener open",
-                ),
-                false => (format!("no listener on {to}"), "connect to an address that has a listener"),
+                )
+            } else if served().next().is_some() {
+                (format!("no listener on {to} yet"), "connect later: the host has not begun to listen")
+            } else {
+                (format!("no listener on {to}"), "connect to an address that has a listener")
             };
             hops.push(story(server, format!("refused the connection: {why}")));
             closed_first = Some(format!("{server}, with RST, at {}", ms(at)));
