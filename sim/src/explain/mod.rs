@@ -10,6 +10,7 @@
 
 mod app;
 mod armed;
+mod authorisation;
 mod chain;
 mod failed;
 mod handshake;

@@ -1,9 +1,11 @@
 //! What a person makes of a proxy's response-code details, and of its response flags where those have more: a sentence why,
 //! and what would change it. New details do not compile before it is decided here which reason they have.
 
-use finwait::access_log::{Details, ResetCause, ResponseFlag, ResponseStart, UpstreamReset};
+use finwait::access_log::{Details, JwtDenied, ResetCause, ResponseFlag, ResponseStart, UpstreamReset};
 use finwait::codec::Violation;
 use finwait::codec::http1::Refusal;
+
+use super::authorisation;
 
 /// Where a setting stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,7 +31,7 @@ pub(super) struct Reason {
     pub(super) setting: Option<(At, &'static str)>,
 }
 
-const fn reason(why: &'static str, change: &'static str, setting: Option<(At, &'static str)>) -> Reason {
+pub(super) const fn reason(why: &'static str, change: &'static str, setting: Option<(At, &'static str)>) -> Reason {
     Reason { why, change, setting }
 }
 
@@ -144,21 +146,6 @@ const RESPONSE_TOO_LARGE: Reason = reason(
 const FORBIDDEN: Reason = reason(
     "because the rules of the rbac filter do not let the request through",
     "let such requests through by its rules",
-    Some((At::Manager, "http_filters")),
-);
-const UNAUTHORISED: Reason = reason(
-    "because the service that the ext_authz filter asks has denied the request",
-    "no setting: the service has to allow such requests; ExtAuthzPerRoute with disabled: true leaves a route out",
-    Some((At::Manager, "http_filters")),
-);
-const NO_AUTHORISATION: Reason = reason(
-    "because the ext_authz filter has no verdict: its service did not respond in time or failed, or the filter is off and denies",
-    "mend the service, give it a longer timeout, or let such requests through by failure_mode_allow: true",
-    Some((At::Manager, "http_filters")),
-);
-const NO_TOKEN: Reason = reason(
-    "because the request does not carry the JSON Web Token that the jwt_authn filter wants: the log says what is wrong",
-    "no setting: the client has to send such a token; a rule without requires leaves a path out",
     Some((At::Manager, "http_filters")),
 );
 const HEALTH_CHECK: Reason = reason(
@@ -392,8 +379,8 @@ fn of_details(details: &Details) -> Option<Reason> {
         Details::DirectResponse => DIRECT_RESPONSE,
         Details::DownstreamDisconnect => CLIENT_CLOSED,
         Details::DrainEnded => DRAINED,
-        Details::ExtAuthzDenied => UNAUTHORISED,
-        Details::ExtAuthzError => NO_AUTHORISATION,
+        Details::ExtAuthzDenied => authorisation::DENIED,
+        Details::ExtAuthzError => authorisation::NO_VERDICT,
         Details::HealthCheckCached => CHECK_CACHED,
         Details::HealthCheckClusterEmpty => CHECK_EMPTY,
         Details::HealthCheckClusterHealthy | Details::HealthCheckOk => HEALTH_CHECK,
@@ -401,7 +388,7 @@ fn of_details(details: &Details) -> Option<Reason> {
         Details::HealthCheckFailed => CHECK_FAILED,
         Details::HealthCheckNoCluster => CHECK_WITHOUT_CLUSTER,
         Details::InvalidPath => NO_UDP_TARGET,
-        Details::JwtDenied(_) => NO_TOKEN,
+        Details::JwtDenied(JwtDenied(failure)) => authorisation::of_token(*failure),
         Details::MaintenanceMode => MAINTENANCE,
         Details::MissingHost => NO_HOST,
         Details::NoHealthyUpstream => NO_ENDPOINT,
