@@ -2,7 +2,7 @@
 
 use finwait::access_log::JwtFailure;
 
-use super::reasons::{At, Reason, reason};
+use super::reason::{At, Reason, reason};
 
 /// Where the filter and its rules stand.
 const FILTERS: Option<(At, &str)> = Some((At::Manager, "http_filters"));

@@ -19,6 +19,7 @@ mod hop;
 mod limits;
 mod next;
 mod own;
+mod reason;
 mod reasons;
 mod remedy;
 mod repeat;
