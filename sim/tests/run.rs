@@ -66,7 +66,7 @@ fn json_has_the_whole_result() {
     for (of, keys) in [
         (
             &result,
-            "about complaints connections exchanges explanations held hosts left_open refs scenario seed segments stats streams timeline timers took_ns version",
+            "about complaints connections exchanges explanations held hosts left_open left_out refs scenario seed segments stats streams timeline timers took_ns version",
         ),
         (
             &result["exchanges"][1],
@@ -86,6 +86,7 @@ fn json_has_the_whole_result() {
         let has: Vec<&str> = of.as_object().expect("an object").keys().map(String::as_str).collect();
         assert_eq!(has.join(" "), keys);
     }
+    assert_eq!(result["left_out"], json!([]), "the configuration is whole");
     assert_eq!(result["version"], 1);
     assert_eq!(result["streams"][1]["flags"], json!(["UC"]));
     let fired = result["timers"].as_array().expect("timers").iter().find(|timer| timer["fired"] == true);
