@@ -77,7 +77,7 @@ fn json_has_the_whole_result() {
             "client details flags method over_ns path proxy server status termination took_ms upstream",
         ),
         (&result["explanations"][0], "changes client closed_first hops outcome retry sent"),
-        (&result["explanations"][0]["hops"][0], "because did host log"),
+        (&result["explanations"][0]["hops"][0], "because did host log without"),
         (&result["timeline"][0], "at_ns host kind text"),
         (&result["segments"][0], "arrived_ns at_ns bytes connection fates fields from kind lost text to"),
         (&result["timers"][0], "fired from_ns host name until_ns"),
