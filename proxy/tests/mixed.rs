@@ -9,19 +9,22 @@
 
 #[path = "support/proxy.rs"]
 mod proxy;
+#[path = "support/websocket.rs"]
+mod websocket;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use proxy::Proxy;
+use websocket::{STEP_MAX, app, handshake, on_free_ports};
 
-/// No step takes longer, on however busy a machine.
-const STEP_MAX: Duration = Duration::from_secs(60);
+/// So much goes there and back.
+const SENT_BYTES: usize = 1_000_000;
 const POLL: Duration = Duration::from_millis(50);
 
 /// A proxy that runs.
@@ -73,17 +76,7 @@ impl Envoy {
 impl Hop {
     /// Runs a configuration whose last address is that of its endpoint, if it has `next`; it listens where there is room.
     fn start(kind: Kind, program: &Path, name: &str, yaml: &str, next: Option<SocketAddr>) -> Self {
-        let mut bound = String::new();
-        let count = yaml.matches("port_value: ").count();
-        for (nth, part) in yaml.split("port_value: ").enumerate() {
-            bound += &match (nth, next) {
-                (0, _) => part.to_owned(),
-                (nth, Some(next)) if nth == count => {
-                    format!("port_value: {} {}", next.port(), part.split_once(' ').unwrap().1)
-                }
-                _ => format!("port_value: 0 {}", part.split_once(' ').unwrap().1),
-            };
-        }
+        let bound = on_free_ports(yaml, next);
         match kind {
             Kind::Finwait => Self::Finwait(Proxy::start(&bound)),
             Kind::Envoy => Self::Envoy(Envoy::start(program, name, &bound)),
@@ -142,47 +135,10 @@ fn get(at: SocketAddr, path: &str) -> Option<String> {
     Some(response)
 }
 
-fn read_head(conn: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        conn.read_exact(&mut byte).unwrap();
-        head.extend_from_slice(&byte);
-    }
-    String::from_utf8(head).unwrap().to_ascii_lowercase()
-}
-
-/// An app that accepts one WebSocket and sends back what comes.
-fn echo() -> (SocketAddr, thread::JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let at = listener.local_addr().unwrap();
-    let task = thread::spawn(move || {
-        let (mut conn, _) = listener.accept().unwrap();
-        conn.set_read_timeout(Some(STEP_MAX)).unwrap();
-        let head = read_head(&mut conn);
-        assert!(head.contains("sec-websocket-key: dghlihnhbxbszsbub25jzq==\r\n"), "{head}");
-        conn.write_all(
-            b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
-              sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
-        )
-        .unwrap();
-        std::io::copy(&mut conn.try_clone().unwrap(), &mut conn).unwrap();
-    });
-    (at, task)
-}
-
 /// A handshake, a megabyte there and back, and the end of both directions.
 fn exchange(at: SocketAddr, hops: &[Kind]) {
-    let mut conn = connect(at).unwrap();
-    conn.write_all(
-        b"GET /chat HTTP/1.1\r\nhost: chat.test\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
-          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-    )
-    .unwrap();
-    let head = read_head(&mut conn);
-    assert!(head.starts_with("http/1.1 101 "), "{hops:?}: {head}");
-    assert!(head.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="), "{hops:?}: {head}");
-    let sent: Vec<u8> = (0..=250).cycle().take(1_000_000).collect();
+    let mut conn = handshake(at);
+    let sent: Vec<u8> = (0..=250).cycle().take(SENT_BYTES).collect();
     let (mut writer, written) = (conn.try_clone().unwrap(), sent.clone());
     let writes = thread::spawn(move || writer.write_all(&written).unwrap());
     let mut received = vec![0; sent.len()];
@@ -204,7 +160,10 @@ fn a_websocket_crosses_every_mixture_of_finwait_and_envoy() {
     for mixture in 1..(1 << FILES.len()) {
         let kinds: Vec<Kind> =
             (0..FILES.len()).map(|nth| if mixture >> nth & 1 == 1 { Kind::Envoy } else { Kind::Finwait }).collect();
-        let (mut next, task) = echo();
+        let (mut next, task) = app(|mut conn| {
+            let echoed = std::io::copy(&mut conn.try_clone().unwrap(), &mut conn).unwrap();
+            assert_eq!(echoed, SENT_BYTES as u64);
+        });
         let mut hops = Vec::new();
         for ((name, yaml), kind) in FILES.iter().zip(&kinds) {
             let hop = Hop::start(*kind, &program, &format!("{name}-{mixture}"), yaml, Some(next));

@@ -6,19 +6,18 @@
 
 #[path = "support/proxy.rs"]
 mod proxy;
+#[path = "support/websocket.rs"]
+mod websocket;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::thread;
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use proxy::Proxy;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Message, WebSocket};
+use websocket::{app, handshake, on_free_ports};
 
-/// No step takes longer, on however busy a machine.
-const STEP_MAX: Duration = Duration::from_secs(60);
 const LARGEST: usize = 16 * 1024 * 1024;
 
 /// The three hops in front of an app.
@@ -43,63 +42,9 @@ impl Hops {
     }
 }
 
-/// A hop that leads to `next`. The last address of its file is that of its endpoint; it listens where there is room.
+/// A hop that leads to `next`.
 fn hop(yaml: &str, next: SocketAddr) -> Proxy {
-    let (before, endpoint) = yaml.rsplit_once("port_value: ").unwrap();
-    let (_, behind) = endpoint.split_once(' ').unwrap();
-    let mut bound = String::new();
-    for (nth, part) in before.split("port_value: ").enumerate() {
-        match nth {
-            0 => bound += part,
-            _ => bound = bound + "port_value: 0 " + part.split_once(' ').unwrap().1,
-        }
-    }
-    Proxy::start(&format!("{bound}port_value: {} {behind}", next.port()))
-}
-
-/// Asks for a WebSocket; the connection once it is one.
-fn handshake(at: SocketAddr) -> TcpStream {
-    let mut conn = TcpStream::connect(at).unwrap();
-    conn.set_read_timeout(Some(STEP_MAX)).unwrap();
-    conn.write_all(
-        b"GET /chat HTTP/1.1\r\nhost: chat.test\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
-          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-    )
-    .unwrap();
-    let head = read_head(&mut conn);
-    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    assert!(head.to_ascii_lowercase().contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="), "{head}");
-    conn
-}
-
-fn read_head(conn: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        conn.read_exact(&mut byte).unwrap();
-        head.extend_from_slice(&byte);
-    }
-    String::from_utf8(head).unwrap()
-}
-
-/// An app that accepts one WebSocket and goes on with `serve`.
-fn app(serve: impl FnOnce(TcpStream) + Send + 'static) -> (SocketAddr, thread::JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let at = listener.local_addr().unwrap();
-    let task = thread::spawn(move || {
-        let (mut conn, _) = listener.accept().unwrap();
-        conn.set_read_timeout(Some(STEP_MAX)).unwrap();
-        let head = read_head(&mut conn).to_ascii_lowercase();
-        assert!(head.starts_with("get /chat http/1.1\r\n"), "{head}");
-        assert!(head.contains("sec-websocket-key: dghlihnhbxbszsbub25jzq==\r\n"), "{head}");
-        conn.write_all(
-            b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
-              sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
-        )
-        .unwrap();
-        serve(conn);
-    });
-    (at, task)
+    Proxy::start(&on_free_ports(yaml, Some(next)))
 }
 
 #[test]
