@@ -173,6 +173,12 @@ impl Runtime {
         self.layers().value(key).and_then(RuntimeValue::as_count)
     }
 
+    /// The value of `key` as a share of the requests in millionths, if it has one.
+    #[must_use]
+    pub fn share(&self, key: &str) -> Option<u32> {
+        self.layers().value(key).and_then(RuntimeValue::as_millionths)
+    }
+
     /// The count of `key` as it will be at any time; `default` while no layer has one.
     pub fn watch(&self, key: String, default: u32) -> Watched {
         self.watch_in(Unit::One, key, default)

@@ -37,6 +37,8 @@ text_enum! {
         Base64Data = "grpc_base_64_decode_failed",
         /// The body of a gRPC-Web request is not made of whole groups of base64.
         Base64Size = "grpc_base_64_decode_failed_bad_size",
+        /// A fault was injected: the request was refused.
+        FaultFilterAbort = "fault_filter_abort",
         /// No filter chain of the listener takes the connection.
         FilterChainNotFound = "filter_chain_not_found",
         /// A health check got the status that the upstream had for the last.

@@ -12,6 +12,7 @@ use http::HeaderName;
 
 use super::cors::Cors;
 pub use super::ext_authz::ExtAuthz;
+use super::fault::Fault;
 use super::fraction::Fraction;
 pub use super::jwt_authn::JwtAuthn;
 use super::metadata::Struct;
@@ -59,6 +60,8 @@ pub enum Filter {
     Csrf(Arc<Csrf>),
     /// `envoy.filters.http.ext_authz`
     ExtAuthz(Arc<ExtAuthz>),
+    /// `envoy.filters.http.fault`
+    Fault(Arc<Fault>),
     /// `envoy.filters.http.grpc_stats`
     GrpcStats(Arc<CountedMethods>),
     /// `envoy.filters.http.grpc_web`
@@ -86,6 +89,8 @@ pub enum Kind {
     Csrf,
     /// `envoy.filters.http.ext_authz`, with its `stat_prefix`
     ExtAuthz(String),
+    /// `envoy.filters.http.fault`
+    Fault,
     /// `envoy.filters.http.health_check`
     HealthCheck,
     /// `envoy.filters.http.jwt_authn`, with its `stat_prefix`

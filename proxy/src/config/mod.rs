@@ -19,6 +19,7 @@ mod enumerations;
 mod error;
 mod every;
 pub mod ext_authz;
+pub mod fault;
 mod fields;
 pub mod filter;
 pub mod filter_chain;

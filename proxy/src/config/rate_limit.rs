@@ -27,7 +27,7 @@ pub struct RateLimit {
     /// `status.code`: of the response to a request that is refused.
     pub status: StatusCode,
     /// The status of that response for a gRPC client, where it does not follow from `status`.
-    pub grpc_status: Option<u16>,
+    pub grpc_status: Option<u32>,
     /// What that response says besides.
     pub response: Arc<Edits>,
     /// What is set in a request that gets no token and is forwarded all the same.

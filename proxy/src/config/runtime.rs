@@ -262,8 +262,11 @@ pub(super) fn limited(key: &str) -> Option<Limited<'_>> {
 /// Does a value of this key change what finwait does?
 #[must_use]
 pub(super) fn acts(key: &str) -> bool {
-    key.starts_with(OURS) || READ.contains(&key) || limit(key).is_some()
+    key.starts_with(OURS) || key.starts_with(FAULT) || READ.contains(&key) || limit(key).is_some()
 }
+
+/// What the keys of the filter `envoy.filters.http.fault` begin with; those of single clusters have names that requests give.
+const FAULT: &str = "fault.http.";
 
 /// Envoy's keys that have a meaning here besides limits.
 const READ: [&str; 2] =

@@ -490,7 +490,7 @@ impl<'c> Exchange<'c> {
         }
     }
 
-    /// When the request was complete; for `x-envoy-upstream-service-time`.
+    /// When the request was complete.
     pub(crate) fn completed_at(&self) -> Option<Instant> {
         self.timers.completed_at()
     }

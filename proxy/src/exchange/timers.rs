@@ -30,6 +30,8 @@ pub(crate) struct Timers {
     begun: Instant,
     last_progress: Instant,
     completed_at: Option<Instant>,
+    /// When the last wait of a filter was over: the router gets the request no earlier.
+    waited_until: Option<Instant>,
     timer: LazyTimer,
 }
 
@@ -64,6 +66,7 @@ impl Timers {
             begun: now,
             last_progress: now,
             completed_at: None,
+            waited_until: None,
             timer,
         }
     }
@@ -125,6 +128,16 @@ impl Timers {
         (self.begun, self.last_progress, self.completed_at) = (now, now, Some(now));
     }
 
+    /// A filter has waited with the request until now.
+    pub(crate) fn has_waited(&mut self) {
+        self.waited_until = Some(Instant::now());
+    }
+
+    /// When the router had the whole request: as in Envoy, the route's timeout and the upstream's time begin then.
+    pub(crate) fn forwarded_whole_at(&self) -> Option<Instant> {
+        self.completed_at.map(|at| self.waited_until.map_or(at, |until| at.max(until)))
+    }
+
     /// When the request was complete.
     pub(crate) fn completed_at(&self) -> Option<Instant> {
         self.completed_at
@@ -147,7 +160,7 @@ impl Timers {
     /// What is left of the route's timeout, for `x-envoy-expected-rq-timeout-ms`.
     pub(crate) fn global_left(&self) -> Option<Duration> {
         let limit = self.global?;
-        Some(self.completed_at.map_or(limit, |at| (at + limit).saturating_duration_since(Instant::now())))
+        Some(self.forwarded_whole_at().map_or(limit, |at| (at + limit).saturating_duration_since(Instant::now())))
     }
 
     /// Waits until a timer fires.
@@ -165,7 +178,7 @@ impl Timers {
     }
 
     fn earliest(&self) -> Option<(Instant, Expired)> {
-        let global = self.completed_at.zip(self.global).map(|(at, limit)| (at + limit, Expired::Global));
+        let global = self.forwarded_whole_at().zip(self.global).map(|(at, limit)| (at + limit, Expired::Global));
         let idle = self.idle.map(|limit| (self.last_progress + limit, Expired::Idle));
         let longest = self.longest.map(|limit| (self.begun + limit, Expired::Duration));
         let request = self.request.map(|at| (at, Expired::Request));

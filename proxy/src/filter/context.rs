@@ -15,7 +15,7 @@ use crate::config::rate_limit::RateLimit;
 use crate::net::{Clock, Random};
 use crate::runtime::{Runtime, Watched};
 use crate::stats::{
-    AuthorisationStats, CorsStats, CsrfStats, HealthCheckStats, RbacStats, Registry, SetMetadataStats, TokenStats,
+    AuthorisationStats, CorsStats, CsrfStats, FaultStats, HealthCheckStats, OriginFaults, RbacStats, Registry, SetMetadataStats, TokenStats,
 };
 
 use crate::token_bucket::Buckets;
@@ -29,10 +29,17 @@ pub(crate) struct FilterStats {
     authorisations: Vec<(String, AuthorisationStats)>,
     /// By their prefixes.
     tokens: Vec<(String, TokenStats)>,
+    pub(super) fault: Option<FaultCounts>,
     pub(super) health_check: Option<CheckStats>,
     /// By their prefixes.
     rbac: Vec<(RbacPrefixes, RbacStats)>,
     pub(super) set_metadata: Option<MetadataStats>,
+}
+
+/// Those of the filter `envoy.filters.http.fault`.
+pub(super) struct FaultCounts {
+    pub(super) own: FaultStats,
+    pub(super) origins: OriginFaults,
 }
 
 /// Those of the filter `envoy.filters.http.set_metadata`.
@@ -43,7 +50,7 @@ pub(super) struct MetadataStats {
 
 impl FilterStats {
     /// Those of a connection manager with these options.
-    pub(crate) fn new(options: &ConnectionManager, registry: &Registry) -> Self {
+    pub(crate) fn new(options: &ConnectionManager, registry: &Arc<Registry>) -> Self {
         let rbac = |kind: &Kind| {
             let Kind::Rbac(prefixes) = kind else { return None };
             Some((prefixes.clone(), RbacStats::of_requests(registry, &options.stat_prefix, prefixes)))
@@ -61,6 +68,10 @@ impl FilterStats {
             authorisations: options.counted.iter().filter_map(authorisation).collect(),
             cors: options.counted.contains(&Kind::Cors).then(|| CorsStats::new(registry, &options.stat_prefix)),
             csrf: options.counted.contains(&Kind::Csrf).then(|| CsrfStats::new(registry, &options.stat_prefix)),
+            fault: options.counted.contains(&Kind::Fault).then(|| FaultCounts {
+                own: FaultStats::new(registry, &options.stat_prefix),
+                origins: OriginFaults::new(registry, &options.stat_prefix),
+            }),
             health_check: options.counted.contains(&Kind::HealthCheck).then(|| CheckStats {
                 own: HealthCheckStats::new(registry, &options.stat_prefix),
                 checks: HealthCheckStats::checks(registry, &options.stat_prefix),
@@ -137,8 +148,23 @@ impl FilterContext {
 
     /// Does a request belong to this fraction?
     pub(super) fn draw(&self, fraction: &Fraction) -> bool {
-        let of_runtime = fraction.key.as_deref().and_then(|key| self.fraction(key));
-        is_drawn(of_runtime.unwrap_or(fraction.millionths), || self.random.next_u64())
+        self.draw_share(fraction.key.as_deref(), fraction.millionths)
+    }
+
+    /// The same for so many millionths, while the key has no value.
+    pub(super) fn draw_share(&self, key: Option<&str>, millionths: u32) -> bool {
+        let of_runtime = key.and_then(|key| self.fraction(key));
+        is_drawn(of_runtime.unwrap_or(millionths), || self.random.next_u64())
+    }
+
+    /// The count that a key has in the runtime. Takes a lock, so it is for what few requests meet.
+    pub(super) fn count(&self, key: &str) -> Option<u32> {
+        self.runtime.count(key)
+    }
+
+    /// The same for the millionths of a share.
+    pub(super) fn share(&self, key: &str) -> Option<u32> {
+        self.runtime.share(key)
     }
 
     fn fraction(&self, key: &str) -> Option<u32> {

@@ -1,17 +1,18 @@
 //! The filters there are, while they serve one stream, each with what it does at every step.
 
 use super::buffer::Buffer;
-use super::call::{Call, CallEnd};
+use super::call::CallEnd;
 use super::context::FilterContext;
 use super::cors::Cors;
 use super::ext_authz::Authorisation;
+use super::fault::{Faults, Limiter};
 use super::grpc_stats::GrpcCalls;
 use super::grpc_web::GrpcWeb;
 use super::header_mutation::HeaderMutation;
 use super::health_check::HealthChecked;
 use super::jwt_authn::Authentication;
 use super::rate_limit::RateLimited;
-use super::{Around, FilterReply, Flow, Piece, Refusal, csrf, rbac, set_metadata};
+use super::{Around, Awaited, FilterReply, Flow, Piece, Refusal, csrf, rbac, set_metadata};
 use crate::access_log::StreamInfo;
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::filter;
@@ -22,6 +23,7 @@ pub(super) enum Filter<'c> {
     Cors(Cors<'c>),
     Csrf(&'c filter::Csrf),
     ExtAuthz(Box<Authorisation<'c>>),
+    Fault(Box<Faults<'c>>),
     GrpcStats(GrpcCalls<'c>),
     GrpcWeb(Box<GrpcWeb>),
     HeaderMutation(HeaderMutation<'c>),
@@ -39,6 +41,7 @@ impl<'c> Filter<'c> {
             filter::Filter::Cors(policy) => Self::Cors(Cors::new(policy)),
             filter::Filter::Csrf(policy) => Self::Csrf(policy),
             filter::Filter::ExtAuthz(options) => Self::ExtAuthz(Box::new(Authorisation::new(options))),
+            filter::Filter::Fault(fault) => Self::Fault(Box::new(Faults::new(fault))),
             filter::Filter::GrpcStats(methods) => Self::GrpcStats(GrpcCalls::new(methods)),
             filter::Filter::GrpcWeb => Self::GrpcWeb(Box::default()),
             filter::Filter::HeaderMutation(options) => Self::HeaderMutation(HeaderMutation::new(options)),
@@ -57,6 +60,7 @@ impl<'c> Filter<'c> {
             Self::ExtAuthz(authorisation) => authorisation.bytes_max(),
             Self::Cors(_)
             | Self::Csrf(_)
+            | Self::Fault(_)
             | Self::GrpcStats(_)
             | Self::GrpcWeb(_)
             | Self::HeaderMutation(_)
@@ -68,28 +72,12 @@ impl<'c> Filter<'c> {
         }
     }
 
-    /// Does it wait for a call?
-    pub(super) fn has_call(&self) -> bool {
-        match self {
-            Self::ExtAuthz(authorisation) => authorisation.has_call(),
-            Self::JwtAuthn(authentication) => authentication.has_call(),
-            Self::Buffer(_)
-            | Self::Cors(_)
-            | Self::Csrf(_)
-            | Self::GrpcStats(_)
-            | Self::GrpcWeb(_)
-            | Self::HeaderMutation(_)
-            | Self::HealthCheck(_)
-            | Self::RateLimit(_)
-            | Self::Rbac(_)
-            | Self::SetMetadata(_) => false,
-        }
-    }
-
-    pub(super) fn take_call(&mut self) -> Option<Box<Call>> {
-        match self {
+    /// What it waits for.
+    pub(super) fn take_awaited(&mut self) -> Awaited {
+        let call = match self {
             Self::ExtAuthz(authorisation) => authorisation.take_call(),
             Self::JwtAuthn(authentication) => authentication.take_call(),
+            Self::Fault(faults) => return faults.continues_at().map_or(Awaited::Body, Awaited::Instant),
             Self::Buffer(_)
             | Self::Cors(_)
             | Self::Csrf(_)
@@ -100,7 +88,13 @@ impl<'c> Filter<'c> {
             | Self::RateLimit(_)
             | Self::Rbac(_)
             | Self::SetMetadata(_) => None,
-        }
+        };
+        call.map_or(Awaited::Body, Awaited::Call)
+    }
+
+    /// What keeps pieces of the response's body for a time.
+    pub(super) fn limiter(&mut self) -> Option<&mut Limiter> {
+        if let Self::Fault(faults) = self { faults.limiter() } else { None }
     }
 
     pub(super) fn answer_call(&mut self, end: CallEnd, context: &FilterContext) {
@@ -110,6 +104,7 @@ impl<'c> Filter<'c> {
             Self::Buffer(_)
             | Self::Cors(_)
             | Self::Csrf(_)
+            | Self::Fault(_)
             | Self::GrpcStats(_)
             | Self::GrpcWeb(_)
             | Self::HeaderMutation(_)
@@ -127,6 +122,7 @@ impl<'c> Filter<'c> {
             Self::Buffer(_)
             | Self::Cors(_)
             | Self::Csrf(_)
+            | Self::Fault(_)
             | Self::GrpcStats(_)
             | Self::GrpcWeb(_)
             | Self::HeaderMutation(_)
@@ -149,6 +145,7 @@ impl<'c> Filter<'c> {
             Self::Buffer(buffer) => buffer.on_request(request, payload),
             Self::Cors(cors) => cors.on_request(request, around.context),
             Self::Csrf(policy) => csrf::on_request(policy, request, around.context),
+            Self::Fault(faults) => faults.on_request(request, info, around.context),
             Self::GrpcStats(calls) => {
                 calls.on_request(request, around.methods());
                 Flow::Continue
@@ -185,6 +182,7 @@ impl<'c> Filter<'c> {
             Self::GrpcWeb(web) => web.on_request_data(piece),
             Self::Cors(_)
             | Self::Csrf(_)
+            | Self::Fault(_)
             | Self::HeaderMutation(_)
             | Self::HealthCheck(_)
             | Self::JwtAuthn(_)
@@ -203,7 +201,12 @@ impl<'c> Filter<'c> {
         context: &FilterContext,
     ) -> Flow<Refusal> {
         match self {
-            Self::Buffer(_) | Self::Csrf(_) | Self::JwtAuthn(_) | Self::Rbac(_) | Self::SetMetadata(_) => {}
+            Self::Buffer(_)
+            | Self::Csrf(_)
+            | Self::Fault(_)
+            | Self::JwtAuthn(_)
+            | Self::Rbac(_)
+            | Self::SetMetadata(_) => {}
             Self::Cors(cors) => cors.on_response(response),
             Self::ExtAuthz(authorisation) => authorisation.on_response(response),
             Self::GrpcStats(calls) => calls.on_response(response, payload),
@@ -217,6 +220,10 @@ impl<'c> Filter<'c> {
 
     pub(super) fn on_response_data(&mut self, piece: &mut Piece, context: &FilterContext) -> Flow<Refusal> {
         match self {
+            Self::Fault(faults) => {
+                faults.on_response_data(piece);
+                Flow::Continue
+            }
             Self::GrpcStats(calls) => {
                 calls.on_response_data(piece);
                 Flow::Continue

@@ -19,6 +19,7 @@ mod cors;
 mod csrf;
 pub(crate) mod edits;
 mod ext_authz;
+mod fault;
 mod fetched_keys;
 mod grpc_stats;
 mod grpc_web;
@@ -38,6 +39,9 @@ mod testing;
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
 
 use crate::access_log::StreamInfo;
 use crate::codec::{Payload, RequestHead, ResponseHead};
@@ -63,6 +67,8 @@ pub(crate) struct Filters<'c> {
     requested: usize,
     /// What the next of them does.
     next: Next,
+    /// What that one waits for, until it is taken.
+    awaited: Awaited,
     /// How many have not continued with the response's head: those before this index.
     undecided: usize,
 }
@@ -77,12 +83,35 @@ pub(crate) struct ClusterFilterStats {
 /// What the filter does that a head has come to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Next {
-    /// It waits for the end of a call.
+    /// It waits for the end of a call, or for an instant.
     Calling,
     /// It is to see the request.
     Requested,
     /// It waits for more of the body.
     Waiting,
+}
+
+/// What a filter waits for with a request's head.
+#[derive(Debug, Default)]
+pub(crate) enum Awaited {
+    /// More of the body.
+    #[default]
+    Body,
+    /// The end of this call.
+    Call(Box<Call>),
+    /// This instant.
+    Instant(Instant),
+}
+
+/// What filters have kept of a response's body.
+#[derive(Debug)]
+pub(crate) enum Kept {
+    /// As much as they may, or all there is: no more is to come to them.
+    Full,
+    /// Nothing that goes on now.
+    Nothing,
+    /// This goes on now, and has passed the filters before the one that kept it.
+    Due(Piece, Flow<Refusal>),
 }
 
 /// What a filter wants done with a head, or with a piece of a body.
@@ -101,7 +130,7 @@ impl<'c> Filters<'c> {
     pub(crate) fn of(chain: &'c filter::Chain, context: &'c FilterContext) -> Self {
         let filters: Vec<_> = chain.filters.iter().map(Filter::of).collect();
         let undecided = filters.len();
-        Self { filters, context, edits: &[], cluster: None, requested: 0, next: Next::Requested, undecided }
+        Self { filters, context, edits: &[], cluster: None, requested: 0, next: Next::Requested, awaited: Awaited::Body, undecided }
     }
 
     /// The router alone.
@@ -113,6 +142,7 @@ impl<'c> Filters<'c> {
             cluster: None,
             requested: 0,
             next: Next::Requested,
+            awaited: Awaited::Body,
             undecided: 0,
         }
     }
@@ -138,12 +168,17 @@ impl<'c> Filters<'c> {
         self.filters.iter().any(Filter::clears_route)
     }
 
-    /// What the filter that waits wants sent, once.
-    pub(crate) fn take_call(&mut self) -> Option<Box<Call>> {
-        self.filters.get_mut(self.requested).filter(|_| self.next == Next::Calling)?.take_call()
+    /// What the filter that has the request's head waits for, once.
+    pub(crate) fn take_awaited(&mut self) -> Awaited {
+        std::mem::take(&mut self.awaited)
     }
 
-    /// What it came to.
+    /// The instant has come for which a filter has waited.
+    pub(crate) fn end_wait(&mut self) {
+        self.next = Next::Requested;
+    }
+
+    /// What the call came to.
     pub(crate) fn answer_call(&mut self, end: CallEnd) {
         if let Some(filter) = self.filters.get_mut(self.requested) {
             filter.answer_call(end, self.context);
@@ -184,7 +219,11 @@ impl<'c> Filters<'c> {
             match filter.on_request(request, payload, info, around) {
                 Flow::Continue => self.requested += 1,
                 Flow::Wait => {
-                    self.next = if filter.has_call() { Next::Calling } else { Next::Waiting };
+                    self.awaited = filter.take_awaited();
+                    self.next = match self.awaited {
+                        Awaited::Body => Next::Waiting,
+                        Awaited::Call(_) | Awaited::Instant(_) => Next::Calling,
+                    };
                     return Flow::Wait;
                 }
                 Flow::Respond(reply) => return Flow::Respond(reply),
@@ -276,6 +315,25 @@ impl<'c> Filters<'c> {
             }
         }
         flow
+    }
+
+    /// What filters have kept of the response's body for a time.
+    pub(crate) fn poll_kept(&mut self, cx: &mut Context<'_>) -> Kept {
+        let mut has_room = true;
+        for index in (0..self.filters.len()).rev() {
+            while let Some(limiter) = self.filters.get_mut(index).and_then(Filter::limiter) {
+                let Poll::Ready(mut piece) = limiter.poll_piece(cx) else {
+                    has_room &= limiter.has_room();
+                    break;
+                };
+                // What goes on from one comes to those before it, which may keep it in their turn.
+                let flow = self.on_held_response_data(index, &mut piece);
+                if flow != Flow::Continue || !piece.data.is_empty() || piece.is_last() {
+                    return Kept::Due(piece, flow);
+                }
+            }
+        }
+        if has_room { Kept::Nothing } else { Kept::Full }
     }
 
     /// Takes a response that is there as a whole through all filters.

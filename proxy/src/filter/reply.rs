@@ -34,7 +34,7 @@ pub(crate) struct EndedReply {
     /// The cluster of its route counts it as a response to a request of its own.
     pub(crate) is_charged: bool,
     /// Of gRPC, where it does not follow from `status`.
-    pub(crate) grpc_status: Option<u16>,
+    pub(crate) grpc_status: Option<u32>,
 }
 
 impl EndedReply {

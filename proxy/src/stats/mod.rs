@@ -31,8 +31,8 @@ pub use histogram::{Histogram, Recorded};
 pub(crate) use names::Meter;
 pub use names::{
     AuthorisationEvent, AuthorisationStats, BreakerStats, ByteStats, ClusterStats, ConnectionLimitStats, CorsStats,
-    CsrfStats, FlowStats, HandshakeFailure, HealthCheckStats, Http1Stats, Http2Stats, HttpInspectorStats, HttpStats,
-    ListenerStats, LogStats, ManagerStats, ProxyProtocolStats, RateLimitStats, RbacStats, ResponseStats, RuntimeStats,
+    CsrfStats, FaultStats, FlowStats, HandshakeFailure, HealthCheckStats, Http1Stats, Http2Stats, HttpInspectorStats, HttpStats,
+    ListenerStats, LogStats, ManagerStats, Origin, OriginFaults, ProxyProtocolStats, RateLimitStats, RbacStats, ResponseStats, RuntimeStats,
     ServerState, ServerStats, SetMetadataStats, TcpStats, TlsInspectorStats, TlsStats, TokenStats,
 };
 

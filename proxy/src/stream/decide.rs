@@ -24,7 +24,7 @@ use crate::config::filter::RouterOptions;
 use crate::config::route::{Action, Forward, Upgrade, Upgrades};
 use crate::exchange::{Expired, Interrupted};
 use crate::filter::edits::edit_request;
-use crate::filter::{FilterReply, Filters, Flow, Refusal};
+use crate::filter::{Awaited, FilterReply, Filters, Flow, Refusal};
 use crate::router::{self, Chance, Found, rewrite};
 use crate::tunnel;
 use crate::upstream::request_options::{self, RequestOptions};
@@ -186,16 +186,21 @@ async fn filter_request(stream: &mut StreamContext<'_>, cluster: Option<&Cluster
                 return Err(Reply::Local(refused(stream.service, refusal), None));
             }
             Flow::Wait => {
-                let waited = match exchange.filters.take_call() {
-                    None => exchange.receive().await,
-                    Some(call) => {
+                let waited = match exchange.filters.take_awaited() {
+                    Awaited::Body => exchange.receive().await,
+                    Awaited::Call(call) => {
                         let called = exchange.alongside(&mut None, call::make(stream.service, *call, info)).await;
                         called.map(|end| exchange.filters.answer_call(end))
+                    }
+                    Awaited::Instant(at) => {
+                        let waited = exchange.alongside(&mut None, Box::pin(tokio::time::sleep_until(at))).await;
+                        waited.map(|()| exchange.filters.end_wait())
                     }
                 };
                 if let Err(interruption) = waited {
                     return Err(interrupted(stream, interruption, None));
                 }
+                exchange.timers.has_waited();
             }
         }
     }
@@ -431,6 +436,6 @@ fn kind(response: &UpstreamResponse, head: &RequestHead, upgrade: Option<&Upgrad
 /// Milliseconds from the request's end to the response's begin.
 fn service_time(stream: &StreamContext<'_>) -> Option<HeaderValue> {
     let began = stream.info.times.upstream_response_begin?;
-    let took = began.saturating_duration_since(stream.exchange.completed_at()?);
+    let took = began.saturating_duration_since(stream.exchange.timers.forwarded_whole_at()?);
     Some(HeaderValue::from(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)))
 }

@@ -137,7 +137,7 @@ fn record_end(stream: &mut StreamContext<'_>, cluster: &Cluster, response: &Upst
         && response.body.is_complete()
         && exchange.is_complete()
         && info.has_code_stats
-        && let Some(at) = exchange.completed_at()
+        && let Some(at) = exchange.timers.forwarded_whole_at()
     {
         let took = now.saturating_duration_since(at);
         cluster.codes.record_time(took, info.internal, info.alt_stat_name.as_deref());

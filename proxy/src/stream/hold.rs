@@ -8,7 +8,7 @@ use super::relay::{RelayEnd, failure_after_response};
 use crate::cluster::Failure;
 use crate::codec::{Frame, Payload, ResponseHead};
 use crate::exchange::Exchange;
-use crate::filter::{Flow, Piece, Refusal};
+use crate::filter::{Flow, Kept, Piece, Refusal};
 use crate::upstream::UpstreamResponse;
 
 /// Why no client gets the head of a response.
@@ -67,8 +67,8 @@ async fn wait(
     payload: Payload,
 ) -> Result<Piece, Stopped> {
     loop {
-        let mut piece = receive(exchange, response, payload).await.map_err(Stopped::Ended)?;
-        match exchange.filters.on_response_data(&mut piece) {
+        let (mut piece, flow) = receive(exchange, response, payload).await.map_err(Stopped::Ended)?;
+        match flow.unwrap_or_else(|| exchange.filters.on_response_data(&mut piece)) {
             Flow::Continue => return Ok(piece),
             Flow::Wait => {}
             Flow::Respond(refusal) => return Err(Stopped::Refused(refusal)),
@@ -76,20 +76,27 @@ async fn wait(
     }
 }
 
-/// The next piece of a response's body, while the request goes on.
+/// The next piece of a response's body, while the request goes on. One that a filter has kept comes with what those before it
+/// want done.
 async fn receive(
     exchange: &mut Exchange<'_>,
     response: &mut UpstreamResponse,
     payload: Payload,
-) -> Result<Piece, RelayEnd> {
+) -> Result<(Piece, Option<Flow<Refusal>>), RelayEnd> {
     poll_fn(|cx| {
-        if let Poll::Ready(frame) = response.body.poll_frame(cx) {
+        let kept = exchange.filters.poll_kept(cx);
+        if let Kept::Due(piece, flow) = kept {
+            return Poll::Ready(Ok((piece, Some(flow))));
+        }
+        if matches!(kept, Kept::Full) {
+            response.restart_idle_timeout();
+        } else if let Poll::Ready(frame) = response.body.poll_frame(cx) {
             response.restart_idle_timeout();
             exchange.timers.progress();
             return Poll::Ready(match frame {
-                None => Ok(Piece::end(None)),
-                Some(Ok(Frame::Data(chunk))) => Ok(Piece::data(chunk)),
-                Some(Ok(Frame::Trailers(trailers))) => Ok(Piece::end(Some(trailers))),
+                None => Ok((Piece::end(None), None)),
+                Some(Ok(Frame::Data(chunk))) => Ok((Piece::data(chunk), None)),
+                Some(Ok(Frame::Trailers(trailers))) => Ok((Piece::end(Some(trailers)), None)),
                 Some(Err(broken)) => {
                     let failure = failure_after_response(broken, &response.body, payload);
                     Err(RelayEnd::Upstream { failure, broken: Some(broken) })

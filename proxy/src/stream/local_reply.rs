@@ -291,7 +291,7 @@ impl LocalReply {
     }
 
     /// Envoy's translation of an HTTP status. A limit of the whole stream is DEADLINE_EXCEEDED, whatever its status.
-    fn grpc_status(&self, status: StatusCode) -> u16 {
+    fn grpc_status(&self, status: StatusCode) -> u32 {
         if let Self::Ended(reply) = self
             && let Some(status) = reply.grpc_status
         {
@@ -300,7 +300,7 @@ impl LocalReply {
         if matches!(self, Self::TooLate { expired: Expired::Duration, .. }) {
             return 4;
         }
-        grpc_status::of_http(status.as_u16())
+        grpc_status::of_http(status.as_u16()).into()
     }
 }
 

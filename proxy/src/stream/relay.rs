@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use crate::cluster::Failure;
 use crate::codec::{Body, ExchangeError, Frame, Headers, Payload, Writer};
 use crate::exchange::{Exchange, Interrupted};
-use crate::filter::{End, Flow, Piece};
+use crate::filter::{End, Flow, Kept, Piece, Refusal};
 use crate::stats::{FlowStats, Pause};
 use crate::upstream::UpstreamResponse;
 
@@ -102,6 +102,17 @@ impl Relay<'_, '_> {
                 Poll::Ready(ready) => ready?,
             }
             self.paused = None;
+            match self.exchange.filters.poll_kept(cx) {
+                Kept::Nothing => {}
+                Kept::Due(piece, flow) => {
+                    self.pass_on(piece, flow);
+                    continue;
+                }
+                Kept::Full => {
+                    self.response.restart_idle_timeout(); // it is a filter that delays, not the upstream
+                    return Ok(());
+                }
+            }
             match self.response.body.poll_frame(cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Some(Ok(Frame::Data(chunk)))) => {
@@ -128,7 +139,13 @@ impl Relay<'_, '_> {
 
     /// A piece of the response has come.
     fn pass(&mut self, mut piece: Piece) {
-        match self.exchange.filters.on_response_data(&mut piece) {
+        let flow = self.exchange.filters.on_response_data(&mut piece);
+        self.pass_on(piece, flow);
+    }
+
+    /// A piece of the response has come through the filters.
+    fn pass_on(&mut self, piece: Piece, flow: Flow<Refusal>) {
+        match flow {
             // All filters have continued with the head: none of them waits.
             Flow::Continue | Flow::Wait => self.write(piece),
             Flow::Respond(refusal) => {

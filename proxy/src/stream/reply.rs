@@ -1,5 +1,8 @@
 //! Responses of the proxy's own, to requests that were read and to bytes that are none.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use bytes::Bytes;
 use http::{Method, Version};
 
@@ -11,8 +14,9 @@ use super::{After, Persistence, StreamContext};
 use crate::access_log::{ResponseFlag, StreamInfo};
 use crate::codec::http1::{Close, Refusal as HeadRefusal};
 use crate::codec::{Payload, RequestHead, ResetReason, ResponseHead, Writer};
+use crate::exchange::{Exchange, Interrupted};
 use crate::filter::edits::add_to_response;
-use crate::filter::{End, Filters, Piece, Refusal};
+use crate::filter::{End, Filters, Kept, Piece, Refusal};
 
 /// Sends one of the proxy's own responses. Returns the writer to the client, if the client is still there.
 pub(super) async fn reply_locally(
@@ -50,13 +54,11 @@ pub(super) async fn reply_locally(
     if let (Responder::Http2 { go_away, .. }, LocalReply::UpgradeRefused) = (&responder, reply) {
         go_away.request();
     }
-    let payload = if piece.data.is_empty() { Payload::None } else { Payload::Some };
+    let payload = if piece.data.is_empty() && piece.is_last() { Payload::None } else { Payload::Some };
     let mut down = begin_response(service, request, Response { head, payload, persistence }, responder, info);
-    if !piece.data.is_empty() {
-        info.bytes_sent = piece.data.len() as u64;
-        down.write(piece.data);
+    if send(piece, exchange, &mut down, &mut info.bytes_sent).await.is_err() {
+        return (After::Gone, None);
     }
-    down.finish(None);
     if !complete {
         set_tunnel_error(&mut down, request, info);
         service.stats.downstream_rq_response_before_rq_complete.inc();
@@ -69,6 +71,34 @@ pub(super) async fn reply_locally(
     match push_out(&mut down).await {
         Ok(()) => (after_response(persistence, remaining), Some(down)),
         Err(_gone) => (After::Gone, None),
+    }
+}
+
+/// Sends the body of one of the proxy's own responses, which filters may keep for a time.
+///
+/// # Errors
+/// The client has gone, or a timer ends the stream.
+async fn send(
+    mut piece: Piece,
+    exchange: &mut Exchange<'_>,
+    down: &mut Writer,
+    sent: &mut u64,
+) -> Result<(), Interrupted> {
+    loop {
+        if !piece.data.is_empty() {
+            *sent += piece.data.len() as u64;
+            down.write(piece.data);
+        }
+        if let End::Complete(_) = piece.end {
+            down.finish(None);
+            return Ok(());
+        }
+        push_out(down).await.map_err(Interrupted::Downstream)?;
+        let kept = poll_fn(|cx| match exchange.filters.poll_kept(cx) {
+            Kept::Due(piece, _passed) => Poll::Ready(Ok(piece)),
+            Kept::Full | Kept::Nothing => exchange.poll_interrupted(cx, &mut None).map(Err),
+        });
+        piece = kept.await?;
     }
 }
 

@@ -151,6 +151,11 @@ const CHECK_WITHOUT_CLUSTER: Reason = reason(
     "correct the name in cluster_min_healthy_percentages",
     Some((At::Manager, "http_filters")),
 );
+const FAULT: Reason = reason(
+    "because the fault filter refuses such requests on purpose",
+    "remove its abort, or lower the percentage",
+    Some((At::Manager, "http_filters")),
+);
 const OTHER_ORIGIN: Reason = reason(
     "because the request does not come from a page of the host that it asks, nor of one that the csrf filter names",
     "name the page's host in additional_origins of the csrf filter",
@@ -205,7 +210,7 @@ const FLAGS: [(ResponseFlag, Reason); 30] = [
         ResponseFlag::DI,
         reason("after a delay by the fault filter", "remove the delay", Some((At::Manager, "http_filters"))),
     ),
-    (ResponseFlag::FI, reason("because of the fault filter", "remove the fault", Some((At::Manager, "http_filters")))),
+    (ResponseFlag::FI, FAULT),
     (
         ResponseFlag::LH,
         reason(
@@ -353,6 +358,7 @@ fn of_details(details: &Details) -> Option<Reason> {
         Details::DownstreamDisconnect => CLIENT_CLOSED,
         Details::DrainEnded => DRAINED,
         Details::ExtAuthzDenied => authorisation::DENIED,
+        Details::FaultFilterAbort => FAULT,
         Details::ExtAuthzError => authorisation::NO_VERDICT,
         Details::HealthCheckCached => CHECK_CACHED,
         Details::HealthCheckClusterEmpty => CHECK_EMPTY,

@@ -70,7 +70,6 @@ const NAMED: &[(&str, Effect)] = &[
     ("envoy.filters.http.dynamic_modules", Effect::May(CODE)),
     ("envoy.filters.http.ext_authz", Effect::May(AUTHORISES)),
     ("envoy.filters.http.ext_proc", Effect::May(CODE)),
-    ("envoy.filters.http.fault", Effect::May(DELAYS)),
     ("envoy.filters.http.geoip", Effect::May(HEADERS)),
     ("envoy.filters.http.golang", Effect::May(CODE)),
     ("envoy.filters.http.grpc_http1_bridge", Effect::May(BODIES)),

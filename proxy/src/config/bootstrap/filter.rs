@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::cluster::Percent;
 use super::ext_authz::{ExtAuthz, ExtAuthzPerRoute};
+use super::fault::HttpFault;
 use super::jwt_authn::{JwtAuthentication, JwtPerRoute};
 use super::matchers::HeaderMatcher;
 use super::network_filter::Rbac;
@@ -38,6 +39,8 @@ pub(crate) enum HttpFilterConfig {
     Csrf(CsrfPolicy),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz")]
     ExtAuthz(Box<ExtAuthz>),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault")]
+    Fault(Box<HttpFault>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.grpc_stats.v3.FilterConfig")]
     GrpcStats(GrpcStatsConfig),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.grpc_web.v3.GrpcWeb")]
@@ -201,6 +204,8 @@ pub(crate) enum PerFilterConfig {
     Csrf(CsrfPolicy),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute")]
     ExtAuthz(Box<ExtAuthzPerRoute>),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault")]
+    Fault(Box<HttpFault>),
     #[serde(rename = "type.googleapis.com/envoy.config.route.v3.FilterConfig")]
     FilterConfig(FilterConfig),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute")]
@@ -234,6 +239,8 @@ pub(crate) enum PerRouteConfig {
     Csrf(CsrfPolicy),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute")]
     ExtAuthz(Box<ExtAuthzPerRoute>),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault")]
+    Fault(Box<HttpFault>),
     /// `{}` has no type: it configures nothing, and switches the filter on.
     #[serde(rename = "")]
     Empty(Empty),

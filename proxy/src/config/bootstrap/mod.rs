@@ -7,6 +7,7 @@
 pub(crate) mod access_log;
 pub(crate) mod cluster;
 pub(crate) mod ext_authz;
+pub(crate) mod fault;
 pub(crate) mod filter;
 pub(crate) mod jwt_authn;
 pub(crate) mod listener;

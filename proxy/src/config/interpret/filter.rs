@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use super::filter_override::{Override, OverrideOptions, buffer, csrf, overridden};
 use super::rate_limit::{self, Owner};
-use super::{cors, ext_authz, health_check, jwt_authn, metadata, mutation, rbac};
+use super::{cors, ext_authz, fault, health_check, jwt_authn, metadata, mutation, rbac};
 use crate::config::bootstrap::filter::{
     CorsPolicy, GrpcStatsConfig, HttpFilter, HttpFilterConfig, Router, TypedPerFilterConfig,
 };
 use crate::config::bootstrap::route::UpgradeConfig;
 use crate::config::error::{Name, Place};
+use crate::config::fault::Fault;
 use crate::config::filter::{
     Buffer, Chain, Chains, CountedMethods, Csrf, ExtAuthz, Filter, HeaderMutation, HealthCheck, JwtAuthn, Kind,
     MetadataEntry, Mutations, Rbac, RouterOptions, ServiceNames, SetMetadata, StrictHeader,
@@ -49,6 +50,7 @@ enum Options {
     Cors,
     Csrf(Arc<Csrf>),
     ExtAuthz(Arc<ExtAuthz>),
+    Fault(Arc<Fault>),
     GrpcStats(Arc<CountedMethods>),
     GrpcWeb,
     HeaderMutation { mutations: Arc<Mutations>, most_specific_wins: bool },
@@ -212,6 +214,9 @@ impl FilterTemplate {
             Options::ExtAuthz(own) => {
                 return ext_authz::below(own, options().filter_map(OverrideOptions::ext_authz)).map(Filter::ExtAuthz);
             }
+            Options::Fault(own) => {
+                Filter::Fault(Arc::clone(options().rev().find_map(OverrideOptions::fault).unwrap_or(own)))
+            }
             Options::GrpcStats(methods) => Filter::GrpcStats(Arc::clone(methods)),
             Options::GrpcWeb => Filter::GrpcWeb,
             Options::HeaderMutation { mutations, most_specific_wins } => {
@@ -252,6 +257,7 @@ impl Options {
             Self::Cors => "envoy.filters.http.cors",
             Self::Csrf(_) => "envoy.filters.http.csrf",
             Self::ExtAuthz(_) => "envoy.filters.http.ext_authz",
+            Self::Fault(_) => "envoy.filters.http.fault",
             Self::GrpcStats(_) => "envoy.filters.http.grpc_stats",
             Self::GrpcWeb => "envoy.filters.http.grpc_web",
             Self::HeaderMutation { .. } => "envoy.filters.http.header_mutation",
@@ -271,6 +277,7 @@ impl Options {
                 | (OverrideOptions::Cors(_), Self::Cors)
                 | (OverrideOptions::Csrf(_), Self::Csrf(_))
                 | (OverrideOptions::ExtAuthz(_), Self::ExtAuthz(_))
+                | (OverrideOptions::Fault(_), Self::Fault(_))
                 | (OverrideOptions::HeaderMutation(_), Self::HeaderMutation { .. })
                 | (OverrideOptions::JwtAuthn(_), Self::JwtAuthn(_))
                 | (OverrideOptions::RateLimit(_), Self::RateLimit(_))
@@ -285,6 +292,7 @@ impl Options {
             Self::Cors => Some(Kind::Cors),
             Self::Csrf(_) => Some(Kind::Csrf),
             Self::ExtAuthz(options) => Some(Kind::ExtAuthz(options.stat_prefix.clone())),
+            Self::Fault(_) => Some(Kind::Fault),
             Self::HealthCheck(_) => Some(Kind::HealthCheck),
             Self::JwtAuthn(options) => Some(Kind::JwtAuthn(options.stat_prefix.clone())),
             Self::Rbac(rbac) => Some(Kind::Rbac(rbac.prefixes.clone())),
@@ -309,6 +317,7 @@ fn chain(filters: &[At<HttpFilter>], place: &Place, kind: &str, notes: &Notes) -
             HttpFilterConfig::ExtAuthz(written) => {
                 Options::ExtAuthz(Arc::new(ext_authz::filter(written, &at.place, notes)?))
             }
+            HttpFilterConfig::Fault(written) => Options::Fault(Arc::new(fault::interpret(written, notes)?)),
             HttpFilterConfig::GrpcStats(written) => Options::GrpcStats(Arc::new(counted_methods(written)?)),
             HttpFilterConfig::GrpcWeb(_) => Options::GrpcWeb,
             HttpFilterConfig::HeaderMutation(written) => Options::HeaderMutation {

@@ -4,13 +4,15 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::rate_limit::{self, Owner};
-use super::{cors, ext_authz, fraction, jwt_authn, metadata, mutation, pattern, rbac};
+use super::{cors, ext_authz, fault, fraction, jwt_authn, metadata, mutation, pattern, rbac};
 use crate::config::bootstrap::ext_authz::ExtAuthzPerRoute;
+use crate::config::bootstrap::fault::HttpFault;
 use crate::config::bootstrap::filter::{
     Buffer as WrittenBuffer, BufferPerRoute, CorsPolicy, CsrfPolicy, FilterConfig, HeaderMutationPerRoute,
     LocalRateLimit, PerFilterConfig, PerRouteConfig, SetMetadata as WrittenSetMetadata,
 };
 use crate::config::error::Place;
+use crate::config::fault::Fault;
 use crate::config::filter::{Buffer, Csrf, MetadataEntry, Mutations, Rbac};
 use crate::config::fraction::Fraction;
 use crate::config::problem::Problem;
@@ -30,6 +32,7 @@ pub(super) enum OverrideOptions {
     Cors(Arc<cors::Policy>),
     Csrf(Arc<Csrf>),
     ExtAuthz(ext_authz::OfRoute),
+    Fault(Arc<Fault>),
     JwtAuthn(jwt_authn::OfRoute),
     HeaderMutation(Arc<Mutations>),
     RateLimit(Arc<RateLimit>),
@@ -53,6 +56,10 @@ impl OverrideOptions {
 
     pub(super) fn ext_authz(&self) -> Option<&ext_authz::OfRoute> {
         if let Self::ExtAuthz(said) = self { Some(said) } else { None }
+    }
+
+    pub(super) fn fault(&self) -> Option<&Arc<Fault>> {
+        if let Self::Fault(fault) = self { Some(fault) } else { None }
     }
 
     pub(super) fn jwt_authn(&self) -> Option<&jwt_authn::OfRoute> {
@@ -94,6 +101,7 @@ pub(super) fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) ->
             PerRouteConfig::Csrf(written) => Some(csrf_override(written, notes)?),
             PerRouteConfig::Empty(_) => None,
             PerRouteConfig::ExtAuthz(written) => Some(authorisation_override(written, &config.place, notes)?),
+            PerRouteConfig::Fault(written) => Some(fault_override(written, notes)?),
             PerRouteConfig::HeaderMutation(written) => Some(mutation_override(written)?),
             PerRouteConfig::JwtAuthn(written) => {
                 Some(OverrideOptions::JwtAuthn(jwt_authn::of_route(written, &config.place)?))
@@ -106,6 +114,7 @@ pub(super) fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) ->
         PerFilterConfig::Cors(written) => Some(cors_override(written, notes)?),
         PerFilterConfig::Csrf(written) => Some(csrf_override(written, notes)?),
         PerFilterConfig::ExtAuthz(written) => Some(authorisation_override(written, &at.place, notes)?),
+        PerFilterConfig::Fault(written) => Some(fault_override(written, notes)?),
         PerFilterConfig::HeaderMutation(written) => Some(mutation_override(written)?),
         PerFilterConfig::JwtAuthn(written) => Some(OverrideOptions::JwtAuthn(jwt_authn::of_route(written, &at.place)?)),
         PerFilterConfig::LocalRateLimit(written) => Some(rate_limit_override(written, &at.place, notes)?),
@@ -147,6 +156,10 @@ fn authorisation_override(
     notes: &Notes,
 ) -> Result<OverrideOptions, Problem> {
     Ok(OverrideOptions::ExtAuthz(ext_authz::of_route(written, place, notes)?))
+}
+
+fn fault_override(written: &HttpFault, notes: &Notes) -> Result<OverrideOptions, Problem> {
+    Ok(OverrideOptions::Fault(Arc::new(fault::interpret(written, notes)?)))
 }
 
 fn rate_limit_override(written: &LocalRateLimit, place: &Place, notes: &Notes) -> Result<OverrideOptions, Problem> {

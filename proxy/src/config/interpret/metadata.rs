@@ -46,7 +46,8 @@ pub(super) fn metadata(written: Option<&At<WrittenMetadata>>) -> Result<Metadata
     written.value.filter_metadata.iter().map(namespace).collect::<Result<_, _>>().map(Metadata)
 }
 
-fn members(written: &At<Tree>) -> Result<Struct, Problem> {
+/// The members of a mapping.
+pub(super) fn members(written: &At<Tree>) -> Result<Struct, Problem> {
     match &written.value {
         Tree::Map(members) => members.iter().map(|(key, at)| Ok((key.clone(), value(&at.value)?))).collect(),
         Tree::Flag(_) | Tree::List(_) | Tree::Null | Tree::Number(_) | Tree::Text(_) => {

@@ -10,6 +10,7 @@ mod connection_manager;
 mod cors;
 mod data_source;
 mod ext_authz;
+mod fault;
 mod filter;
 mod filter_override;
 mod fraction;

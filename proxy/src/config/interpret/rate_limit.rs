@@ -22,7 +22,7 @@ const ADDED_MAX: usize = 10;
 /// Envoy's shortest `fill_interval`.
 const FILL_INTERVAL_MIN: Duration = Duration::from_millis(50);
 /// RESOURCE_EXHAUSTED
-const RESOURCE_EXHAUSTED: u16 = 8;
+const RESOURCE_EXHAUSTED: u32 = 8;
 
 /// Where a limit stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

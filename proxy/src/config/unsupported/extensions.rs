@@ -81,7 +81,6 @@ const CHECKS: &str = "checks speak HTTP/1.1 or plain TCP; write http_health_chec
 const CLUSTER_TYPE: &str = "endpoints come from the file or from DNS; write type: STATIC, STRICT_DNS or LOGICAL_DNS";
 const CODE: &str = "no foreign code runs here; write what it does as routes and header edits, or in the application";
 const COMPRESSION: &str = "bodies are passed on as they come; compress in the application";
-const FAULT: &str = "faults are part of the simulator";
 const FORMATTER: &str = "its operators are not there; the built-in ones are";
 const FORWARD_PROXY: &str = "no host is looked up because a request names it; write a cluster for each host";
 const LIMITS: &str = "limits do not adapt; write circuit_breakers, a retry budget and outlier_detection in the cluster";
@@ -127,7 +126,6 @@ const EXTENSIONS: &[Extension] = &[
     (HttpFilter, "envoy.filters.http.dynamic_forward_proxy", &["filters.http.dynamic_forward_proxy.v3.FilterConfig", "filters.http.dynamic_forward_proxy.v3.PerRouteConfig"], FORWARD_PROXY),
     (HttpFilter, "envoy.filters.http.dynamo", &["filters.http.dynamo.v3.Dynamo"], NO_FILTER),
     (HttpFilter, "envoy.filters.http.ext_proc", &["filters.http.ext_proc.v3.ExtProcPerRoute", "filters.http.ext_proc.v3.ExternalProcessor"], CODE),
-    (HttpFilter, "envoy.filters.http.fault", &["filters.http.fault.v3.HTTPFault"], FAULT),
     (HttpFilter, "envoy.filters.http.file_server", &["filters.http.file_server.v3.FileServerConfig"], CACHE),
     (HttpFilter, "envoy.filters.http.file_system_buffer", &["filters.http.file_system_buffer.v3.FileSystemBufferFilterConfig"], NO_FILTER),
     (HttpFilter, "envoy.filters.http.filter_chain", &["filters.http.filter_chain.v3.FilterChainConfig", "filters.http.filter_chain.v3.FilterChainConfigPerRoute"], NO_FILTER),

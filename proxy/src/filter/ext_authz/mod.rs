@@ -97,7 +97,7 @@ impl<'c> Authorisation<'c> {
 
     /// What is to be sent, once.
     pub(super) fn take_call(&mut self) -> Option<Box<Call>> {
-        if !self.has_call() {
+        if !matches!(self.state, State::Asking(_)) {
             return None;
         }
         let asked = State::Asked { since: Instant::now() };
@@ -108,11 +108,6 @@ impl<'c> Authorisation<'c> {
         if let State::Asked { since } = self.state {
             self.state = State::Answered { since, end };
         }
-    }
-
-    /// Is there something to send?
-    pub(super) fn has_call(&self) -> bool {
-        matches!(self.state, State::Asking(_))
     }
 
     /// Is the route to be looked for again?

@@ -55,10 +55,6 @@ impl<'c> Authentication<'c> {
         Self { options, state: State::New, fetched: Vec::new() }
     }
 
-    pub(super) fn has_call(&self) -> bool {
-        matches!(self.state, State::Asking(_))
-    }
-
     /// What is to be sent, once.
     pub(super) fn take_call(&mut self) -> Option<Box<Call>> {
         let State::Asking(remote) = self.state else { return None };

@@ -10,6 +10,7 @@
 mod bytes;
 mod cluster;
 mod downstream;
+mod fault;
 mod gates;
 mod http1;
 mod http2;
@@ -29,6 +30,7 @@ pub use downstream::{
     AuthorisationEvent, AuthorisationStats, CorsStats, CsrfStats, HealthCheckStats, HttpStats, ListenerStats,
     RateLimitStats, ResponseStats, SetMetadataStats, TokenStats,
 };
+pub use fault::{FaultStats, Origin, OriginFaults};
 pub use gates::{ConnectionLimitStats, RbacStats};
 pub use http1::Http1Stats;
 pub use http2::Http2Stats;
