@@ -208,15 +208,11 @@ impl FilterTemplate {
                 }
                 return cors::merged(&policies).map(Arc::new).map(Filter::Cors);
             }
-            Options::Csrf(policy) => {
-                Filter::Csrf(Arc::clone(options().rev().find_map(OverrideOptions::csrf).unwrap_or(policy)))
-            }
+            Options::Csrf(own) => Filter::Csrf(most_specific(&said, OverrideOptions::csrf, own)),
             Options::ExtAuthz(own) => {
                 return ext_authz::below(own, options().filter_map(OverrideOptions::ext_authz)).map(Filter::ExtAuthz);
             }
-            Options::Fault(own) => {
-                Filter::Fault(Arc::clone(options().rev().find_map(OverrideOptions::fault).unwrap_or(own)))
-            }
+            Options::Fault(own) => Filter::Fault(most_specific(&said, OverrideOptions::fault, own)),
             Options::GrpcStats(methods) => Filter::GrpcStats(Arc::clone(methods)),
             Options::GrpcWeb => Filter::GrpcWeb,
             Options::HeaderMutation { mutations, most_specific_wins } => {
@@ -234,9 +230,7 @@ impl FilterTemplate {
                 return jwt_authn::below(own, options().rev().find_map(OverrideOptions::jwt_authn))
                     .map(Filter::JwtAuthn);
             }
-            Options::RateLimit(limit) => {
-                Filter::RateLimit(Arc::clone(options().rev().find_map(OverrideOptions::rate_limit).unwrap_or(limit)))
-            }
+            Options::RateLimit(own) => Filter::RateLimit(most_specific(&said, OverrideOptions::rate_limit, own)),
             Options::Rbac(own) => match options().rev().find_map(OverrideOptions::rbac) {
                 None => Filter::Rbac(Arc::clone(own)),
                 Some(of_route) => Filter::Rbac(Arc::new(rbac::below(own, of_route.as_ref()?))),
@@ -248,6 +242,15 @@ impl FilterTemplate {
             }
         })
     }
+}
+
+/// The options of the most specific level that has some, or the filter's own.
+fn most_specific<'s, T>(
+    said: &[&'s Override],
+    of: impl Fn(&'s OverrideOptions) -> Option<&'s Arc<T>>,
+    own: &'s Arc<T>,
+) -> Arc<T> {
+    Arc::clone(said.iter().rev().filter_map(|said| said.options.as_ref()).find_map(of).unwrap_or(own))
 }
 
 impl Options {
