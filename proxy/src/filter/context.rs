@@ -15,7 +15,8 @@ use crate::config::rate_limit::RateLimit;
 use crate::net::{Clock, Random};
 use crate::runtime::{Runtime, Watched};
 use crate::stats::{
-    AuthorisationStats, CorsStats, CsrfStats, FaultStats, HealthCheckStats, OriginFaults, RbacStats, Registry, SetMetadataStats, TokenStats,
+    AuthorisationStats, CorsStats, CsrfStats, FaultStats, HealthCheckStats, OriginFaults, RbacStats, Registry,
+    SetMetadataStats, TokenStats,
 };
 
 use crate::token_bucket::Buckets;

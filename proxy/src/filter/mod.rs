@@ -130,7 +130,16 @@ impl<'c> Filters<'c> {
     pub(crate) fn of(chain: &'c filter::Chain, context: &'c FilterContext) -> Self {
         let filters: Vec<_> = chain.filters.iter().map(Filter::of).collect();
         let undecided = filters.len();
-        Self { filters, context, edits: &[], cluster: None, requested: 0, next: Next::Requested, awaited: Awaited::Body, undecided }
+        Self {
+            filters,
+            context,
+            edits: &[],
+            cluster: None,
+            requested: 0,
+            next: Next::Requested,
+            awaited: Awaited::Body,
+            undecided,
+        }
     }
 
     /// The router alone.

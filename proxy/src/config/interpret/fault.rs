@@ -48,7 +48,9 @@ fn delay(written: &At<FaultDelay>, key: String) -> Result<Injected<Duration>, Pr
     let FaultDelay { fixed_delay, header_delay, percentage } = &written.value;
     let from = match (fixed_delay, header_delay) {
         // As in Envoy, whole milliseconds.
-        (Some(delay), None) => Source::Fixed(Duration::from_millis(u64::try_from(delay.0.as_millis()).unwrap_or(u64::MAX))),
+        (Some(delay), None) => {
+            Source::Fixed(Duration::from_millis(u64::try_from(delay.0.as_millis()).unwrap_or(u64::MAX)))
+        }
         (None, Some(_)) => Source::Header,
         (None, None) | (Some(_), Some(_)) => {
             return Err(written.invalid("takes exactly one of fixed_delay and header_delay"));

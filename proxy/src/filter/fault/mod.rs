@@ -179,9 +179,7 @@ impl<'c> Faults<'c> {
                 let of_runtime = runtime.number(&keys.abort_http_status, "abort.http_status");
                 of_runtime.and_then(|code| status(code.into())).map_or(abort, Abort::Http)
             }
-            Abort::Grpc(_) => {
-                runtime.number(&keys.abort_grpc_status, "abort.grpc_status").map_or(abort, Abort::Grpc)
-            }
+            Abort::Grpc(_) => runtime.number(&keys.abort_grpc_status, "abort.grpc_status").map_or(abort, Abort::Grpc),
         })
     }
 
@@ -287,7 +285,11 @@ mod tests {
             };
             assert_eq!(share(&header::<u8>(50), &request, &DELAY_SHARE), expected, "{said}");
             let fixed = Injected { from: Source::Fixed(1), ..header::<u8>(50) };
-            assert_eq!(share(&fixed, &request, &DELAY_SHARE), 500_000, "{said}: only a value of a header has a share of one");
+            assert_eq!(
+                share(&fixed, &request, &DELAY_SHARE),
+                500_000,
+                "{said}: only a value of a header has a share of one"
+            );
         }
     }
 
