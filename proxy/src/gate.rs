@@ -7,6 +7,7 @@ use crate::config::filter_chain::Ends;
 use crate::config::network_filter::{Gate as Options, Rbac};
 use crate::config::rbac::{NO_POLICY, Outcome, Rules, Subject};
 use crate::permits::{Limit, Permit};
+use crate::runtime::{Runtime, Watched};
 use crate::stats::{ConnectionLimitStats, Held, RbacStats, Registry};
 
 /// The gates of one filter chain, on one worker.
@@ -17,6 +18,7 @@ enum Gate {
     ConnectionLimit {
         limit: Arc<Limit>,
         connections_max: u32,
+        enabled: Watched,
         delay: Option<Duration>,
         stats: ConnectionLimitStats,
     },
@@ -65,11 +67,13 @@ impl Gates {
         options: &[Options],
         limits: &mut impl Iterator<Item = &'l Arc<Limit>>,
         registry: &Registry,
+        runtime: &Runtime,
     ) -> Self {
         let gate = |options: &Options| match options {
             Options::ConnectionLimit(options) => Some(Gate::ConnectionLimit {
                 limit: Arc::clone(limits.next()?),
                 connections_max: options.connections_max,
+                enabled: runtime.watch_flag(&options.enabled),
                 delay: options.delay,
                 stats: ConnectionLimitStats::new(registry, &options.stat_prefix),
             }),
@@ -77,6 +81,7 @@ impl Gates {
                 stats: RbacStats::new(registry, &options.stat_prefix, &options.shadow_prefix),
                 options: options.clone(),
             }),
+            Options::SetFilterState(_) => None, // it lets every connection through
         };
         Self(options.iter().filter_map(gate).collect())
     }
@@ -94,7 +99,8 @@ impl Gates {
         let subject = Subject { ends, server_name, request: None };
         for gate in &self.0 {
             match gate {
-                Gate::ConnectionLimit { limit, connections_max, delay, stats } => {
+                Gate::ConnectionLimit { enabled, .. } if enabled.get() == 0 => {}
+                Gate::ConnectionLimit { limit, connections_max, delay, stats, .. } => {
                     match limit.permit_below(*connections_max) {
                         Some(permit) => admission.held.push((permit, stats.active_connections.enter())),
                         None => {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use crate::config::network_filter::RuntimeFlag;
 use crate::config::runtime::{LayerValues, RuntimeError, RuntimeLayer, RuntimeValue};
 use crate::config::{Difference, Differences};
 use crate::stats::{Derived, Registry, RuntimeStats};
@@ -39,6 +40,8 @@ struct Layers {
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Unit {
     One,
+    /// 1 of a key whose value is true, 0 of one that is false.
+    Flag,
     /// Hundredths of a percent, of a key whose value is a percentage.
     BasisPoint,
     /// Millionths, of a key whose value is a share of the requests.
@@ -49,6 +52,7 @@ impl Unit {
     fn read(self, value: &RuntimeValue) -> Option<u32> {
         match self {
             Self::One => value.as_count(),
+            Self::Flag => value.as_flag().map(u32::from),
             Self::BasisPoint => value.as_basis_points(),
             Self::Millionth => value.as_millionths(),
         }
@@ -182,6 +186,14 @@ impl Runtime {
     /// The count of `key` as it will be at any time; `default` while no layer has one.
     pub fn watch(&self, key: String, default: u32) -> Watched {
         self.watch_in(Unit::One, key, default)
+    }
+
+    /// The flag of `key`, as 1 or 0.
+    pub fn watch_flag(&self, flag: &RuntimeFlag) -> Watched {
+        match &flag.key {
+            Some(key) => self.watch_in(Unit::Flag, key.clone(), flag.is_on.into()),
+            None => Watched::fixed(flag.is_on.into()),
+        }
     }
 
     /// The same for a percentage, in hundredths of a percent.

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use crate::codec::{Headers, RequestHead, ResponseHead, Violation};
 use crate::config::cluster::ClusterMetadata;
 use crate::config::filter_chain::Ends;
+use crate::config::filter_state::{FilterState, Object};
 use crate::config::log_filter::LogType;
 use crate::config::log_format::LineFormat;
 use crate::config::metadata::Metadata;
@@ -54,6 +55,8 @@ pub struct Downstream {
     pub requested_server_name: Option<Box<str>>,
     /// What its client, which is within the process, has passed on.
     pub passed: Option<Arc<Passed>>,
+    /// What network filters have left for logs and filters, and what `passed` had of it.
+    pub state: Option<Arc<FilterState>>,
     /// The name of its filter chain, where its listener has logs.
     pub filter_chain: Option<Arc<str>>,
     /// What it speaks, once its client has shown that.
@@ -69,11 +72,13 @@ pub struct Downstream {
 impl Downstream {
     /// A connection that has just been accepted, and whose TLS handshake is over.
     pub(crate) fn of(connection_id: u64, conn: &mut Conn) -> Self {
+        let passed = conn.passed.take();
         Self {
             direct: conn.direct.take(),
             tls: conn.tls.clone(),
             requested_server_name: conn.requested_server_name.take(),
-            passed: conn.passed.take(),
+            state: passed.as_ref().and_then(|passed| passed.state.clone()),
+            passed,
             filter_chain: conn.filter_chain.take(),
             ..Self::new(connection_id, conn.local.clone(), conn.peer.clone())
         }
@@ -95,6 +100,7 @@ impl Downstream {
             tls: None,
             requested_server_name: None,
             passed: None,
+            state: None,
             filter_chain: None,
             protocol: Cell::new(None),
             is_malformed: Cell::new(false),
@@ -201,6 +207,8 @@ pub struct StreamInfo {
     pub is_health_check: bool,
     /// What filters have left for logs and headers.
     pub metadata: Option<Box<Metadata>>,
+    /// Objects that filters have left for logs, headers and upstreams, beside those of the connection.
+    pub filter_state: Option<Box<FilterState>>,
     /// The parts of the requests that it belongs to and that have stats of their own.
     pub parts: Vec<Rc<PartStats>>,
     /// What the request's stats shall be called besides.
@@ -306,6 +314,7 @@ impl StreamInfo {
             has_code_stats: true,
             is_health_check: false,
             metadata: None,
+            filter_state: None,
             parts: Vec::new(),
             alt_stat_name: None,
             is_canary: false,
@@ -327,6 +336,36 @@ impl StreamInfo {
     pub fn end_locally(&mut self, why: LocalEnd) {
         why.flag().into_iter().for_each(|flag| self.flag(flag));
         self.detail(why.details());
+    }
+
+    /// The object that a filter has left under `key`, for the stream or for its connection.
+    #[must_use]
+    pub fn state(&self, key: &str) -> Option<&Object> {
+        let of_connection = || self.downstream.state.as_ref()?.get(key);
+        self.filter_state.as_ref().and_then(|state| state.get(key)).or_else(of_connection)
+    }
+
+    /// Puts an object under `key`, unless there is one that stays. As in Envoy, one of the connection stays for its streams.
+    pub fn set_state(&mut self, key: Arc<str>, object: Object) {
+        if self.downstream.state.as_ref().is_some_and(|state| state.get(&key).is_some()) {
+            return;
+        }
+        self.filter_state.get_or_insert_default().set(key, object);
+    }
+
+    /// Has a filter left anything for it?
+    #[must_use]
+    pub fn has_state(&self) -> bool {
+        self.filter_state.is_some() || self.downstream.state.is_some()
+    }
+
+    /// What goes with a connection to an upstream, as the other end of it has it.
+    #[must_use]
+    pub fn shared_state(&self) -> FilterState {
+        let mut shared = FilterState::default();
+        let of_stream = self.filter_state.as_deref();
+        self.downstream.state.as_deref().into_iter().chain(of_stream).for_each(|state| state.share(&mut shared));
+        shared
     }
 
     /// The stream is over. The first call stands.

@@ -1,15 +1,18 @@
 //! What connections to an endpoint take from the client and the request that they are opened for. Connections of
 //! different origins are not shared.
 
+use std::cmp::Ordering;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderValue;
 
 use super::{Cluster, Endpoint};
-use crate::access_log::{Downstream, StreamInfo};
+use crate::access_log::StreamInfo;
 use crate::codec::RequestHead;
 use crate::config::Cluster as Config;
+use crate::config::filter_state::{FilterState, ObjectKind};
 use crate::config::tls::OwnName;
 use crate::config::upstream_name::{HostUses, RequestedNames};
 use crate::net::Address;
@@ -22,6 +25,48 @@ pub struct Origin {
     pub(super) header: Option<ProxyHeader>,
     /// The names for TLS.
     pub(super) names: RequestedNames,
+    /// What filters share with it.
+    pub(super) state: SharedState,
+}
+
+/// What filters share with a connection to an upstream. Of two that share something, only hashable objects keep their
+/// connections apart, as in Envoy.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SharedState(pub(super) Option<Arc<FilterState>>);
+
+impl SharedState {
+    fn of(config: &Config, info: &StreamInfo) -> Self {
+        if !info.has_state() {
+            return Self::default();
+        }
+        let shared = info.shared_state();
+        let is_shared = if config.passing.is_some() { !shared.is_empty() } else { shared.hashable().next().is_some() };
+        Self(is_shared.then(|| Arc::new(shared)))
+    }
+
+    fn hashable(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.iter().flat_map(|state| state.hashable())
+    }
+}
+
+impl Ord for SharedState {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.is_some().cmp(&other.0.is_some()).then_with(|| self.hashable().cmp(other.hashable()))
+    }
+}
+
+impl PartialOrd for SharedState {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Eq for SharedState {}
+
+impl PartialEq for SharedState {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
 }
 
 /// A PROXY header.
@@ -37,10 +82,11 @@ impl Origin {
     #[must_use]
     pub(super) fn new(
         config: &Config,
-        downstream: &Downstream,
+        info: &StreamInfo,
         head: Option<&RequestHead>,
         hostname: Option<&HeaderValue>,
     ) -> Self {
+        let downstream = &info.downstream;
         let header = config.proxy_header.as_ref().map(|header| {
             let of_client = downstream.passed.as_ref().map_or(&[][..], |passed| &passed.tlvs);
             let is_added = |kind| header.added.iter().any(|added| added.kind == kind);
@@ -49,7 +95,11 @@ impl Origin {
             let (bytes, left_out) = proxy_header(header.version, ends, header.added.iter().chain(of_client));
             ProxyHeader { bytes, left_out }
         });
-        Self { header, names: requested_names(config, head, hostname) }
+        let names = match config.tls {
+            Some(_) => requested_names(config, head, hostname, info),
+            None => RequestedNames::default(),
+        };
+        Self { header, names, state: SharedState::of(config, info) }
     }
 
     /// What a connection of the proxy's own begins with, between these addresses: that of a health check.
@@ -67,16 +117,16 @@ impl Cluster {
     #[must_use]
     pub fn origin(&self, endpoint: &Endpoint, head: Option<&RequestHead>, info: &StreamInfo) -> Origin {
         let config = &self.shared.config;
-        if config.proxy_header.is_none() && config.tls.is_none() {
+        if config.proxy_header.is_none() && config.tls.is_none() && !info.has_state() {
             return Origin::default();
         }
-        Origin::new(config, &info.downstream, head, self.own_name(endpoint).as_ref())
+        Origin::new(config, info, head, self.own_name(endpoint).as_ref())
     }
 
     /// The names for TLS where there is no request.
     pub(super) fn own_names(&self, endpoint: &Endpoint) -> RequestedNames {
         let server_name = self.own_name(endpoint).and_then(|name| name.to_str().ok().map(Box::from));
-        RequestedNames { server_name, certified: None }
+        RequestedNames { server_name, ..RequestedNames::default() }
     }
 
     /// The hostname of an endpoint, where it is the name for TLS.
@@ -86,8 +136,21 @@ impl Cluster {
     }
 }
 
-/// The names for TLS: the host of a request as far as the cluster is configured to use it, before the hostname of the endpoint.
-fn requested_names(config: &Config, head: Option<&RequestHead>, hostname: Option<&HeaderValue>) -> RequestedNames {
+/// The names for TLS: what filters have left, then the host of a request as far as the cluster is configured to use it, then the
+/// hostname of the endpoint.
+fn requested_names(
+    config: &Config,
+    head: Option<&RequestHead>,
+    hostname: Option<&HeaderValue>,
+    info: &StreamInfo,
+) -> RequestedNames {
+    let left = |key, kind| info.state(key).filter(|object| object.kind == kind);
+    let left_name = left("envoy.network.upstream_server_name", ObjectKind::ServerName);
+    let left_name = left_name.and_then(|object| object.as_text()).map(Box::from);
+    let left_names = left("envoy.network.upstream_subject_alt_names", ObjectKind::SubjectAltNames);
+    let left_names = left_names.map(|object| object.parts().filter_map(|part| str::from_utf8(part).ok().map(Box::from)));
+    let protocols = left("envoy.network.application_protocols", ObjectKind::ApplicationProtocols);
+    let protocols = protocols.map(|object| object.parts().map(Box::from).collect()).unwrap_or_default();
     let used = config.host_as_name.as_ref().zip(head).and_then(|(options, head)| {
         let written = options.header.as_ref().and_then(|name| head.headers.get(name)).filter(|value| !value.is_empty());
         let host = host_of(written.or(head.authority.as_ref())?.to_str().ok()?).to_ascii_lowercase();
@@ -98,7 +161,11 @@ fn requested_names(config: &Config, head: Option<&RequestHead>, hostname: Option
     let of_host = |is_used: fn(HostUses) -> bool| host.clone().filter(|_| uses.is_some_and(is_used));
     let server_name = of_host(HostUses::is_server_name).filter(|host| !is_address(host));
     let own = hostname.and_then(|name| name.to_str().ok()).map(Box::from);
-    RequestedNames { server_name: server_name.or(own), certified: of_host(HostUses::is_certified) }
+    let certified = match left_names {
+        Some(names) => names.collect(),
+        None => of_host(HostUses::is_certified).into_iter().collect(),
+    };
+    RequestedNames { server_name: left_name.or(server_name).or(own), certified, protocols }
 }
 
 /// The host of an authority, without its port and the brackets of an address.

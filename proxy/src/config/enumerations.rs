@@ -48,6 +48,7 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
     ("RoutingPriority", &[("DEFAULT", 0), ("HIGH", 1)]),
     ("SanType", &[("EMAIL", 1), ("DNS", 2), ("URI", 3), ("IP_ADDRESS", 4), ("OTHER_NAME", 5)]),
     ("ServerHeaderTransformation", &[("OVERWRITE", 0), ("APPEND_IF_ABSENT", 1), ("PASS_THROUGH", 2)]),
+    ("SharedWithUpstream", &[("NONE", 0), ("ONCE", 1), ("TRANSITIVE", 2)]),
     ("StatusCode", &[
         ("Continue", 100), ("OK", 200), ("Created", 201), ("Accepted", 202), ("NonAuthoritativeInformation", 203),
         ("NoContent", 204), ("ResetContent", 205), ("PartialContent", 206), ("MultiStatus", 207),
@@ -89,6 +90,7 @@ mod tests {
             include_str!("bootstrap/access_log.rs"),
             include_str!("bootstrap/cluster.rs"),
             include_str!("bootstrap/filter.rs"),
+            include_str!("bootstrap/filter_state.rs"),
             include_str!("bootstrap/listener.rs"),
             include_str!("bootstrap/network_filter.rs"),
             include_str!("bootstrap/proxy_protocol.rs"),

@@ -13,6 +13,7 @@ use http::HeaderName;
 use super::cors::Cors;
 pub use super::ext_authz::ExtAuthz;
 use super::fault::Fault;
+use super::filter_state::StateEntry;
 use super::fraction::Fraction;
 pub use super::jwt_authn::JwtAuthn;
 use super::metadata::Struct;
@@ -76,6 +77,8 @@ pub enum Filter {
     RateLimit(Arc<RateLimit>),
     /// `envoy.filters.http.rbac`
     Rbac(Arc<Rbac>),
+    /// `envoy.filters.http.set_filter_state`
+    SetFilterState(SetFilterState),
     /// `envoy.filters.http.set_metadata`
     SetMetadata(SetMetadata),
 }
@@ -201,6 +204,15 @@ pub struct Mutations {
     pub request: Vec<Mutation<HeaderName>>,
     /// Of the response's headers.
     pub response: Vec<Mutation<HeaderName>>,
+}
+
+/// `envoy.filters.http.set_filter_state`
+#[derive(Clone, Debug)]
+pub struct SetFilterState {
+    /// The filter's own entries, then those of what is above the route, and of the route.
+    pub levels: Vec<Arc<[StateEntry]>>,
+    /// `clear_route_cache`: the route is looked for again behind it.
+    pub clears_route: bool,
 }
 
 /// `envoy.filters.http.set_metadata`

@@ -23,6 +23,7 @@ pub mod fault;
 mod fields;
 pub mod filter;
 pub mod filter_chain;
+pub mod filter_state;
 pub mod fraction;
 pub mod header_names;
 pub mod health;

@@ -1,7 +1,9 @@
 //! Network filters before the one that ends a chain, typed: what a connection has to pass.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::filter_state::StateEntry;
 use super::rbac::Rules;
 
 /// A network filter before the one that ends its chain.
@@ -11,6 +13,14 @@ pub enum Gate {
     ConnectionLimit(ConnectionLimit),
     /// `envoy.filters.network.rbac`
     Rbac(Rbac),
+    /// `envoy.filters.network.set_filter_state`: what connections bring along is set as they come.
+    SetFilterState(Arc<[StateEntry]>),
+}
+
+/// What connections bring along, one after the other.
+pub fn state_entries(gates: &[Gate]) -> impl Iterator<Item = &StateEntry> {
+    let entries = |gate| if let Gate::SetFilterState(entries) = gate { &entries[..] } else { &[] };
+    gates.iter().flat_map(entries)
 }
 
 /// `connection_limit`: so many connections of the chain may be open at once.
@@ -20,8 +30,19 @@ pub struct ConnectionLimit {
     pub stat_prefix: String,
     /// At least 1.
     pub connections_max: u32,
+    /// `runtime_enabled`: while it is off, connections are neither counted nor closed.
+    pub enabled: RuntimeFlag,
     /// `delay`: a connection above the limit is closed after this.
     pub delay: Option<Duration>,
+}
+
+/// A switch that the runtime may turn (`envoy.config.core.v3.RuntimeFeatureFlag`).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RuntimeFlag {
+    /// Where no layer has the key.
+    pub is_on: bool,
+    /// The key; `None` is fixed.
+    pub key: Option<String>,
 }
 
 /// `rbac`: rules by which connections are let through.

@@ -50,6 +50,10 @@ pub struct Tunneling {
     pub post_path: Option<HeaderValue>,
     /// `headers_to_add`
     pub headers: Edits,
+    /// `propagate_response_headers`: the head of the response is left as filter state.
+    pub keeps_headers: bool,
+    /// `propagate_response_trailers`: so are its trailers.
+    pub keeps_trailers: bool,
 }
 
 /// The clusters that a connection may go to.

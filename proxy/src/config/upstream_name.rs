@@ -41,6 +41,8 @@ impl HostUses {
 pub struct RequestedNames {
     /// The SNI; `None` if the configuration decides.
     pub server_name: Option<Box<str>>,
-    /// The name that the certificate of the upstream has to be for; `None` if the configuration decides.
-    pub certified: Option<Box<str>>,
+    /// The certificate of the upstream has to be for one of these names; empty if the configuration decides.
+    pub certified: Box<[Box<str>]>,
+    /// What is offered by ALPN; empty if the configuration decides.
+    pub protocols: Box<[Box<[u8]>]>,
 }

@@ -22,8 +22,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::access_log::Downstream;
 use crate::config::listener::CodecType;
+use crate::config::network_filter::state_entries;
 use crate::config::route::RouteTable;
 use crate::exchange::LazyTimer;
+use crate::filter::set_on_connection;
 use crate::gate::{Admission, Gates};
 use crate::net::Conn;
 use crate::runtime::Runtime;
@@ -101,7 +103,9 @@ impl ConnectionManager {
         let _active = self.service.stats.downstream_cx_active.enter();
         let begun = tokio::time::Instant::now();
         let id = self.connection_ids.replace(self.connection_ids.get() + 1);
-        let downstream = Rc::new(Downstream::of(id, &mut conn));
+        let mut downstream = Rc::new(Downstream::of(id, &mut conn));
+        let entries = state_entries(&self.service.options.gates);
+        set_on_connection(entries, &mut downstream, &*self.service.outside.clock);
         if let Some(log) = &mut log {
             log.serve(&mut conn, &downstream);
         }

@@ -12,7 +12,7 @@ use super::header_mutation::HeaderMutation;
 use super::health_check::HealthChecked;
 use super::jwt_authn::Authentication;
 use super::rate_limit::RateLimited;
-use super::{Around, Awaited, FilterReply, Flow, Piece, Refusal, csrf, rbac, set_metadata};
+use super::{Around, Awaited, FilterReply, Flow, Piece, Refusal, csrf, rbac, set_filter_state, set_metadata};
 use crate::access_log::StreamInfo;
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::filter;
@@ -31,6 +31,7 @@ pub(super) enum Filter<'c> {
     JwtAuthn(Box<Authentication<'c>>),
     RateLimit(RateLimited<'c>),
     Rbac(&'c filter::Rbac),
+    SetFilterState(&'c filter::SetFilterState),
     SetMetadata(&'c filter::SetMetadata),
 }
 
@@ -49,6 +50,7 @@ impl<'c> Filter<'c> {
             filter::Filter::JwtAuthn(options) => Self::JwtAuthn(Box::new(Authentication::new(options))),
             filter::Filter::RateLimit(limit) => Self::RateLimit(RateLimited::new(limit)),
             filter::Filter::Rbac(options) => Self::Rbac(options),
+            filter::Filter::SetFilterState(options) => Self::SetFilterState(options),
             filter::Filter::SetMetadata(options) => Self::SetMetadata(options),
         }
     }
@@ -68,6 +70,7 @@ impl<'c> Filter<'c> {
             | Self::JwtAuthn(_)
             | Self::RateLimit(_)
             | Self::Rbac(_)
+            | Self::SetFilterState(_)
             | Self::SetMetadata(_) => 0,
         }
     }
@@ -87,6 +90,7 @@ impl<'c> Filter<'c> {
             | Self::HealthCheck(_)
             | Self::RateLimit(_)
             | Self::Rbac(_)
+            | Self::SetFilterState(_)
             | Self::SetMetadata(_) => None,
         };
         call.map_or(Awaited::Body, Awaited::Call)
@@ -111,6 +115,7 @@ impl<'c> Filter<'c> {
             | Self::HealthCheck(_)
             | Self::RateLimit(_)
             | Self::Rbac(_)
+            | Self::SetFilterState(_)
             | Self::SetMetadata(_) => {}
         }
     }
@@ -119,6 +124,7 @@ impl<'c> Filter<'c> {
         match self {
             Self::ExtAuthz(authorisation) => authorisation.clears_route(),
             Self::JwtAuthn(authentication) => authentication.clears_route(),
+            Self::SetFilterState(options) => options.clears_route,
             Self::Buffer(_)
             | Self::Cors(_)
             | Self::Csrf(_)
@@ -162,6 +168,10 @@ impl<'c> Filter<'c> {
             Self::JwtAuthn(authentication) => authentication.on_request(request, info, around.context),
             Self::RateLimit(limited) => limited.on_request(request, info, around.context),
             Self::Rbac(options) => rbac::on_request(options, request, info, around.context),
+            Self::SetFilterState(options) => {
+                set_filter_state::on_request(options, request, info);
+                Flow::Continue
+            }
             Self::SetMetadata(options) => {
                 if let Some(stats) = &around.context.stats.set_metadata {
                     set_metadata::on_request(options, &mut info.metadata, stats);
@@ -188,6 +198,7 @@ impl<'c> Filter<'c> {
             | Self::JwtAuthn(_)
             | Self::RateLimit(_)
             | Self::Rbac(_)
+            | Self::SetFilterState(_)
             | Self::SetMetadata(_) => Flow::Continue,
         }
     }
@@ -206,6 +217,7 @@ impl<'c> Filter<'c> {
             | Self::Fault(_)
             | Self::JwtAuthn(_)
             | Self::Rbac(_)
+            | Self::SetFilterState(_)
             | Self::SetMetadata(_) => {}
             Self::Cors(cors) => cors.on_response(response),
             Self::ExtAuthz(authorisation) => authorisation.on_response(response),
@@ -238,6 +250,7 @@ impl<'c> Filter<'c> {
             | Self::JwtAuthn(_)
             | Self::RateLimit(_)
             | Self::Rbac(_)
+            | Self::SetFilterState(_)
             | Self::SetMetadata(_) => Flow::Continue,
         }
     }

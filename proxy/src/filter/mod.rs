@@ -33,6 +33,7 @@ mod piece;
 mod rate_limit;
 mod rbac;
 mod reply;
+mod set_filter_state;
 mod set_metadata;
 #[cfg(test)]
 mod testing;
@@ -54,6 +55,7 @@ pub(crate) use health_sources::{HealthSources, Membership};
 use kind::Filter;
 pub(crate) use piece::{End, Piece};
 pub(crate) use reply::{EndedReply, FilterReply, Refusal};
+pub(crate) use set_filter_state::set_on_connection;
 
 /// The filters of one stream, without the router.
 pub(crate) struct Filters<'c> {

@@ -238,7 +238,7 @@ impl Worker {
         let (config, registry) = (&listener.config, &listener.stats);
         let drain = self.drain.listener(direction(config));
         let mut limits = listener.connection_limits.iter();
-        let mut gates = |options: &[Gate]| Gates::new(options, &mut limits, registry);
+        let mut gates = |options: &[Gate]| Gates::new(options, &mut limits, registry, &self.shared.runtime);
         let filter_chains = config.filter_chains.try_map(|terminal| match terminal {
             Terminal::Http(options) => {
                 self.manager(options, gates(&options.gates), listener, &drain).map(Terminal::Http)

@@ -10,6 +10,7 @@ use super::upstream::Upstream;
 use crate::access_log::{ResponseFlag, StreamInfo};
 use crate::cluster::{Cluster, Endpoint, Failure};
 use crate::config::cluster::Priority;
+use crate::config::filter_state::ObjectKind;
 use crate::config::tcp_proxy::{TcpProxy as Options, Tunneling};
 
 /// What an attempt came to that brought no connection.
@@ -61,7 +62,7 @@ async fn attempt(options: &Options, cluster: &Cluster, info: &mut StreamInfo) ->
     info.upstream_host = Some(endpoint.address.clone());
     info.upstream_name = if info.shows_upstream_name { cluster.hostname(&endpoint) } else { None };
     info.upstream_metadata = cluster.metadata(Some(&endpoint));
-    if let Some(tunneling) = &options.tunneling {
+    if let Some(tunneling) = options.tunneling.as_ref().filter(|_| !is_tunneling_disabled(info)) {
         drop(permit); // the pool takes its own
         return open_tunnel(tunneling, cluster, &endpoint, info).await;
     }
@@ -76,6 +77,12 @@ async fn attempt(options: &Options, cluster: &Cluster, info: &mut StreamInfo) ->
             Err(Attempt::Failed)
         }
     }
+}
+
+/// Has a filter said that bytes go to the endpoint as they are?
+fn is_tunneling_disabled(info: &StreamInfo) -> bool {
+    let object = info.state("envoy.tcp_proxy.disable_tunneling");
+    object.is_some_and(|object| object.kind == ObjectKind::DisableTunneling && &*object.text == b"true")
 }
 
 async fn open_tunnel(

@@ -14,15 +14,19 @@ mod upstream;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::access_log::{Downstream, LocalEnd, ResponseFlag};
+use crate::access_log::{Downstream, LocalEnd, ResponseFlag, StreamInfo};
 use crate::cluster::{Cluster, Clusters};
+use crate::config::filter_state::{Object, ObjectKind};
 use crate::config::log_filter::LogType;
 use crate::config::tcp_proxy::TcpProxy as Options;
+use crate::config::network_filter::state_entries;
 use crate::drain::ListenerDrain;
 use crate::exchange::LazyTimer;
+use crate::filter::set_on_connection;
 use crate::gate::{Gates, Verdict};
 use crate::net::{Conn, Outside};
 use crate::snapshot::Listener;
@@ -96,7 +100,8 @@ impl TcpProxy {
         stats.downstream_cx_total.inc();
         conn.count_bytes(&stats.bytes);
         let id = connection_ids.replace(connection_ids.get() + 1);
-        let downstream = Downstream::of(id, &mut conn);
+        let mut downstream = Rc::new(Downstream::of(id, &mut conn));
+        set_on_connection(state_entries(&options.gates), &mut downstream, &*outside.clock);
         let mut admission =
             Box::new(self.parts.gates.admit(downstream.ends(), downstream.requested_server_name.as_deref()));
         let verdict = admission.verdict.take();
@@ -138,7 +143,7 @@ impl TcpProxy {
         old_at: Option<Instant>,
         record: &mut Record<'_>,
     ) -> End {
-        let Some(cluster) = self.cluster() else {
+        let Some(cluster) = self.cluster(&record.info) else {
             self.parts.stats.downstream_cx_no_route.inc();
             record.info.flag(ResponseFlag::NC);
             return End::Unconnected;
@@ -157,7 +162,8 @@ impl TcpProxy {
         if options.early_logs.at_connected {
             record.write(LogType::TcpUpstreamConnected);
         }
-        let limits = Limits { idle: options.idle_timeout, old_at, log: options.early_logs.every };
+        let idle = idle_timeout(&record.info, options.idle_timeout);
+        let limits = Limits { idle, old_at, log: options.early_logs.every };
         let mut relay = Relay::new(conn, verdict, upstream, limits, &self.parts, &cluster);
         loop {
             match relay.step(&mut record.info).await {
@@ -168,8 +174,13 @@ impl TcpProxy {
         }
     }
 
-    fn cluster(&self) -> Option<Rc<Cluster>> {
+    /// The one that a filter names, or else one of the configuration.
+    fn cluster(&self, info: &StreamInfo) -> Option<Rc<Cluster>> {
         let TcpProxyParts { options, clusters, outside, .. } = &self.parts;
+        let named = info.state("envoy.tcp_proxy.cluster").filter(|object| object.kind == ObjectKind::TcpCluster);
+        if let Some(named) = named.and_then(Object::as_text) {
+            return clusters.get(named);
+        }
         clusters.get(options.clusters.drawn(outside.random.next_u64())?)
     }
 
@@ -187,4 +198,11 @@ impl TcpProxy {
             End::UpstreamReset => record.info.flag(ResponseFlag::UR),
         }
     }
+}
+
+/// What a filter has said of this connection comes before `configured`; 0 is off.
+fn idle_timeout(info: &StreamInfo, configured: Option<Duration>) -> Option<Duration> {
+    let object = info.state("envoy.tcp_proxy.per_connection_idle_timeout_ms");
+    let own = object.filter(|object| object.kind == ObjectKind::IdleTimeout).and_then(Object::milliseconds);
+    own.map_or(configured, |own| (!own.is_zero()).then_some(own))
 }

@@ -32,11 +32,11 @@ impl<'p> Record<'p> {
     /// A connection has been accepted.
     pub(super) fn begin(
         proxy: &'p TcpProxyParts,
-        downstream: Downstream,
+        downstream: Rc<Downstream>,
         of_listener: Option<Box<ConnectionLog>>,
     ) -> Self {
         let metadata = downstream.passed.as_ref().map(|passed| Box::new(passed.metadata.clone()));
-        let mut info = StreamInfo::new(Instant::now(), proxy.outside.clock.wall(), Rc::new(downstream));
+        let mut info = StreamInfo::new(Instant::now(), proxy.outside.clock.wall(), downstream);
         info.metadata = metadata;
         info.shows_upstream_name = proxy.logs.shows_upstream_name;
         Self { info, state: State::Open, of_listener, proxy }

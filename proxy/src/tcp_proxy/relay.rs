@@ -16,10 +16,12 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::tunnel::note_trailers;
 use super::upstream::Upstream;
 use super::{End, TcpProxyParts};
 use crate::access_log::StreamInfo;
 use crate::cluster::Cluster;
+use crate::codec::Headers;
 use crate::exchange::LazyTimer;
 use crate::gate::{Denial, Verdict};
 use crate::net::Conn;
@@ -69,6 +71,8 @@ pub(super) struct Relay {
     timer: LazyTimer,
     stats: TcpStats,
     flushing: Option<Held>,
+    /// Those of a tunnel, where they are wanted, until they are put down.
+    trailers: Option<Headers>,
 }
 
 /// The bytes of one direction, from where they are read to where they are written.
@@ -132,6 +136,7 @@ impl Relay {
             timer: LazyTimer::default(),
             stats,
             flushing: None,
+            trailers: None,
         }
     }
 
@@ -143,6 +148,9 @@ impl Relay {
         poll_fn(|cx| {
             let step = self.poll(cx);
             (info.bytes_received, info.bytes_sent) = (self.request.bytes, self.response.bytes);
+            if let Some(trailers) = self.trailers.take() {
+                note_trailers(&trailers, info);
+            }
             if let Some(policy) = self.denied.take() {
                 info.denied_by = Some(policy);
             }
@@ -156,7 +164,9 @@ impl Relay {
         if let Some(upstream) = &mut self.upstream {
             upstream.push(cx);
         }
-        if let Err(end) = self.poll_request(cx).and_then(|()| self.poll_response(cx)) {
+        let passed = self.poll_request(cx).and_then(|()| self.poll_response(cx));
+        self.trailers = self.upstream.as_mut().and_then(Upstream::take_trailers);
+        if let Err(end) = passed {
             return Poll::Ready(Step::End(end));
         }
         if self.moved() != before {

@@ -14,8 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::access_log::StreamInfo;
 use crate::access_log::format::{Heads, header_value};
 use crate::cluster::{Endpoint, Failure, Lease, Origin, Wanted};
-use crate::codec::{Body, ExchangeError, Frame, Payload, RequestHead, ResetReason, ResponseHead, Writer, http2};
+use crate::codec::{Body, ExchangeError, Frame, Headers, Payload, RequestHead, ResetReason, ResponseHead, Writer, http2};
 use crate::config::cluster::Priority;
+use crate::config::filter_state::{Mutability, Object, ObjectKind};
 use crate::config::tcp_proxy::Tunneling;
 use crate::filter::edits::edit_tunnel;
 use crate::net::ConnInfo;
@@ -42,6 +43,14 @@ pub(super) struct Tunnel {
     /// How the endpoint broke it off.
     broken: Option<ExchangeError>,
     written: Written,
+    trailers: Trailers,
+}
+
+/// What becomes of the trailers of a tunnel.
+enum Trailers {
+    Dropped,
+    /// They are wanted: these have come, and have not been taken.
+    Kept(Option<Headers>),
 }
 
 /// How far the payload that is written has come.
@@ -69,8 +78,11 @@ pub(super) async fn open(
     let payload = if options.post_path.is_some() { Payload::Some } else { Payload::Raw };
     let mut pending = PendingTunnel::send(lease, &head, payload).ok_or(Unopened::Lost)?;
     let response = poll_fn(|cx| pending.poll(cx)).await;
+    if let (Ok((head, _)), true) = (&response, options.keeps_headers) {
+        note_headers(head, info);
+    }
     match response {
-        Ok((head, body)) if is_accepted(&head, &body) => pending.accepted(body).ok_or(Unopened::Lost),
+        Ok((head, body)) if is_accepted(&head, &body) => pending.accepted(body, Trailers::of(options)).ok_or(Unopened::Lost),
         Ok((head, _)) => Err(Unopened::Refused(head.status)), // dropped, it is broken off
         Err(broken) => {
             pending.lost(broken);
@@ -104,6 +116,34 @@ fn request_head(options: &Tunneling, info: &StreamInfo) -> RequestHead {
     }
     edit_tunnel(&options.headers, &mut head, info);
     head
+}
+
+impl Trailers {
+    fn of(options: &Tunneling) -> Self {
+        if options.keeps_trailers { Self::Kept(None) } else { Self::Dropped }
+    }
+}
+
+/// `propagate_response_headers`: what the endpoint has responded, whether it accepts the tunnel or not.
+fn note_headers(head: &ResponseHead, info: &mut StreamInfo) {
+    let status = (":status", head.status.as_str().as_bytes());
+    let fields = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    note("envoy.tcp_proxy.propagate_response_headers", [status].into_iter().chain(fields), info);
+}
+
+/// `propagate_response_trailers`
+pub(super) fn note_trailers(trailers: &Headers, info: &mut StreamInfo) {
+    let fields = trailers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    note("envoy.tcp_proxy.propagate_response_trailers", fields, info);
+}
+
+/// Leaves fields under `key`, as JSON. As in Envoy those of the first attempt stay.
+fn note<'f>(key: &str, fields: impl Iterator<Item = (&'f str, &'f [u8])>, info: &mut StreamInfo) {
+    let fields = fields.map(|(name, value)| serde_json::json!({"key": name, "value": String::from_utf8_lossy(value)}));
+    let text = serde_json::json!({"headers": fields.collect::<Vec<_>>()}).to_string();
+    if let Some(object) = Object::parse(ObjectKind::Fields, text.as_bytes()) {
+        info.set_state(key.into(), Object { mutability: Mutability::ReadOnly, ..object });
+    }
 }
 
 /// A request whose response has not come. Dropped, it is broken off.
@@ -142,10 +182,10 @@ impl PendingTunnel {
         }
     }
 
-    fn accepted(mut self, body: Body) -> Option<Tunnel> {
+    fn accepted(mut self, body: Body, trailers: Trailers) -> Option<Tunnel> {
         let lease = self.lease.take()?;
         let (unread, broken, written) = (Bytes::new(), None, Written::Open);
-        Some(Tunnel { writer: self.writer.take(), body, unread, lease: Some(lease), broken, written })
+        Some(Tunnel { writer: self.writer.take(), body, unread, lease: Some(lease), broken, written, trailers })
     }
 
     fn lost(mut self, broken: ExchangeError) {
@@ -182,6 +222,11 @@ impl Tunnel {
         self.lease.as_ref().map(Lease::info)
     }
 
+    /// The trailers that were wanted and have come, once.
+    pub(super) fn take_trailers(&mut self) -> Option<Headers> {
+        if let Trailers::Kept(kept) = &mut self.trailers { kept.take() } else { None }
+    }
+
     /// Ends the one half with the other?
     pub(super) fn ends_as_a_whole(&self) -> bool {
         matches!(self.lease, Some(Lease::Http1(_)))
@@ -201,7 +246,13 @@ impl AsyncRead for Tunnel {
             match ready!(this.body.poll_frame(cx)) {
                 Some(Ok(Frame::Data(data))) => this.unread = data,
                 // Trailers are the end, as in Envoy.
-                None | Some(Ok(Frame::Trailers(_))) => return Poll::Ready(Ok(())),
+                None => return Poll::Ready(Ok(())),
+                Some(Ok(Frame::Trailers(trailers))) => {
+                    if let Trailers::Kept(kept) = &mut this.trailers {
+                        *kept = Some(trailers);
+                    }
+                    return Poll::Ready(Ok(()));
+                }
                 Some(Err(broken)) => {
                     this.broken = Some(broken);
                     return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::tunnel::Tunnel;
 use crate::cluster::TcpConnection;
+use crate::codec::Headers;
 use crate::net::ConnInfo;
 
 /// Where the bytes of a client go. Dropped, it is closed or broken off.
@@ -53,6 +54,14 @@ impl Upstream {
         match self {
             Self::Tcp(_) => false,
             Self::Tunnel(tunnel) => tunnel.ends_as_a_whole(),
+        }
+    }
+
+    /// The trailers of a tunnel that were wanted and have come, once.
+    pub(super) fn take_trailers(&mut self) -> Option<Headers> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Tunnel(tunnel) => tunnel.take_trailers(),
         }
     }
 

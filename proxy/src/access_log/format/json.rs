@@ -3,7 +3,7 @@
 use super::Source;
 use super::values::{found, value};
 use crate::access_log::time::Second;
-use crate::config::log_format::{Format, Json, MissingValue, Operator, Piece};
+use crate::config::log_format::{Format, Json, MissingValue, Operator, Piece, StateForm};
 use crate::config::metadata::{Found, Value};
 
 /// Appends an object and a newline.
@@ -107,8 +107,11 @@ impl Writer<'_, '_> {
         Written::Value
     }
 
-    /// Does it stand for a value of metadata other than a text? That is JSON already, and is not cut.
+    /// Does it stand for an object, or for a value of metadata other than a text? That is JSON already, and is not cut.
     fn is_typed(&self, operator: &Operator) -> bool {
+        if matches!(operator, Operator::FilterState { form: StateForm::Typed, .. }) {
+            return true;
+        }
         found(operator, self.source.info).is_some_and(|found| !matches!(found, Found::Value(Value::Text(_))))
     }
 

@@ -43,12 +43,24 @@ impl Renderer {
 
     /// Appends the line to `out`.
     pub(crate) fn render(&mut self, source: &Source<'_>, out: &mut Vec<u8>) {
-        let missing = self.format.missing;
-        match &self.format.form {
-            LineForm::Json(json) => json::render(json, missing, source, &mut self.second, out),
-            LineForm::Text(format) => text(format, missing, source, &mut self.second, out),
-        }
+        whole(&self.format, source, &mut self.second, out);
     }
+}
+
+/// Appends a line or another text.
+fn whole(LineFormat { form, missing }: &LineFormat, source: &Source<'_>, second: &mut Second, out: &mut Vec<u8>) {
+    match form {
+        LineForm::Json(json) => json::render(json, *missing, source, second, out),
+        LineForm::Text(format) => text(format, *missing, source, second, out),
+    }
+}
+
+/// A text in `format` that is no line of a log.
+pub(crate) fn line(format: &LineFormat, heads: Heads<'_>, info: &StreamInfo) -> Vec<u8> {
+    let mut out = Vec::new();
+    let source = Source { heads, info, body: b"", log_type: LogType::NotSet, random: None };
+    whole(format, &source, &mut Second::default(), &mut out);
+    out
 }
 
 /// Appends a text.

@@ -283,7 +283,8 @@ impl Budget {
         if let Some(no_metadata) = &self.shared.no_metadata {
             no_metadata.add(missing);
         }
-        Some(Arc::new(Passed { metadata, ..Passed::default() }))
+        let state = self.origin.state.0.clone();
+        Some(Arc::new(Passed { metadata, state, ..Passed::default() }))
     }
 
     /// When a connection must be looked at again; `idle_since` if it is not in use.

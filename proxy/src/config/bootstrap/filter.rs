@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::cluster::Percent;
 use super::ext_authz::{ExtAuthz, ExtAuthzPerRoute};
 use super::fault::HttpFault;
+use super::filter_state::HttpSetFilterState;
 use super::jwt_authn::{JwtAuthentication, JwtPerRoute};
 use super::matchers::HeaderMatcher;
 use super::network_filter::Rbac;
@@ -57,6 +58,8 @@ pub(crate) enum HttpFilterConfig {
     Rbac(HttpRbac),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router")]
     Router(Router),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config")]
+    SetFilterState(HttpSetFilterState),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config")]
     SetMetadata(SetMetadata),
 }
@@ -216,6 +219,8 @@ pub(crate) enum PerFilterConfig {
     LocalRateLimit(Box<LocalRateLimit>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute")]
     Rbac(RbacPerRoute),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config")]
+    SetFilterState(HttpSetFilterState),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config")]
     SetMetadata(SetMetadata),
 }
@@ -252,6 +257,8 @@ pub(crate) enum PerRouteConfig {
     LocalRateLimit(Box<LocalRateLimit>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute")]
     Rbac(RbacPerRoute),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config")]
+    SetFilterState(HttpSetFilterState),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config")]
     SetMetadata(SetMetadata),
 }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::access_log::{AccessLog, AccessLogFilter, SubstitutionFormatString};
 use super::filter::{HeaderValueOption, HttpFilter};
+use super::filter_state::NetworkSetFilterState;
 use super::network_filter::{ConnectionLimit, NetworkRbac};
 use super::proxy_protocol::ProxyProtocol;
 use super::route::{RouteConfiguration, UpgradeConfig};
@@ -137,6 +138,8 @@ pub(crate) enum NetworkFilter {
     ConnectionLimit(ConnectionLimit),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC")]
     Rbac(NetworkRbac),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.network.set_filter_state.v3.Config")]
+    SetFilterState(NetworkSetFilterState),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy")]
     TcpProxy(Box<TcpProxy>),
 }

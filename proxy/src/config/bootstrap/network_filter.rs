@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::ext_authz::RuntimeFeatureFlag;
 use super::matchers::{HeaderMatcher, MetadataMatcher};
 use super::{CidrRange, StringMatcher};
 use crate::config::constraints::NonEmpty;
@@ -15,6 +16,7 @@ use crate::config::yaml::At;
 pub(crate) struct ConnectionLimit {
     pub(crate) delay: Option<Seconds>,
     pub(crate) max_connections: At<u32>,
+    pub(crate) runtime_enabled: Option<RuntimeFeatureFlag>,
     pub(crate) stat_prefix: NonEmpty,
 }
 

@@ -38,6 +38,10 @@ pub(crate) struct TunnelingConfig {
     pub(crate) hostname: At<NonEmpty>,
     pub(crate) post_path: Option<At<String>>,
     #[serde(default)]
+    pub(crate) propagate_response_headers: bool,
+    #[serde(default)]
+    pub(crate) propagate_response_trailers: bool,
+    #[serde(default)]
     pub(crate) use_post: bool,
 }
 

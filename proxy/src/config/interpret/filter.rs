@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::filter_override::{Override, OverrideOptions, buffer, csrf, overridden};
 use super::rate_limit::{self, Owner};
-use super::{cors, ext_authz, fault, health_check, jwt_authn, metadata, mutation, rbac};
+use super::{cors, ext_authz, fault, filter_state, health_check, jwt_authn, metadata, mutation, rbac};
 use crate::config::bootstrap::filter::{
     CorsPolicy, GrpcStatsConfig, HttpFilter, HttpFilterConfig, Router, TypedPerFilterConfig,
 };
@@ -18,8 +18,9 @@ use crate::config::error::{Name, Place};
 use crate::config::fault::Fault;
 use crate::config::filter::{
     Buffer, Chain, Chains, CountedMethods, Csrf, ExtAuthz, Filter, HeaderMutation, HealthCheck, JwtAuthn, Kind,
-    MetadataEntry, Mutations, Rbac, RouterOptions, ServiceNames, SetMetadata, StrictHeader,
+    MetadataEntry, Mutations, Rbac, RouterOptions, ServiceNames, SetFilterState, SetMetadata, StrictHeader,
 };
+use crate::config::filter_state::StateEntry;
 use crate::config::problem::{Problem, unknown};
 use crate::config::rate_limit::RateLimit;
 use crate::config::yaml::{At, Notes};
@@ -58,6 +59,7 @@ enum Options {
     JwtAuthn(Arc<JwtAuthn>),
     RateLimit(Arc<RateLimit>),
     Rbac(Arc<Rbac>),
+    SetFilterState { entries: Arc<[StateEntry]>, clears_route: bool },
     SetMetadata(Arc<[MetadataEntry]>),
 }
 
@@ -235,6 +237,11 @@ impl FilterTemplate {
                 None => Filter::Rbac(Arc::clone(own)),
                 Some(of_route) => Filter::Rbac(Arc::new(rbac::below(own, of_route.as_ref()?))),
             },
+            Options::SetFilterState { entries, clears_route } => {
+                let of_levels = options().filter_map(OverrideOptions::state);
+                let levels = std::iter::once(entries).chain(of_levels).cloned().collect();
+                Filter::SetFilterState(SetFilterState { levels, clears_route: *clears_route })
+            }
             Options::SetMetadata(own) => {
                 // The most specific level alone counts.
                 let of_route = options().rev().find_map(OverrideOptions::metadata).cloned();
@@ -268,6 +275,7 @@ impl Options {
             Self::JwtAuthn(_) => "envoy.filters.http.jwt_authn",
             Self::RateLimit(_) => "envoy.filters.http.local_ratelimit",
             Self::Rbac(_) => "envoy.filters.http.rbac",
+            Self::SetFilterState { .. } => "envoy.filters.http.set_filter_state",
             Self::SetMetadata(_) => "envoy.filters.http.set_metadata",
         }
     }
@@ -285,6 +293,7 @@ impl Options {
                 | (OverrideOptions::JwtAuthn(_), Self::JwtAuthn(_))
                 | (OverrideOptions::RateLimit(_), Self::RateLimit(_))
                 | (OverrideOptions::Rbac(_), Self::Rbac(_))
+                | (OverrideOptions::SetFilterState(_), Self::SetFilterState { .. })
                 | (OverrideOptions::SetMetadata(_), Self::SetMetadata(_))
         )
     }
@@ -300,9 +309,12 @@ impl Options {
             Self::JwtAuthn(options) => Some(Kind::JwtAuthn(options.stat_prefix.clone())),
             Self::Rbac(rbac) => Some(Kind::Rbac(rbac.prefixes.clone())),
             Self::SetMetadata(_) => Some(Kind::SetMetadata),
-            Self::Buffer(_) | Self::GrpcStats(_) | Self::GrpcWeb | Self::HeaderMutation { .. } | Self::RateLimit(_) => {
-                None
-            }
+            Self::Buffer(_)
+            | Self::GrpcStats(_)
+            | Self::GrpcWeb
+            | Self::HeaderMutation { .. }
+            | Self::RateLimit(_)
+            | Self::SetFilterState { .. } => None,
         }
     }
 }
@@ -342,6 +354,10 @@ fn chain(filters: &[At<HttpFilter>], place: &Place, kind: &str, notes: &Notes) -
             HttpFilterConfig::Router(written) => {
                 return Ok(ChainTemplate { filters: before, router: router(written)? });
             }
+            HttpFilterConfig::SetFilterState(written) => Options::SetFilterState {
+                entries: filter_state::entries(&written.on_request_headers)?.into(),
+                clears_route: written.clear_route_cache,
+            },
             HttpFilterConfig::SetMetadata(written) => Options::SetMetadata(metadata::entries(written)?.into()),
         };
         if is_last {

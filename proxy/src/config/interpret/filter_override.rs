@@ -4,16 +4,18 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::rate_limit::{self, Owner};
-use super::{cors, ext_authz, fault, fraction, jwt_authn, metadata, mutation, pattern, rbac};
+use super::{cors, ext_authz, fault, filter_state, fraction, jwt_authn, metadata, mutation, pattern, rbac};
 use crate::config::bootstrap::ext_authz::ExtAuthzPerRoute;
 use crate::config::bootstrap::fault::HttpFault;
 use crate::config::bootstrap::filter::{
     Buffer as WrittenBuffer, BufferPerRoute, CorsPolicy, CsrfPolicy, FilterConfig, HeaderMutationPerRoute,
     LocalRateLimit, PerFilterConfig, PerRouteConfig, SetMetadata as WrittenSetMetadata,
 };
+use crate::config::bootstrap::filter_state::HttpSetFilterState;
 use crate::config::error::Place;
 use crate::config::fault::Fault;
 use crate::config::filter::{Buffer, Csrf, MetadataEntry, Mutations, Rbac};
+use crate::config::filter_state::StateEntry;
 use crate::config::fraction::Fraction;
 use crate::config::problem::Problem;
 use crate::config::rate_limit::RateLimit;
@@ -38,6 +40,7 @@ pub(super) enum OverrideOptions {
     RateLimit(Arc<RateLimit>),
     /// `None` has nothing judged.
     Rbac(Option<Rbac>),
+    SetFilterState(Arc<[StateEntry]>),
     SetMetadata(Arc<[MetadataEntry]>),
 }
 
@@ -78,6 +81,10 @@ impl OverrideOptions {
         if let Self::Rbac(rbac) = self { Some(rbac) } else { None }
     }
 
+    pub(super) fn state(&self) -> Option<&Arc<[StateEntry]>> {
+        if let Self::SetFilterState(entries) = self { Some(entries) } else { None }
+    }
+
     pub(super) fn rate_limit(&self) -> Option<&Arc<RateLimit>> {
         if let Self::RateLimit(limit) = self { Some(limit) } else { None }
     }
@@ -108,6 +115,7 @@ pub(super) fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) ->
             }
             PerRouteConfig::LocalRateLimit(written) => Some(rate_limit_override(written, &at.place, notes)?),
             PerRouteConfig::Rbac(written) => Some(OverrideOptions::Rbac(rbac::of_route(written)?)),
+            PerRouteConfig::SetFilterState(written) => Some(state_override(written)?),
             PerRouteConfig::SetMetadata(written) => Some(metadata_override(written)?),
         },
         PerFilterConfig::Buffer(written) => Some(buffer_override(written, &at.place)?),
@@ -119,6 +127,7 @@ pub(super) fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) ->
         PerFilterConfig::JwtAuthn(written) => Some(OverrideOptions::JwtAuthn(jwt_authn::of_route(written, &at.place)?)),
         PerFilterConfig::LocalRateLimit(written) => Some(rate_limit_override(written, &at.place, notes)?),
         PerFilterConfig::Rbac(written) => Some(OverrideOptions::Rbac(rbac::of_route(written)?)),
+        PerFilterConfig::SetFilterState(written) => Some(state_override(written)?),
         PerFilterConfig::SetMetadata(written) => Some(metadata_override(written)?),
     };
     Ok(Override { disabled: false, options })
@@ -169,6 +178,10 @@ fn rate_limit_override(written: &LocalRateLimit, place: &Place, notes: &Notes) -
 
 fn mutation_override(written: &HeaderMutationPerRoute) -> Result<OverrideOptions, Problem> {
     Ok(OverrideOptions::HeaderMutation(Arc::new(mutation::mutations(written.mutations.as_ref())?)))
+}
+
+fn state_override(written: &HttpSetFilterState) -> Result<OverrideOptions, Problem> {
+    Ok(OverrideOptions::SetFilterState(filter_state::entries(&written.on_request_headers)?.into()))
 }
 
 fn metadata_override(written: &WrittenSetMetadata) -> Result<OverrideOptions, Problem> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::address::cidr;
 use super::secret::Secrets;
 use super::{
-    ClusterNames, access_log, address, buffer_bytes_max, connection_manager, network_filter, proxy_protocol, tcp_proxy,
+    ClusterNames, access_log, address, buffer_bytes_max, connection_manager, filter_state, network_filter, proxy_protocol, tcp_proxy,
     tls, within,
 };
 use crate::config::access_log::AccessLog;
@@ -23,6 +23,7 @@ use crate::config::filter_chain::{FilterChain, FilterChainMatch, FilterChains, S
 use crate::config::listener::{ConnectionManager, Listener, Terminal};
 use crate::config::listener_filter::{HttpInspection, Inspection, ListenerFilters, OnTimeout};
 use crate::config::log_format::Operator;
+use crate::config::network_filter::Gate;
 use crate::config::problem::Problem;
 use crate::config::tcp_proxy::TcpProxy;
 use crate::config::trust::Cidr;
@@ -264,12 +265,17 @@ fn terminal(
         let config = filter.value.typed_config;
         let terminal = match config.value {
             NetworkFilter::ConnectionLimit(limit) => {
-                gates.push(network_filter::connection_limit(limit)?);
+                gates.push(network_filter::connection_limit(limit, notes)?);
                 last = Some((filter.value.name, config.place));
                 continue;
             }
             NetworkFilter::Rbac(rbac) => {
                 gates.push(network_filter::rbac(&rbac)?);
+                last = Some((filter.value.name, config.place));
+                continue;
+            }
+            NetworkFilter::SetFilterState(written) => {
+                gates.push(Gate::SetFilterState(filter_state::entries(&written.on_new_connection)?.into()));
                 last = Some((filter.value.name, config.place));
                 continue;
             }

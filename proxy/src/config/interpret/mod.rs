@@ -13,6 +13,7 @@ mod ext_authz;
 mod fault;
 mod filter;
 mod filter_override;
+mod filter_state;
 mod fraction;
 mod health;
 mod health_check;

@@ -1,21 +1,32 @@
 //! What network filters before the one that ends a chain mean.
 
 use super::rbac::{Scope, rules};
+use crate::config::bootstrap::ext_authz::RuntimeFeatureFlag;
 use crate::config::bootstrap::network_filter::{ConnectionLimit as WrittenLimit, NetworkRbac};
-use crate::config::network_filter::{ConnectionLimit, Gate, Rbac};
+use crate::config::network_filter::{ConnectionLimit, Gate, Rbac, RuntimeFlag};
 use crate::config::problem::Problem;
 use crate::config::units::Seconds;
+use crate::config::yaml::Notes;
 
-pub(super) fn connection_limit(written: WrittenLimit) -> Result<Gate, Problem> {
-    let WrittenLimit { delay, max_connections, stat_prefix } = written;
+pub(super) fn connection_limit(written: WrittenLimit, notes: &Notes) -> Result<Gate, Problem> {
+    let WrittenLimit { delay, max_connections, runtime_enabled, stat_prefix } = written;
     if max_connections.value == 0 {
         return Err(max_connections.invalid("must be at least 1"));
     }
     Ok(Gate::ConnectionLimit(ConnectionLimit {
         stat_prefix: stat_prefix.to_string(),
         connections_max: max_connections.value,
+        enabled: flag(runtime_enabled, notes),
         delay: delay.and_then(Seconds::unless_zero),
     }))
+}
+
+fn flag(written: Option<RuntimeFeatureFlag>, notes: &Notes) -> RuntimeFlag {
+    let Some(RuntimeFeatureFlag { default_value, runtime_key }) = written else {
+        return RuntimeFlag { is_on: true, key: None };
+    };
+    notes.reads(&runtime_key);
+    RuntimeFlag { is_on: default_value, key: Some(runtime_key.to_string()) }
 }
 
 pub(super) fn rbac(written: &NetworkRbac) -> Result<Gate, Problem> {

@@ -111,7 +111,7 @@ fn early_logs(written: &Written) -> Result<TcpEarlyLogs, Problem> {
 }
 
 fn tunneling(written: &TunnelingConfig) -> Result<Tunneling, Problem> {
-    let TunnelingConfig { headers_to_add, hostname, post_path, use_post } = written;
+    let TunnelingConfig { headers_to_add, hostname, post_path, use_post, .. } = written;
     let post_path = match (use_post, post_path) {
         (false, None) => None,
         (false, Some(path)) if path.value.is_empty() => None,
@@ -123,6 +123,8 @@ fn tunneling(written: &TunnelingConfig) -> Result<Tunneling, Problem> {
         hostname: Format::parse_header_value(&hostname.value).map_err(|error| hostname.invalid(error.to_string()))?,
         post_path,
         headers: edits(headers_to_add, &[])?,
+        keeps_headers: written.propagate_response_headers,
+        keeps_trailers: written.propagate_response_trailers,
     })
 }
 

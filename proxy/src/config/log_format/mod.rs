@@ -7,7 +7,7 @@ mod table;
 
 pub use json::Json;
 pub use operator::{
-    AddressPart, End, GrpcStatusForm, Operator, PathChoice, Query, TimePoint, TimeUnit, TlsPart, TlsPeer,
+    AddressPart, End, GrpcStatusForm, Operator, PathChoice, Query, StateForm, TimePoint, TimeUnit, TlsPart, TlsPeer,
 };
 use table::{Purpose, Said, look_up};
 
@@ -271,6 +271,10 @@ mod tests {
         Operator::RequestHeader { name: name.to_owned(), or: or.map(str::to_owned) }
     }
 
+    fn state(key: &str, form: StateForm) -> Operator {
+        Operator::FilterState { key: key.to_owned(), form }
+    }
+
     #[test]
     fn formats_are_parsed_into_pieces() {
         let text = |text: &str| Piece::Literal(text.to_owned());
@@ -289,7 +293,10 @@ mod tests {
             ("%START_TIME(%Y-%m)%", vec![value(Operator::StartTime(Some("%Y-%m".to_owned())))]),
             ("%START_TIME()%", vec![value(Operator::StartTime(None))]),
             ("<%ACCESS_LOG_TYPE%>", vec![text("<"), value(Operator::AccessLogType), text(">")]),
-            ("%FILTER_STATE(a:b):1%", vec![Piece::Operator(Operator::Never, Some(1))]),
+            ("%FILTER_STATE(a:PLAIN):1%", vec![Piece::Operator(state("a", StateForm::Plain), Some(1))]),
+            ("%FILTER_STATE(a)%", vec![value(state("a", StateForm::Typed))]),
+            ("%FILTER_STATE(a:FIELD:b:c)%", vec![value(state("a", StateForm::Field("b:c".to_owned())))]),
+            ("%UPSTREAM_FILTER_STATE(a)%", vec![value(Operator::Never)]),
             ("%GRPC_STATUS(SNAKE_STRING)%", vec![value(Operator::GrpcStatus(GrpcStatusForm::Snake))]),
             (
                 "%PATH(NQ:ORIG):4%",

@@ -49,6 +49,13 @@ pub enum Operator {
     EmitTime(Option<String>),
     /// `%ENVIRONMENT(NAME)%`, until the environment is known.
     Environment(String),
+    /// `%FILTER_STATE(KEY:FORM)%`: an object that a filter has left.
+    FilterState {
+        /// Under this key.
+        key: String,
+        /// Written so.
+        form: StateForm,
+    },
     /// `%FILTER_CHAIN_NAME%`, until the name is known.
     FilterChainName,
     /// `%GRPC_STATUS%`
@@ -269,6 +276,17 @@ pub enum TlsPart {
     PeerUris,
     /// The TLS version: `TLSv1.3`.
     Version,
+}
+
+/// How an object of the filter state is written.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum StateForm {
+    /// `FIELD:NAME`: a field of it.
+    Field(String),
+    /// `PLAIN`: its text.
+    Plain,
+    /// `TYPED`: as JSON.
+    Typed,
 }
 
 impl Operator {

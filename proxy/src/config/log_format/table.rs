@@ -157,9 +157,6 @@ const NEVER_WITH_OPTIONAL: &[&str] = &[
     "UPSTREAM_PEER_CERT_V_START",
 ];
 
-/// The same, with an argument and perhaps a length: state that filters leave for the log, of which none does.
-const NEVER_WITH: &[&str] = &["FILTER_STATE", "UPSTREAM_FILTER_STATE"];
-
 /// Operators that Envoy has and that could have a value here, but have none, and what to write instead.
 const REFUSED: &[(&str, &str)] = &[
     ("CEL", "there are no expressions; write the operator for the value"),
@@ -205,6 +202,7 @@ const SPECIAL: &[&str] = &[
     "DYNAMIC_METADATA",
     "EMIT_TIME",
     "ENVIRONMENT",
+    "FILTER_STATE",
     "GRPC_STATUS",
     "PATH",
     "QUERY_PARAM",
@@ -261,10 +259,6 @@ fn known(written: Written<'_>) -> Result<Option<Operator>, FormatError> {
         written.without_length()?;
         return Ok(Some(Operator::Never));
     }
-    if NEVER_WITH.contains(&written.name) {
-        written.needed("an argument")?;
-        return Ok(Some(Operator::Never));
-    }
     special(written)
 }
 
@@ -275,6 +269,9 @@ fn special(written: Written<'_>) -> Result<Option<Operator>, FormatError> {
         "QUERY_PARAM" => {
             return Ok(Some(Operator::QueryParameter(written.needed("the name of a parameter")?.to_owned())));
         }
+        "FILTER_STATE" => return filter_state(written).map(Some),
+        // Filters of upstreams would leave some.
+        "UPSTREAM_FILTER_STATE" => return filter_state(written).map(|_| Some(Operator::Never)),
         "DYNAMIC_METADATA" => return metadata(written).map(Operator::DynamicMetadata).map(Some),
         "CLUSTER_METADATA" => configured(written, MetadataOwner::Cluster)?,
         "UPSTREAM_METADATA" => configured(written, MetadataOwner::Host)?,
@@ -331,6 +328,20 @@ fn metadata(written: Written<'_>) -> Result<MetadataPath, FormatError> {
     let mut names = written.needed("a namespace and keys, as in name.space:key")?.split(':').map(str::to_owned);
     let namespace = names.next().unwrap_or_default();
     Ok(MetadataPath { namespace, keys: names.collect() })
+}
+
+/// `KEY`, `KEY:PLAIN`, `KEY:TYPED` or `KEY:FIELD:NAME`.
+fn filter_state(written: Written<'_>) -> Result<Operator, FormatError> {
+    let argument = written.needed("a key, as in the.key:PLAIN")?;
+    let (key, form) = argument.split_once(':').unwrap_or((argument, "TYPED"));
+    let form = match form.split_once(':').unwrap_or((form, "")) {
+        ("PLAIN", _) => StateForm::Plain,
+        ("TYPED", _) => StateForm::Typed,
+        ("FIELD", name) if !name.is_empty() => StateForm::Field(name.to_owned()),
+        ("FIELD", _) => return Err(written.misused("needs the name of a field, as in the.key:FIELD:name")),
+        _ => return Err(written.misused("takes PLAIN, TYPED or FIELD behind the key")),
+    };
+    Ok(Operator::FilterState { key: key.to_owned(), form })
 }
 
 fn configured(written: Written<'_>, of: MetadataOwner) -> Result<Operator, FormatError> {

@@ -259,7 +259,7 @@ impl ClientContext {
         let builder = ClientConfig::builder_with_details(Arc::clone(&provider), time);
         let builder = builder.with_protocol_versions(common.versions.list())?;
         let verifiers = verify::UpstreamVerifiers::new(upstreams, &provider);
-        let builder = builder.dangerous().with_custom_certificate_verifier(verifiers.of(None));
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifiers.of(&[]));
         let mut config = match common.certificates.into_iter().next() {
             Some(certificate) => builder.with_client_cert_resolver(certificates::of_client(certificate)),
             None => builder.with_no_client_auth(),
@@ -293,17 +293,21 @@ impl ClientContext {
     pub fn of_connection(&self, requested: &RequestedNames) -> (Arc<ClientConfig>, ServerName<'static>) {
         let server_name = requested.server_name.as_deref().and_then(dns_name).or_else(|| self.names.sni.clone());
         let sni = server_name.as_ref().filter(|_| self.names.check == NameCheck::Requested).map(ServerName::to_str);
-        let certified = requested.certified.as_deref().or(sni.as_deref());
-        let config = if server_name.is_some() { &self.naming } else { &self.nameless };
-        let config = match certified {
-            None => Arc::clone(config),
-            Some(certified) => {
-                // Sessions of one demand are not resumed for another: rustls compares the verifiers.
-                let mut own = ClientConfig::clone(config);
-                own.dangerous().set_certificate_verifier(self.verifiers.of(Some(certified)));
-                Arc::new(own)
-            }
+        let of_sni: Option<[Box<str>; 1]> = sni.map(|sni| [Box::from(&*sni)]);
+        let certified = match &*requested.certified {
+            [] => of_sni.as_ref().map_or(&[][..], |sni| &sni[..]),
+            certified => certified,
         };
+        let mut config = Arc::clone(if server_name.is_some() { &self.naming } else { &self.nameless });
+        if !certified.is_empty() {
+            // Sessions of one demand are not resumed for another: rustls compares the verifiers.
+            let own = Arc::make_mut(&mut config);
+            own.dangerous().set_certificate_verifier(self.verifiers.of(certified));
+        }
+        if !requested.protocols.is_empty() {
+            let protocols = requested.protocols.iter().map(|protocol| protocol.to_vec());
+            Arc::make_mut(&mut config).alpn_protocols = protocols.collect();
+        }
         (config, server_name.unwrap_or_else(unnamed))
     }
 }

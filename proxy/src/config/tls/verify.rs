@@ -131,7 +131,7 @@ pub enum Presence {
 /// For connections that are accepted.
 pub(super) fn clients(rules: PeerRules, presence: Presence, provider: &CryptoProvider) -> Arc<dyn ClientCertVerifier> {
     let algorithms = provider.signature_verification_algorithms;
-    Arc::new(Verifier { rules: Arc::new(rules), presence, algorithms, certified: None })
+    Arc::new(Verifier { rules: Arc::new(rules), presence, algorithms, certified: Box::default() })
 }
 
 /// Makes the verifiers of the certificates of upstreams.
@@ -146,10 +146,10 @@ impl UpstreamVerifiers {
         Self { rules: Arc::new(rules), algorithms: provider.signature_verification_algorithms }
     }
 
-    /// For connections that are opened; a certificate has to be for `certified` beside all else.
-    pub(super) fn of(&self, certified: Option<&str>) -> Arc<dyn ServerCertVerifier> {
+    /// For connections that are opened; a certificate has to be for one of `certified`, if there is one, beside all else.
+    pub(super) fn of(&self, certified: &[Box<str>]) -> Arc<dyn ServerCertVerifier> {
         let (rules, algorithms) = (Arc::clone(&self.rules), self.algorithms);
-        let certified = certified.map(Box::from);
+        let certified = certified.into();
         Arc::new(Verifier { rules, presence: Presence::Required, algorithms, certified })
     }
 }
@@ -159,15 +159,15 @@ struct Verifier {
     rules: Arc<PeerRules>,
     presence: Presence,
     algorithms: WebPkiSupportedAlgorithms,
-    /// A name that the certificate has to be for, of a host or an address.
-    certified: Option<Box<str>>,
+    /// The certificate has to be for one of these names, of hosts, addresses or URIs; empty permits any.
+    certified: Box<[Box<str>]>,
 }
 
-/// Is the certificate for a host or an address of this name?
+/// Is the certificate for a host, an address or a URI of this name?
 fn is_for(certificate: &CertificateDer<'_>, name: &str) -> bool {
-    let read = EndEntityCert::try_from(certificate);
-    let name = ServerName::try_from(name);
-    read.is_ok_and(|read| name.is_ok_and(|name| read.verify_is_valid_for_subject_name(&name).is_ok()))
+    let Ok(read) = EndEntityCert::try_from(certificate) else { return false };
+    let is_host = ServerName::try_from(name).is_ok_and(|name| read.verify_is_valid_for_subject_name(&name).is_ok());
+    is_host || read.valid_uri_names().any(|uri| uri == name)
 }
 
 impl ServerCertVerifier for Verifier {
@@ -180,7 +180,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         self.rules.check(end_entity, intermediates, now, KeyUsage::server_auth(), &self.algorithms)?;
-        if self.certified.as_deref().is_some_and(|name| !is_for(end_entity, name)) {
+        if !self.certified.is_empty() && !self.certified.iter().any(|name| is_for(end_entity, name)) {
             return Err(Fault::NotValidForName.into());
         }
         Ok(ServerCertVerified::assertion())

@@ -10,10 +10,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
 use ::tokio::sync::mpsc;
 
 use super::{Accept, Address, Conn, ConnectOptions, InternalAddress, ListenOptions, LocalBoxFuture, Net, ResolveError};
+use crate::config::filter_state::FilterState;
 use crate::config::metadata::Metadata;
 use crate::config::proxy_header::Tlv;
 
@@ -28,6 +30,8 @@ const CLIENT: &str = "internal_client_address";
 pub struct Passed {
     /// Metadata: of the endpoint and of the cluster, and of TLVs.
     pub metadata: Metadata,
+    /// Objects that filters have left.
+    pub state: Option<Arc<FilterState>>,
     /// TLVs that headers to upstreams may repeat.
     pub tlvs: Vec<Tlv>,
 }

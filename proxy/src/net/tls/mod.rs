@@ -41,7 +41,7 @@ pub struct TlsSession {
 /// The client sends something else, or there is nothing that both sides support; where TLS has an alert for it, the alert has
 /// been sent.
 pub async fn accept(conn: Conn, tls: &ServerContext) -> Result<Conn, Error> {
-    let Conn { io, local, peer, requested_server_name, direct, .. } = conn;
+    let Conn { io, local, peer, requested_server_name, direct, passed, filter_chain, .. } = conn;
     let io = match tls.presence {
         Presence::Required => alert::of_version(io),
         Presence::Optional => io,
@@ -53,7 +53,8 @@ pub async fn accept(conn: Conn, tls: &ServerContext) -> Result<Conn, Error> {
     if session.peer.is_some() {
         session.own_uri = tls.own_uri(stream.get_ref().1.server_name());
     }
-    Ok(Conn { requested_server_name, direct, ..over(TlsStream::from(stream), local, peer, session) })
+    let encrypted = over(TlsStream::from(stream), local, peer, session);
+    Ok(Conn { requested_server_name, direct, passed, filter_chain, ..encrypted })
 }
 
 /// Does the handshake of a connection that was opened.
