@@ -29,19 +29,18 @@ pub struct Origin {
     pub(super) state: SharedState,
 }
 
-/// What filters share with a connection to an upstream. Of two that share something, only hashable objects keep their
-/// connections apart, as in Envoy.
+/// What filters share with a connection to an upstream. Only hashable objects keep connections apart, as in Envoy: of all others
+/// those of the request that the first of them was opened for stand for all.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SharedState(pub(super) Option<Arc<FilterState>>);
 
 impl SharedState {
-    fn of(config: &Config, info: &StreamInfo) -> Self {
+    fn of(info: &StreamInfo) -> Self {
         if !info.has_state() {
             return Self::default();
         }
         let shared = info.shared_state();
-        let is_shared = if config.passing.is_some() { !shared.is_empty() } else { shared.hashable().next().is_some() };
-        Self(is_shared.then(|| Arc::new(shared)))
+        Self((!shared.is_empty()).then(|| Arc::new(shared)))
     }
 
     fn hashable(&self) -> impl Iterator<Item = (&str, &[u8])> {
@@ -51,7 +50,7 @@ impl SharedState {
 
 impl Ord for SharedState {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.is_some().cmp(&other.0.is_some()).then_with(|| self.hashable().cmp(other.hashable()))
+        self.hashable().cmp(other.hashable())
     }
 }
 
@@ -99,7 +98,7 @@ impl Origin {
             Some(_) => requested_names(config, head, hostname, info),
             None => RequestedNames::default(),
         };
-        Self { header, names, state: SharedState::of(config, info) }
+        Self { header, names, state: SharedState::of(info) }
     }
 
     /// What a connection of the proxy's own begins with, between these addresses: that of a health check.
@@ -148,7 +147,8 @@ fn requested_names(
     let left_name = left("envoy.network.upstream_server_name", ObjectKind::ServerName);
     let left_name = left_name.and_then(|object| object.as_text()).map(Box::from);
     let left_names = left("envoy.network.upstream_subject_alt_names", ObjectKind::SubjectAltNames);
-    let left_names = left_names.map(|object| object.parts().filter_map(|part| str::from_utf8(part).ok().map(Box::from)));
+    let left_names =
+        left_names.map(|object| object.parts().filter_map(|part| str::from_utf8(part).ok().map(Box::from)));
     let protocols = left("envoy.network.application_protocols", ObjectKind::ApplicationProtocols);
     let protocols = protocols.map(|object| object.parts().map(Box::from).collect()).unwrap_or_default();
     let used = config.host_as_name.as_ref().zip(head).and_then(|(options, head)| {

@@ -53,10 +53,12 @@ impl Pools {
     /// The pool of `origin`; `open` makes it.
     pub(super) fn of(&self, origin: &Origin, open: impl FnOnce(Origin) -> Rc<Pool>) -> Rc<Pool> {
         if *origin == Origin::default() {
+            self.plain.share(origin);
             return Rc::clone(&self.plain);
         }
         let mut others = self.others.borrow_mut();
         if let Some(pool) = others.pools.get(origin) {
+            pool.share(origin);
             return Rc::clone(pool);
         }
         if others.pools.len() >= IDLE_POOLS_MAX {

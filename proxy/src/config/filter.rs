@@ -215,6 +215,14 @@ pub struct SetFilterState {
     pub clears_route: bool,
 }
 
+impl SetFilterState {
+    /// The filter where these levels have entries of their own.
+    pub(super) fn below<'l>(&self, of_levels: impl Iterator<Item = &'l Arc<[StateEntry]>>) -> Self {
+        let levels = self.levels.iter().cloned().chain(of_levels.cloned()).collect();
+        Self { levels, clears_route: self.clears_route }
+    }
+}
+
 /// `envoy.filters.http.set_metadata`
 #[derive(Clone, Debug)]
 pub struct SetMetadata {

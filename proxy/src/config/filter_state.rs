@@ -61,16 +61,6 @@ pub enum Sharing {
     Transitive,
 }
 
-/// Whether another object may take its place (`read_only`).
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Mutability {
-    /// It may.
-    #[default]
-    Mutable,
-    /// It stays as long as what it belongs to.
-    ReadOnly,
-}
-
 /// An object.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Object {
@@ -78,8 +68,6 @@ pub struct Object {
     pub kind: ObjectKind,
     /// What it says.
     pub text: Arc<[u8]>,
-    /// Whether another may take its place.
-    pub mutability: Mutability,
     /// How far it goes with connections to upstreams.
     pub sharing: Sharing,
 }
@@ -89,9 +77,9 @@ impl Object {
     #[must_use]
     pub fn parse(kind: ObjectKind, text: &[u8]) -> Option<Self> {
         let is_one = match kind {
-            ObjectKind::DisableTunneling => text == b"true" || text == b"false",
             ObjectKind::IdleTimeout => milliseconds(text).is_some(),
             ObjectKind::ApplicationProtocols
+            | ObjectKind::DisableTunneling
             | ObjectKind::Fields
             | ObjectKind::HashableText
             | ObjectKind::ServerName
@@ -99,8 +87,40 @@ impl Object {
             | ObjectKind::TcpCluster
             | ObjectKind::Text => true,
         };
-        let (mutability, sharing) = (Mutability::Mutable, Sharing::None);
-        is_one.then(|| Self { kind, text: text.into(), mutability, sharing })
+        // Whatever is not true is false.
+        let text = if kind == ObjectKind::DisableTunneling && text != b"true" { b"false" } else { text };
+        is_one.then(|| Self { kind, text: text.into(), sharing: Sharing::None })
+    }
+
+    /// As text, where it can be written so.
+    #[must_use]
+    pub fn plain(&self) -> Option<&[u8]> {
+        match self.kind {
+            ObjectKind::ApplicationProtocols | ObjectKind::Fields => None,
+            ObjectKind::DisableTunneling
+            | ObjectKind::HashableText
+            | ObjectKind::IdleTimeout
+            | ObjectKind::ServerName
+            | ObjectKind::SubjectAltNames
+            | ObjectKind::TcpCluster
+            | ObjectKind::Text => Some(&self.text),
+        }
+    }
+
+    /// As JSON, where Envoy has a message for it.
+    #[must_use]
+    pub fn json(&self) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.text);
+        match self.kind {
+            ObjectKind::DisableTunneling | ObjectKind::Fields => Some(text.into_owned()),
+            ObjectKind::HashableText | ObjectKind::IdleTimeout | ObjectKind::Text => {
+                Some(serde_json::Value::from(text).to_string())
+            }
+            ObjectKind::ApplicationProtocols
+            | ObjectKind::ServerName
+            | ObjectKind::SubjectAltNames
+            | ObjectKind::TcpCluster => None,
+        }
     }
 
     /// Its text, where it is UTF-8.
@@ -122,7 +142,7 @@ impl Object {
 }
 
 fn milliseconds(text: &[u8]) -> Option<Duration> {
-    str::from_utf8(text).ok()?.trim().parse().ok().map(Duration::from_millis)
+    str::from_utf8(text).ok()?.trim_ascii().parse().ok().map(Duration::from_millis)
 }
 
 /// Objects by their keys.
@@ -142,14 +162,9 @@ impl FilterState {
         self.0.is_empty()
     }
 
-    /// Puts an object under `key`, unless one is there that stays, or that differs in whether it stays.
+    /// Puts an object under `key`, in the place of what is there.
     pub fn set(&mut self, key: Arc<str>, object: Object) {
-        let stays = |there: &Object| {
-            there.mutability == Mutability::ReadOnly || object.mutability == Mutability::ReadOnly
-        };
-        if !self.0.get(&key).is_some_and(stays) {
-            self.0.insert(key, object);
-        }
+        self.0.insert(key, object);
     }
 
     /// Adds what goes with a connection to an upstream to `shared`, as the other end of it has it.
@@ -180,8 +195,6 @@ pub struct StateEntry {
     pub kind: ObjectKind,
     /// `format_string`
     pub format: LineFormat,
-    /// `read_only`
-    pub mutability: Mutability,
     /// `shared_with_upstream`
     pub sharing: Sharing,
     /// `skip_if_empty`

@@ -19,8 +19,7 @@ pub enum Gate {
 
 /// What connections bring along, one after the other.
 pub fn state_entries(gates: &[Gate]) -> impl Iterator<Item = &StateEntry> {
-    let entries = |gate| if let Gate::SetFilterState(entries) = gate { &entries[..] } else { &[] };
-    gates.iter().flat_map(entries)
+    gates.iter().flat_map(|gate| if let Gate::SetFilterState(entries) = gate { &entries[..] } else { &[] })
 }
 
 /// `connection_limit`: so many connections of the chain may be open at once.

@@ -48,7 +48,6 @@ fn set(entry: &StateEntry, heads: Heads<'_>, info: &mut StreamInfo) {
     }
     // As in Envoy, what its factory cannot read is not set.
     if let Some(object) = Object::parse(entry.kind, &text) {
-        let object = Object { mutability: entry.mutability, sharing: entry.sharing, ..object };
-        info.set_state(Arc::clone(&entry.key), object);
+        info.set_state(Arc::clone(&entry.key), Object { sharing: entry.sharing, ..object });
     }
 }

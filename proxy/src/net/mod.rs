@@ -40,6 +40,7 @@ use bytes::Bytes;
 use rewound::Rewound;
 
 pub use crate::config::address::{Address, InternalAddress, Pipe};
+use crate::config::filter_state::FilterState;
 use crate::stats::{ByteStats, Meter, Registry};
 pub use internal::{InternalNet, Passed};
 pub use pace::{Pace, PaceTicket};
@@ -280,6 +281,8 @@ pub struct Conn {
     pub direct: Option<Box<SocketEnds>>,
     /// What its other end, which is within the process, has passed on.
     pub passed: Option<Arc<Passed>>,
+    /// What filters share with the upstream that it leads to.
+    pub shared: Option<Arc<FilterState>>,
     /// The server that the client names in its ClientHello, where `tls_inspector` has read it.
     pub requested_server_name: Option<Box<str>>,
     /// The name of the filter chain that has taken it, where its listener has logs.
@@ -297,6 +300,8 @@ pub struct ConnInfo {
     pub local: Address,
     /// Its number among the worker's connections to endpoints.
     pub number: u64,
+    /// What filters share with it.
+    pub state: Option<Arc<FilterState>>,
     /// What TLS has agreed upon; `None` is clear text.
     pub tls: Option<Arc<TlsSession>>,
 }
@@ -304,7 +309,8 @@ pub struct ConnInfo {
 impl Conn {
     /// Its facts for logs.
     pub(crate) fn info(&self) -> ConnInfo {
-        ConnInfo { local: self.local.clone(), number: self.number, tls: self.tls.clone() }
+        let (state, tls) = (self.shared.clone(), self.tls.clone());
+        ConnInfo { local: self.local.clone(), number: self.number, state, tls }
     }
 
     /// Wraps an open connection.
@@ -318,6 +324,7 @@ impl Conn {
             tls: None,
             direct: None,
             passed: None,
+            shared: None,
             requested_server_name: None,
             filter_chain: None,
             local,

@@ -14,9 +14,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::access_log::StreamInfo;
 use crate::access_log::format::{Heads, header_value};
 use crate::cluster::{Endpoint, Failure, Lease, Origin, Wanted};
-use crate::codec::{Body, ExchangeError, Frame, Headers, Payload, RequestHead, ResetReason, ResponseHead, Writer, http2};
+use crate::codec::{
+    Body, ExchangeError, Frame, Headers, Payload, RequestHead, ResetReason, ResponseHead, Writer, http2,
+};
 use crate::config::cluster::Priority;
-use crate::config::filter_state::{Mutability, Object, ObjectKind};
+use crate::config::filter_state::{Object, ObjectKind};
 use crate::config::tcp_proxy::Tunneling;
 use crate::filter::edits::edit_tunnel;
 use crate::net::ConnInfo;
@@ -82,7 +84,9 @@ pub(super) async fn open(
         note_headers(head, info);
     }
     match response {
-        Ok((head, body)) if is_accepted(&head, &body) => pending.accepted(body, Trailers::of(options)).ok_or(Unopened::Lost),
+        Ok((head, body)) if is_accepted(&head, &body) => {
+            pending.accepted(body, Trailers::of(options)).ok_or(Unopened::Lost)
+        }
         Ok((head, _)) => Err(Unopened::Refused(head.status)), // dropped, it is broken off
         Err(broken) => {
             pending.lost(broken);
@@ -137,12 +141,12 @@ pub(super) fn note_trailers(trailers: &Headers, info: &mut StreamInfo) {
     note("envoy.tcp_proxy.propagate_response_trailers", fields, info);
 }
 
-/// Leaves fields under `key`, as JSON. As in Envoy those of the first attempt stay.
+/// Leaves fields under `key`, as JSON. Those of the last attempt stay.
 fn note<'f>(key: &str, fields: impl Iterator<Item = (&'f str, &'f [u8])>, info: &mut StreamInfo) {
     let fields = fields.map(|(name, value)| serde_json::json!({"key": name, "value": String::from_utf8_lossy(value)}));
     let text = serde_json::json!({"headers": fields.collect::<Vec<_>>()}).to_string();
     if let Some(object) = Object::parse(ObjectKind::Fields, text.as_bytes()) {
-        info.set_state(key.into(), Object { mutability: Mutability::ReadOnly, ..object });
+        info.set_state(key.into(), object);
     }
 }
 

@@ -12,6 +12,7 @@ use crate::access_log::{
     ConnectionTermination, Details, Downstream, ResetCause, ResponseFlag, ResponseStart, UpstreamReset,
 };
 use crate::codec::Headers;
+use crate::config::filter_state::{Object, ObjectKind};
 use crate::config::log_format::Json;
 use crate::net::{Address, ConnInfo};
 
@@ -63,7 +64,7 @@ fn served() -> StreamInfo {
     info.upstream_cluster = Some("up".into());
     info.upstream_host = Some(at("127.0.0.1:26010"));
     info.upstream_name = Some(HeaderValue::from_static("app.test:80"));
-    info.upstream_connection = Some(ConnInfo { local: at("127.0.0.1:40000"), number: 7, tls: None });
+    info.upstream_connection = Some(ConnInfo { local: at("127.0.0.1:40000"), number: 7, state: None, tls: None });
     info.virtual_cluster = Some("other".into());
     info.upstream_protocol = Some(Version::HTTP_2);
     info.attempts = 1;
@@ -81,7 +82,7 @@ fn failed() -> StreamInfo {
     let mut info = served();
     info.request = None;
     info.upstream_name = None;
-    info.upstream_connection = Some(ConnInfo { local: at("127.0.0.1:40000"), number: 0, tls: None });
+    info.upstream_connection = Some(ConnInfo { local: at("127.0.0.1:40000"), number: 0, state: None, tls: None });
     info.virtual_cluster = None;
     info.trailers = None;
     info.response = None;
@@ -243,6 +244,37 @@ fn json_keeps_types_and_omits_empty_values_where_configured() {
     let marked = r#"{"code":200,"flags":"-","list":[null,null,"/a",{}],"map":{"m":null},"mixed":"a-b","none":null,"text":"","two":"2002","z\"":"a\\b\n"}"#;
     let omitted = r#"{"code":200,"flags":"-","list":["/a"],"mixed":"ab","text":"","two":"2002","z\"":"a\\b\n"}"#;
     assert_eq!(lines, [marked, omitted].map(|line| format!("{line}\n")));
+}
+
+#[test]
+fn filter_state_is_written_as_text_and_as_json() {
+    let object = |kind, text: &str| Object::parse(kind, text.as_bytes()).unwrap();
+    let mut info = served();
+    info.set_state("text".into(), object(ObjectKind::Text, "q\"é"));
+    info.set_state("flag".into(), object(ObjectKind::DisableTunneling, "yes"));
+    info.set_state("count".into(), object(ObjectKind::IdleTimeout, "12"));
+    info.set_state("name".into(), object(ObjectKind::ServerName, "a.test"));
+    info.set_state("protocols".into(), object(ObjectKind::ApplicationProtocols, "h2"));
+    info.set_state("fields".into(), object(ObjectKind::Fields, r#"{"headers":[]}"#));
+    for (key, plain, typed) in [
+        ("text", "q\"é", r#""q\"é""#),
+        ("flag", "false", "false"),
+        ("count", "12", r#""12""#),
+        ("name", "a.test", "-"),
+        ("protocols", "-", "-"),
+        ("fields", "-", r#"{"headers":[]}"#),
+        ("none", "-", "-"),
+    ] {
+        assert_eq!(line(&format!("%FILTER_STATE({key}:PLAIN)%"), &info), plain);
+        assert_eq!(line(&format!("%FILTER_STATE({key})%"), &info), typed);
+        assert_eq!(line(&format!("%UPSTREAM_FILTER_STATE({key}:PLAIN)%"), &info), "-");
+        let object = Json::object(vec![(key.to_owned(), Json::parse(&format!("%FILTER_STATE({key}):2%")).unwrap())]);
+        let mut out = Vec::new();
+        render(LineFormat { form: LineForm::Json(object), missing: MissingValue::Marked }, &info, &mut out);
+        let typed = if typed == "-" { "null" } else { typed };
+        assert_eq!(String::from_utf8(out).unwrap(), format!("{{\"{key}\":{typed}}}\n"));
+    }
+    assert_eq!(Object::parse(ObjectKind::IdleTimeout, b"1x"), None);
 }
 
 #[test]

@@ -12,8 +12,10 @@ use crate::access_log::grpc_status::GrpcStatus;
 use crate::access_log::time::{self, Second};
 use crate::access_log::{StreamInfo, Times};
 use crate::codec::{Headers, RequestHead, ResponseHead, names};
-use crate::config::log_format::{AddressPart, End, Operator, PathChoice, Query, StateForm, TimePoint, TimeUnit, TlsPart, TlsPeer};
-use crate::config::filter_state::{Object, ObjectKind};
+use crate::config::filter_state::Object;
+use crate::config::log_format::{
+    AddressPart, End, Operator, PathChoice, Query, StateForm, StateOwner, TimePoint, TimeUnit, TlsPart, TlsPeer,
+};
 use crate::config::metadata::{Found, Value};
 use crate::net::Address;
 use crate::texts::Text;
@@ -44,7 +46,7 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
         Operator::LocalReplyBody => bytes(body, out),
         // Those of the process have been resolved before.
         Operator::Environment(_) | Operator::HostName | Operator::ListenerName | Operator::Never => None,
-        Operator::FilterState { key, form } => state(info.state(key)?, form, out),
+        Operator::FilterState { of, key, form } => state(object(*of, key, info)?, form, out),
         // That of an HTTP filter's log has been resolved, that of a listener's log has not.
         Operator::FilterChainName => text(info.downstream.filter_chain.as_deref()?, out),
         Operator::Path { query, of } => path(heads.request?, *query, *of, out),
@@ -117,15 +119,20 @@ fn metadata(found: Found<'_>, out: &mut Vec<u8>) -> Option<()> {
     }
 }
 
+/// What a filter has left under `key`.
+fn object<'i>(of: StateOwner, key: &str, info: &'i StreamInfo) -> Option<&'i Object> {
+    match of {
+        StateOwner::Downstream => info.state(key),
+        StateOwner::Upstream => info.upstream_connection.as_ref()?.state.as_ref()?.get(key),
+    }
+}
+
 /// An object of the filter state.
 fn state(object: &Object, form: &StateForm, out: &mut Vec<u8>) -> Option<()> {
-    match (form, object.kind) {
-        (StateForm::Field(_), _) | (StateForm::Plain, ObjectKind::Fields) => None,
-        (StateForm::Plain, _) | (StateForm::Typed, ObjectKind::Fields) => bytes(&object.text, out),
-        (StateForm::Typed, _) => {
-            let value = serde_json::Value::from(String::from_utf8_lossy(&object.text));
-            text(&value.to_string(), out)
-        }
+    match form {
+        StateForm::Field(_) => None, // none has fields
+        StateForm::Plain => bytes(object.plain()?, out),
+        StateForm::Typed => text(&object.json()?, out),
     }
 }
 

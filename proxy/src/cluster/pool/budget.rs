@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::{PoolParts, addresses};
 use crate::cluster::breaker::Breakers;
+use crate::cluster::origin::SharedState;
 use crate::cluster::{ClusterShared, Failure, Location, Origin};
 use crate::config::cluster::{Discovery, Priority, TcpKeepalive};
 use crate::config::tls::ClientTls;
@@ -29,6 +30,8 @@ pub(super) struct Budget {
     pub(super) counts: Arc<EndpointStats>,
     pub(super) location: Location,
     origin: Origin,
+    /// What filters share with its connections: that of the origin, or of one that differs in nothing else.
+    state: RefCell<SharedState>,
     pub(super) outside: Outside,
     priority: Priority,
     /// Connects under way.
@@ -53,6 +56,7 @@ impl Budget {
     pub(super) fn new(PoolParts { shared, priority, location, origin, outside }: PoolParts) -> Rc<Self> {
         let counts = shared.endpoints.of(&location.address);
         Rc::new(Self {
+            state: RefCell::new(origin.state.clone()),
             shared,
             counts,
             location,
@@ -244,6 +248,7 @@ impl Budget {
                 let numbered = &self.outside.numbered;
                 numbered.set(numbered.get().wrapping_add(1));
                 conn.number = numbered.get();
+                conn.shared = self.state.borrow().0.clone();
                 conn.count_bytes(&stats.bytes);
                 record.requests(); // established
                 stats.upstream_cx_connect_ms.record_ms(record.opened.elapsed());
@@ -261,6 +266,11 @@ impl Budget {
         stats.upstream_cx_connect_fail.inc();
         self.counts.cx_connect_fail.inc();
         Err((failure, record))
+    }
+
+    /// What filters share with further connections.
+    pub(super) fn share(&self, origin: &Origin) {
+        self.state.borrow_mut().clone_from(&origin.state);
     }
 
     /// Writes what comes before everything else.
@@ -283,7 +293,7 @@ impl Budget {
         if let Some(no_metadata) = &self.shared.no_metadata {
             no_metadata.add(missing);
         }
-        let state = self.origin.state.0.clone();
+        let state = self.state.borrow().0.clone();
         Some(Arc::new(Passed { metadata, state, ..Passed::default() }))
     }
 

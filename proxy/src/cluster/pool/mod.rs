@@ -149,6 +149,13 @@ impl Pool {
         Self::new(PoolParts { origin, ..self.budget.parts() })
     }
 
+    /// What filters share with its connections is that of the first request, for as long as there is a connection.
+    pub(super) fn share(&self, origin: &Origin) {
+        if !self.is_in_use() {
+            self.budget.share(origin);
+        }
+    }
+
     /// Has it connections, or requests that wait for one?
     pub(super) fn is_in_use(&self) -> bool {
         self.budget.is_open() || !self.queue.is_empty()

@@ -28,8 +28,6 @@ pub(crate) struct FilterStateValue {
     pub(crate) factory_key: Option<At<String>>,
     pub(crate) format_string: At<SubstitutionFormatString>,
     pub(crate) object_key: At<NonEmpty>,
-    #[serde(default)]
-    pub(crate) read_only: bool,
     pub(crate) shared_with_upstream: Option<SharedWithUpstream>,
     #[serde(default)]
     pub(crate) skip_if_empty: bool,

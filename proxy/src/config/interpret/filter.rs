@@ -20,7 +20,6 @@ use crate::config::filter::{
     Buffer, Chain, Chains, CountedMethods, Csrf, ExtAuthz, Filter, HeaderMutation, HealthCheck, JwtAuthn, Kind,
     MetadataEntry, Mutations, Rbac, RouterOptions, ServiceNames, SetFilterState, SetMetadata, StrictHeader,
 };
-use crate::config::filter_state::StateEntry;
 use crate::config::problem::{Problem, unknown};
 use crate::config::rate_limit::RateLimit;
 use crate::config::yaml::{At, Notes};
@@ -59,7 +58,7 @@ enum Options {
     JwtAuthn(Arc<JwtAuthn>),
     RateLimit(Arc<RateLimit>),
     Rbac(Arc<Rbac>),
-    SetFilterState { entries: Arc<[StateEntry]>, clears_route: bool },
+    SetFilterState(SetFilterState),
     SetMetadata(Arc<[MetadataEntry]>),
 }
 
@@ -237,10 +236,8 @@ impl FilterTemplate {
                 None => Filter::Rbac(Arc::clone(own)),
                 Some(of_route) => Filter::Rbac(Arc::new(rbac::below(own, of_route.as_ref()?))),
             },
-            Options::SetFilterState { entries, clears_route } => {
-                let of_levels = options().filter_map(OverrideOptions::state);
-                let levels = std::iter::once(entries).chain(of_levels).cloned().collect();
-                Filter::SetFilterState(SetFilterState { levels, clears_route: *clears_route })
+            Options::SetFilterState(own) => {
+                Filter::SetFilterState(own.below(options().filter_map(OverrideOptions::state)))
             }
             Options::SetMetadata(own) => {
                 // The most specific level alone counts.
@@ -275,7 +272,7 @@ impl Options {
             Self::JwtAuthn(_) => "envoy.filters.http.jwt_authn",
             Self::RateLimit(_) => "envoy.filters.http.local_ratelimit",
             Self::Rbac(_) => "envoy.filters.http.rbac",
-            Self::SetFilterState { .. } => "envoy.filters.http.set_filter_state",
+            Self::SetFilterState(_) => "envoy.filters.http.set_filter_state",
             Self::SetMetadata(_) => "envoy.filters.http.set_metadata",
         }
     }
@@ -293,7 +290,7 @@ impl Options {
                 | (OverrideOptions::JwtAuthn(_), Self::JwtAuthn(_))
                 | (OverrideOptions::RateLimit(_), Self::RateLimit(_))
                 | (OverrideOptions::Rbac(_), Self::Rbac(_))
-                | (OverrideOptions::SetFilterState(_), Self::SetFilterState { .. })
+                | (OverrideOptions::SetFilterState(_), Self::SetFilterState(_))
                 | (OverrideOptions::SetMetadata(_), Self::SetMetadata(_))
         )
     }
@@ -314,7 +311,7 @@ impl Options {
             | Self::GrpcWeb
             | Self::HeaderMutation { .. }
             | Self::RateLimit(_)
-            | Self::SetFilterState { .. } => None,
+            | Self::SetFilterState(_) => None,
         }
     }
 }
@@ -354,10 +351,7 @@ fn chain(filters: &[At<HttpFilter>], place: &Place, kind: &str, notes: &Notes) -
             HttpFilterConfig::Router(written) => {
                 return Ok(ChainTemplate { filters: before, router: router(written)? });
             }
-            HttpFilterConfig::SetFilterState(written) => Options::SetFilterState {
-                entries: filter_state::entries(&written.on_request_headers)?.into(),
-                clears_route: written.clear_route_cache,
-            },
+            HttpFilterConfig::SetFilterState(written) => Options::SetFilterState(filter_state::filter(written)?),
             HttpFilterConfig::SetMetadata(written) => Options::SetMetadata(metadata::entries(written)?.into()),
         };
         if is_last {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::address::cidr;
 use super::secret::Secrets;
 use super::{
-    ClusterNames, access_log, address, buffer_bytes_max, connection_manager, filter_state, network_filter, proxy_protocol, tcp_proxy,
-    tls, within,
+    ClusterNames, access_log, address, buffer_bytes_max, connection_manager, filter_state, network_filter,
+    proxy_protocol, tcp_proxy, tls, within,
 };
 use crate::config::access_log::AccessLog;
 use crate::config::address::Address;

@@ -7,7 +7,8 @@ mod table;
 
 pub use json::Json;
 pub use operator::{
-    AddressPart, End, GrpcStatusForm, Operator, PathChoice, Query, StateForm, TimePoint, TimeUnit, TlsPart, TlsPeer,
+    AddressPart, End, GrpcStatusForm, Operator, PathChoice, Query, StateForm, StateOwner, TimePoint, TimeUnit, TlsPart,
+    TlsPeer,
 };
 use table::{Purpose, Said, look_up};
 
@@ -272,7 +273,7 @@ mod tests {
     }
 
     fn state(key: &str, form: StateForm) -> Operator {
-        Operator::FilterState { key: key.to_owned(), form }
+        Operator::FilterState { of: StateOwner::Downstream, key: key.to_owned(), form }
     }
 
     #[test]
@@ -296,7 +297,14 @@ mod tests {
             ("%FILTER_STATE(a:PLAIN):1%", vec![Piece::Operator(state("a", StateForm::Plain), Some(1))]),
             ("%FILTER_STATE(a)%", vec![value(state("a", StateForm::Typed))]),
             ("%FILTER_STATE(a:FIELD:b:c)%", vec![value(state("a", StateForm::Field("b:c".to_owned())))]),
-            ("%UPSTREAM_FILTER_STATE(a)%", vec![value(Operator::Never)]),
+            (
+                "%UPSTREAM_FILTER_STATE(a:PLAIN)%",
+                vec![value(Operator::FilterState {
+                    of: StateOwner::Upstream,
+                    key: "a".to_owned(),
+                    form: StateForm::Plain,
+                })],
+            ),
             ("%GRPC_STATUS(SNAKE_STRING)%", vec![value(Operator::GrpcStatus(GrpcStatusForm::Snake))]),
             (
                 "%PATH(NQ:ORIG):4%",
@@ -351,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_header_value_has_placeholders_for_operators_without_a_value() {
-        let format = Format::parse_header_value("[%ACCESS_LOG_TYPE%%FILTER_STATE(x)%%BYTES_RETRANSMITTED%]");
+        let format = Format::parse_header_value("[%ACCESS_LOG_TYPE%%DOWNSTREAM_LOCAL_SUBJECT%%BYTES_RETRANSMITTED%]");
         assert_eq!(format, Ok(Format(vec![Piece::Literal("[NotSet0]".to_owned())])));
         let unique = Format::parse_header_value("%UNIQUE_ID%").unwrap_err().to_string();
         assert_eq!(unique, "operator %UNIQUE_ID%: makes a line unique; write %REQ(X-REQUEST-ID)% in a header");

@@ -49,8 +49,10 @@ pub enum Operator {
     EmitTime(Option<String>),
     /// `%ENVIRONMENT(NAME)%`, until the environment is known.
     Environment(String),
-    /// `%FILTER_STATE(KEY:FORM)%`: an object that a filter has left.
+    /// `%FILTER_STATE(KEY:FORM)%` and `%UPSTREAM_FILTER_STATE(KEY:FORM)%`: an object that a filter has left.
     FilterState {
+        /// For whom.
+        of: StateOwner,
         /// Under this key.
         key: String,
         /// Written so.
@@ -276,6 +278,15 @@ pub enum TlsPart {
     PeerUris,
     /// The TLS version: `TLSv1.3`.
     Version,
+}
+
+/// Whose filter state it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StateOwner {
+    /// That of the stream and of the client's connection.
+    Downstream,
+    /// What was shared with the connection to the upstream.
+    Upstream,
 }
 
 /// How an object of the filter state is written.

@@ -1,7 +1,8 @@
 //! Which operators there are, what stands in their parentheses, and whether their values may be cut.
 
 use super::operator::{
-    AddressPart, End, GrpcStatusForm, Operator, PathChoice, Query, TimePoint, TimeUnit, TlsPart, TlsPeer,
+    AddressPart, End, GrpcStatusForm, Operator, PathChoice, Query, StateForm, StateOwner, TimePoint, TimeUnit, TlsPart,
+    TlsPeer,
 };
 use super::{FormatError, Written};
 use crate::config::cluster::MetadataOwner;
@@ -213,6 +214,7 @@ const SPECIAL: &[&str] = &[
     "RESPONSE_CODE_DETAILS",
     "START_TIME",
     "TRAILER",
+    "UPSTREAM_FILTER_STATE",
     "UPSTREAM_METADATA",
 ];
 
@@ -269,9 +271,8 @@ fn special(written: Written<'_>) -> Result<Option<Operator>, FormatError> {
         "QUERY_PARAM" => {
             return Ok(Some(Operator::QueryParameter(written.needed("the name of a parameter")?.to_owned())));
         }
-        "FILTER_STATE" => return filter_state(written).map(Some),
-        // Filters of upstreams would leave some.
-        "UPSTREAM_FILTER_STATE" => return filter_state(written).map(|_| Some(Operator::Never)),
+        "FILTER_STATE" => return filter_state(written, StateOwner::Downstream).map(Some),
+        "UPSTREAM_FILTER_STATE" => return filter_state(written, StateOwner::Upstream).map(Some),
         "DYNAMIC_METADATA" => return metadata(written).map(Operator::DynamicMetadata).map(Some),
         "CLUSTER_METADATA" => configured(written, MetadataOwner::Cluster)?,
         "UPSTREAM_METADATA" => configured(written, MetadataOwner::Host)?,
@@ -331,7 +332,7 @@ fn metadata(written: Written<'_>) -> Result<MetadataPath, FormatError> {
 }
 
 /// `KEY`, `KEY:PLAIN`, `KEY:TYPED` or `KEY:FIELD:NAME`.
-fn filter_state(written: Written<'_>) -> Result<Operator, FormatError> {
+fn filter_state(written: Written<'_>, of: StateOwner) -> Result<Operator, FormatError> {
     let argument = written.needed("a key, as in the.key:PLAIN")?;
     let (key, form) = argument.split_once(':').unwrap_or((argument, "TYPED"));
     let form = match form.split_once(':').unwrap_or((form, "")) {
@@ -341,7 +342,7 @@ fn filter_state(written: Written<'_>) -> Result<Operator, FormatError> {
         ("FIELD", _) => return Err(written.misused("needs the name of a field, as in the.key:FIELD:name")),
         _ => return Err(written.misused("takes PLAIN, TYPED or FIELD behind the key")),
     };
-    Ok(Operator::FilterState { key: key.to_owned(), form })
+    Ok(Operator::FilterState { of, key: key.to_owned(), form })
 }
 
 fn configured(written: Written<'_>, of: MetadataOwner) -> Result<Operator, FormatError> {

@@ -197,6 +197,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
 
     ("FilterConfig", "is_optional", Ignored("a configuration that is not known is refused, optional or not")),
     ("MetadataEntry", "typed_value", Refused("write value: what a type gives a name is read by filters that are not here")),
+    ("FilterStateValue", "read_only", Ignored("it is deprecated, and any object may be replaced, as in Envoy")),
     ("NetworkSetFilterState", "on_downstream_data", Refused("state is set when a connection comes; write on_new_connection")),
     ("NetworkSetFilterState", "on_downstream_tls_handshake", Refused("state is set when a connection comes; write on_new_connection")),
     ("GrpcStatsConfig", "emit_filter_state", Only("false", METADATA)),
