@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderValue, Version};
 use tokio::time::Instant;
 
-use crate::codec::{Headers, RequestHead, ResponseHead, Violation};
+use crate::codec::{Counted, Headers, RequestHead, ResponseHead, Violation, WireBytes};
 use crate::config::cluster::ClusterMetadata;
 use crate::config::filter_chain::Ends;
 use crate::config::filter_state::{FilterState, Object};
@@ -177,6 +177,8 @@ pub struct StreamInfo {
     pub bytes_received: u64,
     /// Body bytes to the client; of a tunnel, all bytes.
     pub bytes_sent: u64,
+    /// Its bytes on the wire, if some log shows them.
+    pub wire: Option<Wire>,
     /// The route's name.
     pub route_name: Option<Rc<str>>,
     /// The name of the virtual cluster that it belongs to.
@@ -217,6 +219,15 @@ pub struct StreamInfo {
     pub is_canary: bool,
     /// Why the upstream connection failed: `delayed connect error: Connection refused`.
     pub transport_failure: Option<Cow<'static, str>>,
+}
+
+/// The bytes of a stream on the wire.
+#[derive(Clone, Debug, Default)]
+pub struct Wire {
+    /// On the connection of the client.
+    pub downstream: Rc<WireBytes>,
+    /// On those of all tries.
+    pub upstream: Rc<WireBytes>,
 }
 
 /// What the configuration says of a cluster, and which of its endpoints was chosen.
@@ -299,6 +310,7 @@ impl StreamInfo {
             denied_by: None,
             bytes_received: 0,
             bytes_sent: 0,
+            wire: None,
             route_name: None,
             virtual_cluster: None,
             upstream_cluster: None,
@@ -368,6 +380,11 @@ impl StreamInfo {
         shared
     }
 
+    /// Where the tries are counted.
+    pub(crate) fn counted_upstream(&self) -> Counted {
+        self.wire.as_ref().map(|wire| Rc::clone(&wire.upstream))
+    }
+
     /// The stream is over. The first call stands.
     pub fn finish(&mut self, at: Instant) {
         self.times.end.get_or_insert(at);
@@ -391,7 +408,13 @@ impl AccessLog {
     /// Lines of `format` to `writer`.
     #[must_use]
     pub fn new(format: impl Into<LineFormat>, writer: Rc<dyn LogWriter>, random: Rc<dyn Random>) -> Self {
-        let line = Line { renderer: Renderer::new(format.into()), bytes: Vec::new() };
+        Self::of(Renderer::new(format.into()), writer, random)
+    }
+
+    /// Lines of `renderer` to `writer`.
+    #[must_use]
+    pub fn of(renderer: Renderer, writer: Rc<dyn LogWriter>, random: Rc<dyn Random>) -> Self {
+        let line = Line { renderer, bytes: Vec::new() };
         Self { writer, random, line: RefCell::new(line) }
     }
 

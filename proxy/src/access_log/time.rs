@@ -1,6 +1,8 @@
-//! Wall time as text, in UTC.
+//! Wall time as text, in UTC or in the time of the place.
 
 use std::time::{Duration, SystemTime};
+
+use crate::net::TimeZone;
 
 /// From 1970-01-01, which was a Thursday.
 const WEEKDAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
@@ -21,6 +23,9 @@ const MONTHS: [(&str, u64); 12] = [
     ("December", 31),
 ];
 
+/// Envoy's form of a local time.
+const LOCAL_FORMAT: &str = "%Y-%m-%dT%H:%M:%S.%3f%z";
+
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
 /// The second last asked for, already written out: most lines of a busy log share it with the line before.
@@ -28,9 +33,24 @@ const DAY_SECONDS: u64 = 24 * 60 * 60;
 pub(super) struct Second {
     unix: Option<u64>,
     text: Vec<u8>,
+    /// The time of the place.
+    zone: TimeZone,
 }
 
 impl Second {
+    /// With the time of this place.
+    pub(super) fn in_zone(zone: TimeZone) -> Self {
+        Self { zone, ..Self::default() }
+    }
+
+    /// Appends the time of the place as `format` says, or `2026-11-21T06:08:56.710+0100`.
+    pub(super) fn local(&self, format: Option<&str>, at: SystemTime, out: &mut Vec<u8>) {
+        let at = since_epoch(at);
+        let (seconds, name) = self.zone.offset_at(i64::try_from(at.as_secs()).unwrap_or(i64::MAX));
+        let offset = Offset { seconds: seconds.into(), name };
+        Written { at, offset, date: Date::of(offset.local(at)) }.write(format.unwrap_or(LOCAL_FORMAT), out);
+    }
+
     /// Appends `2026-11-21T05:08:56.710Z`.
     pub(super) fn iso_8601(&mut self, at: SystemTime, out: &mut Vec<u8>) {
         let unix = since_epoch(at).as_secs();
@@ -49,11 +69,53 @@ impl Second {
 /// second's fraction `%1f` to `%9f` with that many digits, `%f` with nine. Any other stands as it is.
 pub(crate) fn strftime(format: &str, at: SystemTime, out: &mut Vec<u8>) {
     let at = since_epoch(at);
-    write_date(format, at, &Date::of(at), out);
+    Written { at, offset: UTC, date: Date::of(at) }.write(format, out);
 }
 
-fn write_date(format: &str, at: Duration, date: &Date, out: &mut Vec<u8>) {
-    let second_of_day = at.as_secs() % DAY_SECONDS;
+/// An instant in the time of some place.
+struct Written<'z> {
+    /// Since 1970, in UTC.
+    at: Duration,
+    offset: Offset<'z>,
+    date: Date,
+}
+
+/// The distance of a place from UTC.
+#[derive(Clone, Copy)]
+struct Offset<'z> {
+    seconds: i64,
+    name: &'z str,
+}
+
+const UTC: Offset<'static> = Offset { seconds: 0, name: "UTC" };
+
+impl Offset<'_> {
+    /// Since midnight of the first day of 1970 in the time of the place; what is before reads as that.
+    fn local(self, at: Duration) -> Duration {
+        let distance = Duration::from_secs(self.seconds.unsigned_abs());
+        if self.seconds < 0 { at.saturating_sub(distance) } else { at.saturating_add(distance) }
+    }
+
+    /// `+0100`, or with something between hours and minutes.
+    fn write(self, between: &[u8], out: &mut Vec<u8>) {
+        let minutes = self.seconds.unsigned_abs() / 60;
+        out.push(if self.seconds < 0 { b'-' } else { b'+' });
+        padded(minutes / 60, b'0', 2, out);
+        out.extend_from_slice(between);
+        padded(minutes % 60, b'0', 2, out);
+    }
+}
+
+impl Written<'_> {
+    fn write(&self, format: &str, out: &mut Vec<u8>) {
+        write_date(format, self, out);
+    }
+}
+
+fn write_date(format: &str, written: &Written<'_>, out: &mut Vec<u8>) {
+    let Written { at, offset, date } = written;
+    let at = *at;
+    let second_of_day = offset.local(at).as_secs() % DAY_SECONDS;
     let (hour, minute, second) = (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
     let hour_of_12 = (hour + 11) % 12 + 1;
     let mut chars = format.chars();
@@ -68,11 +130,11 @@ fn write_date(format: &str, at: Duration, date: &Date, out: &mut Vec<u8>) {
             Some('a') => out.extend(date.weekday.bytes().take(3)),
             Some('B') => out.extend_from_slice(date.month_name.as_bytes()),
             Some('b' | 'h') => out.extend(date.month_name.bytes().take(3)),
-            Some('c') => write_date("%a %b %e %T %Y", at, date, out),
-            Some('D' | 'x') => write_date("%m/%d/%y", at, date, out),
+            Some('c') => write_date("%a %b %e %T %Y", written, out),
+            Some('D' | 'x') => write_date("%m/%d/%y", written, out),
             Some('d') => padded(date.day, b'0', 2, out),
             Some('e') => padded(date.day, b' ', 2, out),
-            Some('F') => write_date("%Y-%m-%d", at, date, out),
+            Some('F') => write_date("%Y-%m-%d", written, out),
             Some('f') => fraction(at, 9, out),
             Some('H') => padded(hour, b'0', 2, out),
             Some('I') => padded(hour_of_12, b'0', 2, out),
@@ -81,17 +143,21 @@ fn write_date(format: &str, at: Duration, date: &Date, out: &mut Vec<u8>) {
             Some('m') => padded(date.month, b'0', 2, out),
             Some('n') => out.push(b'\n'),
             Some('p') => out.extend_from_slice(if hour < 12 { b"AM" } else { b"PM" }),
-            Some('R') => write_date("%H:%M", at, date, out),
+            Some('R') => write_date("%H:%M", written, out),
             Some('S') => padded(second, b'0', 2, out),
             Some('s') => padded(at.as_secs(), b'0', 1, out),
-            Some('T' | 'X') => write_date("%H:%M:%S", at, date, out),
+            Some('T' | 'X') => write_date("%H:%M:%S", written, out),
             Some('t') => out.push(b'\t'),
             Some('u') => padded((date.day_of_week + 6) % 7 + 1, b'0', 1, out),
             Some('w') => padded(date.day_of_week, b'0', 1, out),
             Some('Y') => padded(date.year, b'0', 4, out),
             Some('y') => padded(date.year % 100, b'0', 2, out),
-            Some('Z') => out.extend_from_slice(b"UTC"),
-            Some('z') => out.extend_from_slice(b"+0000"),
+            Some('Z') => out.extend_from_slice(offset.name.as_bytes()),
+            Some('z') => offset.write(b"", out),
+            Some('E') if chars.as_str().starts_with('z') => {
+                chars.next();
+                offset.write(b":", out);
+            }
             Some(digit @ '1'..='9') if chars.as_str().starts_with('f') => {
                 chars.next();
                 fraction(at, digit.to_digit(10).unwrap_or(9), out);
@@ -219,6 +285,21 @@ mod tests {
         }
         let want = "2026-11-21T05:08:56.710Z 2026-11-21T05:08:56.005Z 2026-11-21T05:08:57.000Z ";
         assert_eq!(String::from_utf8(out).unwrap(), want);
+    }
+
+    #[test]
+    fn local_times_show_their_distance_from_utc() {
+        for (seconds, name, format, want) in [
+            (3600, "CET", LOCAL_FORMAT, "2026-11-21T06:08:56.710+0100"),
+            (-12_600, "NST", "%F %T %z %Ez %Z %s %j", "2026-11-21 01:38:56 -0330 -03:30 NST 1795237736 325"),
+            (72_000, "X", "%F %R %c", "2026-11-22 01:08 Sun Nov 22 01:08:56 2026"),
+            (0, "UTC", "%Ez", "+00:00"),
+        ] {
+            let at = Duration::new(1_795_237_736, 710_999_999);
+            let (offset, mut out) = (Offset { seconds, name }, Vec::new());
+            Written { at, offset, date: Date::of(offset.local(at)) }.write(format, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), want);
+        }
     }
 
     proptest::proptest! {

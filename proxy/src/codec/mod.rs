@@ -22,6 +22,7 @@ pub(crate) mod names;
 pub(crate) mod route_matching;
 mod spelling;
 mod violation;
+mod wire_bytes;
 
 pub use body::{Body, Writer};
 pub use copied::{CopiedBody, Copier, copied};
@@ -29,6 +30,7 @@ pub use frame::{ExchangeError, Frame, ResetReason};
 pub use head::{Headers, RequestHead, ResponseHead};
 pub use informational_sender::InformationalSender;
 pub use violation::Violation;
+pub use wire_bytes::{Count, Counted, WireBytes};
 
 /// What follows a head.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -194,6 +194,13 @@ impl ConnectionManager {
         let formats = self.access_logs.iter_mut().map(|log| &mut log.format);
         formats.chain(of_replies.map(|body| &mut body.format)).for_each(|format| format.resolve(said));
     }
+
+    /// Does the body of one of the proxy's own responses have such an operator?
+    #[must_use]
+    pub fn replies_show(&self, is: fn(&Operator) -> bool) -> bool {
+        let of_mappers = self.local_replies.mappers.iter().filter_map(|mapper| mapper.format.as_ref());
+        of_mappers.chain(&self.local_replies.format).any(|body| body.format.any(&is))
+    }
 }
 
 /// Which protocol a downstream connection speaks.

@@ -126,6 +126,7 @@ async fn serve_one(
     let mut record = Record::begin(&manager.service, downstream);
     record.info.protocol = Some(Version::HTTP_11); // until a head has another
     manager.service.stats.downstream_rq_http1_total.inc();
+    connection.count(record.info.wire.as_ref().map(|wire| Rc::clone(&wire.downstream)));
     let mut timers = Timers::new(std::mem::take(timer), &manager.service.options.timeouts, record.info.times.begin);
     let read = read_head(connection, &mut timers, &record, manager.service.options.early_logs.every).await;
     let info = &mut record.info;

@@ -12,7 +12,7 @@ use super::lifecycle::{Lifecycle, LifecycleStep, Protocol};
 use super::{ConnectionEnd, ConnectionManager};
 use crate::access_log::{Downstream, LocalEnd, ResponseFlag};
 use crate::codec::http2::{
-    ConnectionError, HeadLimit, Incoming, ListLimit, MessageErrorScope, Responder, ServerConnection,
+    ConnectionError, Counting, HeadLimit, Incoming, ListLimit, MessageErrorScope, Responder, ServerConnection,
 };
 use crate::codec::{Body, RequestHead, ResetReason, Violation};
 use crate::config::header_names::Underscores;
@@ -35,8 +35,9 @@ pub(super) async fn serve(
     let options = &manager.service.options;
     let limit = ListLimit { bytes: options.request_head_bytes_max, fields: options.request_headers_max };
     let errors = MessageErrorScope::with(manager.runtime.differences());
+    let counting = if manager.service.logs.shows_wire_bytes { Counting::EachStream } else { Counting::Off };
     let handshake =
-        ServerConnection::handshake(conn, read.freeze(), &options.http2, errors, limit, &manager.http2_stats);
+        ServerConnection::handshake(conn, read.freeze(), &options.http2, errors, limit, &manager.http2_stats, counting);
     // Boxed: it is larger than the rest of the connection, which lives longer.
     let Ok(mut connection) = Box::pin(handshake).await else {
         manager.service.stats.downstream_cx_protocol_error.inc();
@@ -217,6 +218,9 @@ fn begin(
     let (manager, downstream, go_away) = (Rc::clone(manager), Rc::clone(downstream), Rc::clone(go_away));
     streams.spawn_local(async move {
         let mut record = Record::begin(&manager.service, &downstream);
+        if let (Some(wire), Some(counted)) = (&mut record.info.wire, respond.counted()) {
+            wire.downstream = counted;
+        }
         let (routes, body) = (manager.service.routes(), Body::Http2(incoming));
         let mut responder = stream::Responder::Http2 { respond, go_away };
         let timers = Timers::new(LazyTimer::default(), &manager.service.options.timeouts, record.info.times.begin);
@@ -229,6 +233,7 @@ fn begin(
         let has_no_response = served.after == After::Gone && record.info.response_code.is_none();
         let premature = has_no_response && record.info.times.begin.elapsed() < premature_max(&manager.runtime);
         record.end();
+        record.count_last_frames().await;
         drop(record); // writes its line now: what a slow client has not taken yet is not waited for
         if let Some(unsent) = served.unsent {
             unsent.write_out(served.timer, &manager.http2_stats).await;

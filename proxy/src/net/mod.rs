@@ -19,6 +19,7 @@ pub(crate) mod socket_ends;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod time_zone;
 pub mod tls;
 pub mod tokio;
 mod traffic;
@@ -46,6 +47,7 @@ pub use internal::{InternalNet, Passed};
 pub use pace::{Pace, PaceTicket};
 pub use random::Random;
 pub use socket_ends::SocketEnds;
+pub use time_zone::TimeZone;
 pub use tls::TlsSession;
 pub(crate) use traffic::Traffic;
 
@@ -150,6 +152,11 @@ pub trait Accept {
 pub trait Clock {
     /// The wall-clock time.
     fn wall(&self) -> SystemTime;
+
+    /// The time zone of the process, for local times in logs. It is looked for each time.
+    fn zone(&self) -> TimeZone {
+        TimeZone::default()
+    }
 }
 
 /// Opens log files.

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::{ServerShared, StartError};
 use crate::access_log::AccessLog;
+use crate::access_log::format::Renderer;
 use crate::cluster::{Cluster, Clusters, Handover};
 use crate::config::listener::{LogPath, Terminal};
 use crate::config::listener_filter::Inspection;
@@ -302,8 +303,8 @@ impl Worker {
             buffer_bytes_max: config.buffer_bytes_max,
             stats: HttpStats::new(registry, &options.stat_prefix),
             listener_responses: ResponseStats::of_listener(registry, &config.stat_name(), &options.stat_prefix),
-            local_replies: LocalReplies::new(options, &self.shared.runtime),
-            logs: self.logs(&options.access_logs)?,
+            local_replies: LocalReplies::new(options, &self.shared.runtime, &*self.outside.clock),
+            logs: self.logs(&options.access_logs)?.beside_replies_of(options),
             clusters: Rc::clone(&self.clusters),
             runtime: Arc::clone(&self.shared.runtime),
             registry: Arc::clone(registry),
@@ -458,7 +459,8 @@ fn open_logs(outside: &Outside, options: &[config::listener::AccessLog]) -> Resu
             };
             StartError::Log { path, source }
         })?;
-        Ok(AccessLog::new(log.format.clone(), writer, Rc::clone(&outside.random)))
+        let renderer = Renderer::new(log.format.clone()).timed_by(&*outside.clock);
+        Ok(AccessLog::of(renderer, writer, Rc::clone(&outside.random)))
     };
     options.iter().map(open).collect()
 }

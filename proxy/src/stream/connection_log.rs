@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::logs::Logs;
 use crate::access_log::format::Heads;
-use crate::access_log::{Details, Downstream, ResponseFlag, StreamInfo};
+use crate::access_log::{Details, Downstream, ResponseFlag, StreamInfo, Wire};
 use crate::config::log_filter::LogType;
 use crate::gate::Denial;
 use crate::net::{Conn, Outside, Traffic};
@@ -44,7 +44,9 @@ impl ConnectionLog {
     /// `conn` has been accepted.
     pub(crate) fn begin(to: &Rc<ListenerLogs>, conn: &Conn) -> Box<Self> {
         let downstream = Rc::new(Downstream::new(0, conn.local.clone(), conn.peer.clone()));
-        let info = StreamInfo::new(Instant::now(), to.outside.clock.wall(), downstream);
+        let mut info = StreamInfo::new(Instant::now(), to.outside.clock.wall(), downstream);
+        // As in Envoy, what is on the wire belongs to streams.
+        info.wire = Some(Wire::default());
         Box::new(Self { info, traffic: None, line: Line::Waits, to: Rc::clone(to) })
     }
 

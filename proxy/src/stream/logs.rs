@@ -3,7 +3,7 @@
 use super::log_filter::{LogFilter, Subject};
 use crate::access_log::format::Heads;
 use crate::access_log::{AccessLog, StreamInfo};
-use crate::config::listener::AccessLog as Options;
+use crate::config::listener::{AccessLog as Options, ConnectionManager};
 use crate::config::log_filter::LogType;
 use crate::config::log_format::Operator;
 use crate::net::Random;
@@ -16,6 +16,8 @@ pub(crate) struct Logs {
     pub(super) reads_trailers: bool,
     /// Some format shows the name of the endpoint.
     pub(crate) shows_upstream_name: bool,
+    /// Some format shows bytes on the wire.
+    pub(crate) shows_wire_bytes: bool,
 }
 
 impl Logs {
@@ -23,11 +25,19 @@ impl Logs {
     pub(crate) fn new(options: &[Options], opened: Vec<AccessLog>, runtime: &Runtime) -> Self {
         let filters = options.iter().map(|log| LogFilter::new(&log.filter, runtime));
         let reads = |log: &Options| log.format.any(&Operator::reads_trailers) || log.filter.reads_trailers();
+        let shows = |is: fn(&Operator) -> bool| options.iter().any(|log| log.format.any(&is));
         Self {
             reads_trailers: options.iter().any(reads),
-            shows_upstream_name: options.iter().any(|log| log.format.any(&Operator::is_upstream_name)),
+            shows_upstream_name: shows(Operator::is_upstream_name),
+            shows_wire_bytes: shows(Operator::is_wire_bytes),
             logs: filters.zip(opened).collect(),
         }
+    }
+
+    /// The same, which count bytes also where responses of the proxy's own show them.
+    pub(crate) fn beside_replies_of(mut self, options: &ConnectionManager) -> Self {
+        self.shows_wire_bytes |= options.replies_show(Operator::is_wire_bytes);
+        self
     }
 
     /// Writes a line into each log that has one of this stream on this occasion.

@@ -9,7 +9,7 @@ use super::log_periodic;
 use super::relay::RelayEnd;
 use super::service::Service;
 use crate::access_log::format::Heads;
-use crate::access_log::{Details, Downstream, LocalEnd, ResponseFlag, ResponseStart, StreamInfo};
+use crate::access_log::{Details, Downstream, LocalEnd, ResponseFlag, ResponseStart, StreamInfo, Wire};
 use crate::cluster::Cluster;
 use crate::codec::{ExchangeError, Violation};
 use crate::config::log_filter::LogType;
@@ -40,6 +40,7 @@ impl<'a> Record<'a> {
         service.stats.downstream_rq_total.inc();
         let mut info = StreamInfo::new(Instant::now(), service.outside.clock.wall(), Rc::clone(downstream));
         info.shows_upstream_name = service.logs.shows_upstream_name;
+        info.wire = service.logs.shows_wire_bytes.then(Wire::default);
         Self { info, end: StreamEnd::Cut, service, _active: service.stats.downstream_rq_active.enter() }
     }
 
@@ -53,6 +54,17 @@ impl<'a> Record<'a> {
     /// The stream is over, and everything about it is known.
     pub(crate) fn end(&mut self) {
         self.end = StreamEnd::Recorded;
+    }
+
+    /// Lets the connection write the last frames of the stream, which is over, if their bytes are to be in its lines.
+    ///
+    /// # Cancellation
+    /// Safe: the lines are written without these bytes.
+    pub(crate) async fn count_last_frames(&mut self) {
+        if self.info.wire.is_some() {
+            self.info.finish(Instant::now());
+            tokio::task::yield_now().await;
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::config::listener::ConnectionManager as Options;
 use crate::config::local_reply::{BodyFormat, Mapper as MapperOptions};
 use crate::config::log_filter::LogType;
 use crate::filter::edits::edit_response;
-use crate::net::Random;
+use crate::net::{Clock, Random};
 use crate::runtime::Runtime;
 
 /// How the responses of a connection manager's own are changed.
@@ -36,16 +36,16 @@ struct Formatter {
 }
 
 impl LocalReplies {
-    pub(crate) fn new(options: &Options, runtime: &Runtime) -> Self {
+    pub(crate) fn new(options: &Options, runtime: &Runtime, clock: &dyn Clock) -> Self {
         let options = &options.local_replies;
         let mapper = |options: &MapperOptions| Mapper {
             filter: LogFilter::new(&options.filter, runtime),
             options: options.clone(),
-            format: options.format.as_ref().map(Formatter::new),
+            format: options.format.as_ref().map(|format| Formatter::new(format, clock)),
         };
         Self {
             mappers: options.mappers.iter().map(mapper).collect(),
-            format: options.format.as_ref().map(Formatter::new),
+            format: options.format.as_ref().map(|format| Formatter::new(format, clock)),
         }
     }
 
@@ -104,9 +104,9 @@ impl MapperOptions {
 }
 
 impl Formatter {
-    fn new(options: &BodyFormat) -> Self {
+    fn new(options: &BodyFormat, clock: &dyn Clock) -> Self {
         Self {
-            renderer: RefCell::new(Renderer::new(options.format.clone())),
+            renderer: RefCell::new(Renderer::new(options.format.clone()).timed_by(clock)),
             content_type: options.content_type.clone(),
         }
     }

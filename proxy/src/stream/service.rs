@@ -33,7 +33,7 @@ pub(crate) struct Service {
     pub(crate) buffer_bytes_max: usize,
     pub(crate) stats: Rc<HttpStats>,
     listener_responses: ResponseStats,
-    pub(super) logs: Logs,
+    pub(crate) logs: Logs,
     pub(super) local_replies: LocalReplies,
     clusters: Rc<Clusters>,
     pub(super) filters: Rc<FilterContext>,

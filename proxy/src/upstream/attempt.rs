@@ -86,14 +86,15 @@ pub(super) async fn run(
     set_host(how, cluster, &endpoint, head);
     info.parts.iter().for_each(|part| part.counters.upstream_rq_total.inc());
     let mut limit = TryLimit::new(how.timeout, how.idle_timeout, how.longest);
-    let mut sent = match SentRequest::send(exchange, head, &endpoint, lease, before_payload(how, info)) {
-        Ok(sent) => sent,
-        Err(failed) => {
-            let result = Err(failed);
-            report(cluster, &endpoint, &result);
-            return Ok(TryEnd::Tried(Tried { result, informed: false }));
-        }
-    };
+    let mut sent =
+        match SentRequest::send(exchange, head, &endpoint, lease, before_payload(how, info), info.counted_upstream()) {
+            Ok(sent) => sent,
+            Err(failed) => {
+                let result = Err(failed);
+                report(cluster, &endpoint, &result);
+                return Ok(TryEnd::Tried(Tried { result, informed: false }));
+            }
+        };
     let received = loop {
         let SentRequest { writer, awaited, .. } = &mut sent;
         let received = exchange.alongside_try(writer, &mut limit, poll_fn(|cx| awaited.poll(cx))).await;

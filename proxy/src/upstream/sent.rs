@@ -10,7 +10,9 @@ use http::{HeaderValue, Method, StatusCode};
 use super::reach::{Course, Failed, is_loss};
 use super::response::{UpstreamResponse, break_off};
 use crate::cluster::{Endpoint, Exclusive, Failure, Lease, Stream, Tunnel};
-use crate::codec::{Body, ExchangeError, Payload, RequestHead, ResetReason, ResponseHead, Writer, http1, http2};
+use crate::codec::{
+    Body, Counted, ExchangeError, Payload, RequestHead, ResetReason, ResponseHead, Writer, http1, http2,
+};
 use crate::exchange::{Exchange, TryExpired};
 use crate::tunnel::handshake;
 
@@ -48,6 +50,7 @@ impl SentRequest {
         endpoint: &Rc<Endpoint>,
         lease: Lease,
         first: Bytes,
+        counted: Counted,
     ) -> Result<Self, Failed> {
         let payload = payload(exchange, head);
         let (writer, awaited, on_reused) = match lease {
@@ -55,6 +58,7 @@ impl SentRequest {
                 let on_reused = exclusive.is_reused();
                 let connection = exclusive.connection();
                 let written_before = connection.tx_bytes();
+                connection.count(counted);
                 let with_length =
                     (payload == Payload::None && wants_length(&head.method)).then(|| with_zero_length(head));
                 let writer = Writer::Http1(connection.send(with_length.as_ref().unwrap_or(head), payload));
@@ -68,14 +72,17 @@ impl SentRequest {
                 let upgrade = head.upgrade().cloned();
                 let mut sent = head.clone();
                 handshake::request_to_http2(&mut sent);
-                let (outgoing, mut response) =
-                    stream.connection().send(&sent, payload).map_err(|broken| Failed::unseen(broken, on_reused))?;
+                let (outgoing, mut response) = stream
+                    .connection()
+                    .send_counted(&sent, payload, &counted)
+                    .map_err(|broken| Failed::unseen(broken, on_reused))?;
                 if let Some(informational_sender) = &exchange.informational_sender {
                     response.pass_informational(informational_sender.clone());
                 }
                 (Writer::Http2(outgoing), Awaited::Http2 { stream, response, upgrade }, on_reused)
             }
             Lease::Tcp(tunnel) => {
+                tunnel.connection().count(counted);
                 let (outgoing, incoming) = tunnel.halves(first);
                 (Writer::Http1(outgoing), Awaited::Tcp { tunnel, incoming: Some(incoming) }, false)
             }

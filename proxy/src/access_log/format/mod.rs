@@ -10,8 +10,8 @@ use super::StreamInfo;
 use super::time::Second;
 use crate::codec::{RequestHead, ResponseHead};
 use crate::config::log_filter::LogType;
-use crate::config::log_format::{Format, LineForm, LineFormat, MissingValue, Piece};
-use crate::net::Random;
+use crate::config::log_format::{Format, LineForm, LineFormat, MissingValue, Operator, Piece};
+use crate::net::{Clock, Random};
 use values::value;
 
 /// Renders lines of one format.
@@ -39,6 +39,15 @@ impl Renderer {
     #[must_use]
     pub fn new(format: LineFormat) -> Self {
         Self { format, second: Second::default() }
+    }
+
+    /// With local times as `clock` has them, if it shows some.
+    #[must_use]
+    pub fn timed_by(mut self, clock: &dyn Clock) -> Self {
+        if self.format.any(&Operator::is_local_time) {
+            self.second = Second::in_zone(clock.zone());
+        }
+        self
     }
 
     /// Appends the line to `out`.

@@ -14,7 +14,8 @@ use crate::access_log::{StreamInfo, Times};
 use crate::codec::{Headers, RequestHead, ResponseHead, names};
 use crate::config::filter_state::Object;
 use crate::config::log_format::{
-    AddressPart, End, Operator, PathChoice, Query, StateForm, StateOwner, TimePoint, TimeUnit, TlsPart, TlsPeer,
+    AddressPart, ByteKind, End, Hop, Operator, PathChoice, Query, StateForm, StateOwner, TimePoint, TimeUnit, TlsPart, TlsPeer,
+    Way,
 };
 use crate::config::metadata::{Found, Value};
 use crate::net::Address;
@@ -37,10 +38,8 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
         },
         Operator::Duration => number(millis(times.duration()), out),
         Operator::ConfiguredMetadata { .. } | Operator::DynamicMetadata(_) => metadata(found(operator, info)?, out),
-        Operator::EmitTime(format) => {
-            let emitted = info.started.checked_add(times.duration()).unwrap_or(info.started);
-            point_in_time(format.as_deref(), emitted, second, out)
-        }
+        Operator::EmitTime(format) => point_in_time(format.as_deref(), emitted(info), second, out),
+        Operator::EmitTimeLocal(format) => local_time(format.as_deref(), emitted(info), second, out),
         Operator::Empty => Some(()),
         Operator::GrpcStatus(form) => GrpcStatus::of_grpc(heads.request, heads.response, info)?.write(*form, out),
         Operator::LocalReplyBody => bytes(body, out),
@@ -65,6 +64,7 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
         Operator::ResponseFlagsLong => list(info.flags.iter().map(|flag| flag.long().as_bytes()), out),
         Operator::RouteName => text(info.route_name.as_deref().filter(|name| !name.is_empty())?, out),
         Operator::StartTime(format) => point_in_time(format.as_deref(), info.started, second, out),
+        Operator::StartTimeLocal(format) => local_time(format.as_deref(), info.started, second, out),
         Operator::StreamId => header(&heads.request?.headers, names::X_REQUEST_ID.as_str(), out),
         Operator::UniqueId => bytes(&random.as_ref()?.uuid(), out),
         Operator::UpstreamCluster
@@ -77,7 +77,32 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
         Operator::RequestedServerName => text(info.downstream.requested_server_name.as_deref()?, out),
         Operator::Tls { with, part } => tls(*with, *part, info, out),
         Operator::VirtualClusterName => text(info.virtual_cluster.as_deref()?, out),
+        Operator::WireBytes { hop, kind, way } => number(wire_bytes(*hop, *kind, *way, info), out),
         Operator::Zero => number(0, out),
+    }
+}
+
+/// Bytes of the stream on the wire. Of a connection that is not HTTP, that is its payload.
+fn wire_bytes(hop: Hop, kind: ByteKind, way: Way, info: &StreamInfo) -> u64 {
+    let Some(wire) = &info.wire else {
+        return match (kind, (hop, way)) {
+            (ByteKind::Wire, (Hop::Downstream, Way::Received) | (Hop::Upstream, Way::Sent)) => info.bytes_received,
+            (ByteKind::Wire, (Hop::Downstream, Way::Sent) | (Hop::Upstream, Way::Received)) => info.bytes_sent,
+            (ByteKind::DecompressedHeader | ByteKind::Header, _) => 0,
+        };
+    };
+    let stream = match hop {
+        Hop::Downstream => &wire.downstream,
+        Hop::Upstream => &wire.upstream,
+    };
+    let count = match way {
+        Way::Received => &stream.received,
+        Way::Sent => &stream.sent,
+    };
+    match kind {
+        ByteKind::DecompressedHeader => count.decompressed.get(),
+        ByteKind::Header => count.header.get(),
+        ByteKind::Wire => count.wire.get(),
     }
 }
 
@@ -164,6 +189,16 @@ fn point_in_time(
         None => second.iso_8601(at, out),
         Some(format) => time::strftime(format, at, out),
     }
+    Some(())
+}
+
+/// When the line is written, which is when the stream has ended.
+fn emitted(info: &StreamInfo) -> std::time::SystemTime {
+    info.started.checked_add(info.times.duration()).unwrap_or(info.started)
+}
+
+fn local_time(format: Option<&str>, at: std::time::SystemTime, second: &Second, out: &mut Vec<u8>) -> Option<()> {
+    second.local(format, at, out);
     Some(())
 }
 

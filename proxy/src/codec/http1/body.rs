@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use super::buffered_conn::{Half, PIPELINE_BYTES_MAX, SharedConn};
+use super::buffered_conn::{BufferedConn, Half, PIPELINE_BYTES_MAX, SharedConn};
 use super::framing::{Decoded, Decoder, Encoder};
 use super::trailers;
 use crate::codec::{ExchangeError, Frame, Headers, Violation};
@@ -58,7 +58,7 @@ impl Incoming {
     /// lasts until the connection closes.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, ExchangeError>>> {
         loop {
-            let decoded = self.decoder.decode(&mut self.conn.borrow_mut().input);
+            let decoded = self.decode();
             match decoded {
                 Ok(Decoded::Data(data)) => {
                     let data = self.conn.borrow().owned(data);
@@ -84,6 +84,22 @@ impl Incoming {
                 return Poll::Ready(self.end_early(broken).map(Err));
             }
         }
+    }
+
+    /// What stands next in the input; it is counted as it is taken.
+    fn decode(&mut self) -> Result<Decoded, ExchangeError> {
+        let conn = &mut *self.conn.borrow_mut();
+        let before = conn.input.len();
+        let decoded = self.decoder.decode(&mut conn.input);
+        if let Some(counted) = conn.counted() {
+            counted.taken(before - conn.input.len());
+            if let Ok(Decoded::Trailers(section)) = &decoded
+                && self.trailers == TrailerRule::Passed
+            {
+                counted.trailers_taken(trailers::field_bytes(section));
+            }
+        }
+        decoded
     }
 
     /// The connection has ended where the message had not: `None` if that is how it ends.
@@ -173,6 +189,7 @@ impl Outgoing {
         }
         let mut conn = self.conn.borrow_mut();
         let queue = conn.queue();
+        let before = queue.bytes();
         match &mut self.encoder {
             Encoder::Chunked => {
                 write!(queue.text(), "{:x}\r\n", data.len()).expect("a BytesMut grows as needed");
@@ -191,6 +208,7 @@ impl Outgoing {
             Encoder::Nothing => {}
             Encoder::UntilClose | Encoder::UntilFin => queue.push(data),
         }
+        count_queued(&mut conn, before);
     }
 
     /// Queues the end of the message; only a chunked one has trailers. What is queued then is written also if no task waits for
@@ -198,19 +216,26 @@ impl Outgoing {
     /// closes that; one that owes bytes leaves the connection unusable.
     pub fn finish(&mut self, trailers: Option<Headers>) {
         let mut conn = self.conn.borrow_mut();
+        let before = conn.queue().bytes();
         match self.encoder {
             Encoder::Chunked => {
                 let text = conn.queue().text();
                 text.extend_from_slice(b"0\r\n");
+                let begin = text.len();
                 if let Some(trailers) = trailers.filter(|_| self.trailers == TrailerRule::Passed) {
                     trailers::write(text, &trailers, self.case);
                 }
+                let fields = text.len() - begin;
                 text.extend_from_slice(b"\r\n");
+                if let Some(counted) = conn.counted() {
+                    counted.fields_queued(fields);
+                }
             }
             Encoder::Length(0) | Encoder::Nothing => {}
             Encoder::UntilFin => conn.queue_fin(),
             Encoder::Length(_) | Encoder::UntilClose => return,
         }
+        count_queued(&mut conn, before);
         self.encoder = Encoder::Nothing; // a second call must not add a second end
         conn.writing.end();
         conn.leave_unattended();
@@ -224,5 +249,13 @@ impl Outgoing {
     /// Breaks the message off: the connection will not be used again. What is queued may still go out.
     pub fn reset(self) {
         self.conn.borrow_mut().writing = Half::Spent;
+    }
+}
+
+/// Counts what has been queued since the queue had `before` bytes.
+fn count_queued(conn: &mut BufferedConn, before: usize) {
+    let queued = conn.queue().bytes().saturating_sub(before);
+    if let Some(counted) = conn.counted() {
+        counted.queued(queued);
     }
 }

@@ -12,11 +12,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite as _;
 
-use super::parse::Parsed;
+use super::parse::{HasFields, Parsed};
 use super::refusal::{HeadError, Refusal};
 use super::write_queue::WriteQueue;
-use crate::codec::ExchangeError;
 use crate::codec::buffer;
+use crate::codec::{Counted, ExchangeError};
 use crate::net::{Conn, Peek};
 
 /// One read. The same for every connection at every time, so that a run repeats byte for byte.
@@ -61,6 +61,8 @@ pub(super) struct BufferedConn {
     pub(super) writing: Half,
     rx_bytes: u64,
     tx_bytes: u64,
+    /// Of the exchange under way.
+    counted: Counted,
 }
 
 /// One direction of the connection.
@@ -121,7 +123,17 @@ impl BufferedConn {
             fin: Fin::Unwanted,
             writing: Half::Between,
             tx_bytes: 0,
+            counted: None,
         }))
+    }
+
+    /// What is taken and queued from here on is counted there.
+    pub(super) fn count(&mut self, counted: Counted) {
+        self.counted = counted;
+    }
+
+    pub(super) fn counted(&self) -> &Counted {
+        &self.counted
     }
 
     /// Takes the connection away, to close or abort it. What is still polled afterwards finds it closed.
@@ -222,7 +234,7 @@ impl BufferedConn {
     /// the bytes were cut.
     ///
     /// Cancel-safe: what was read stays in `input`.
-    pub(super) fn poll_head<T>(
+    pub(super) fn poll_head<T: HasFields>(
         &mut self,
         cx: &mut Context<'_>,
         bytes_max: usize,
@@ -232,7 +244,11 @@ impl BufferedConn {
             if self.may_hold_head(bytes_max) {
                 let head = self.input.slice(..self.input.len().min(bytes_max));
                 match parse(&head) {
-                    Err(refusal) => return Poll::Ready(Err(HeadError::Refused(refusal))),
+                    Err(refusal) => {
+                        // It is not read further than this.
+                        self.counted.iter().for_each(|counted| counted.taken(head.len()));
+                        return Poll::Ready(Err(HeadError::Refused(refusal)));
+                    }
                     Ok(None) if head.len() == bytes_max => {
                         return Poll::Ready(Err(HeadError::Refused(Refusal::HeadersTooLarge)));
                     }
@@ -241,6 +257,10 @@ impl BufferedConn {
                         let parsed = self.parsed_alone(parsed, &head.slice(..length), parse);
                         drop(self.input.split_to(length));
                         self.forget_parsing();
+                        if let Some(counted) = &self.counted {
+                            counted.taken(length);
+                            counted.head_taken(parsed.field_bytes());
+                        }
                         return Poll::Ready(Ok(parsed));
                     }
                 }
@@ -291,10 +311,21 @@ impl BufferedConn {
         &mut self.queue
     }
 
-    /// Where an interim response is written, which the next read flushes.
-    pub(super) fn interim(&mut self) -> &mut BytesMut {
+    /// Queues a head, which `write` writes.
+    pub(super) fn queue_head<T>(&mut self, write: impl FnOnce(&mut BytesMut) -> T) -> T {
+        let out = self.queue.text();
+        let begin = out.len();
+        let written = write(out);
+        if let Some(counted) = &self.counted {
+            counted.head_queued(out.get(begin..).unwrap_or_default());
+        }
+        written
+    }
+
+    /// Queues the head of an interim response, which the next read flushes.
+    pub(super) fn queue_interim<T>(&mut self, write: impl FnOnce(&mut BytesMut) -> T) -> T {
         self.unattended = true;
-        self.queue.text()
+        self.queue_head(write)
     }
 
     /// A message has been queued whole, and need not be waited for.

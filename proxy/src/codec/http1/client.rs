@@ -16,7 +16,7 @@ use super::parse::{self, FoundResponse};
 use super::refusal::HeadError;
 use super::request_kind::RequestKind;
 use super::serialise;
-use crate::codec::{ExchangeError, InformationalSender, Payload, RequestHead, ResponseHead, Violation};
+use crate::codec::{Counted, ExchangeError, InformationalSender, Payload, RequestHead, ResponseHead, Violation};
 use crate::net::{Address, Conn, ConnInfo, Peek};
 
 /// Largest response head that a cluster takes. Bytes, start line included; Envoy's default for HTTP/1.
@@ -67,13 +67,19 @@ impl ClientConnection {
         }
     }
 
+    /// The next exchange is counted there.
+    pub fn count(&mut self, counted: Counted) {
+        self.conn.borrow_mut().count(counted);
+    }
+
     /// Queues a request head: the start line, `host`, then the fields in order. The framing fields are ours: a
     /// content-length the head carries is kept where it holds, else the body is chunked. [`Payload::Raw`] is
     /// for a tunnel: what is written later goes out as it is.
     pub fn send(&mut self, head: &RequestHead, payload: Payload) -> Outgoing {
         self.request = RequestKind::by(head, payload);
         self.informational.clear();
-        let encoder = serialise::request(self.conn.borrow_mut().queue().text(), head, payload, self.options.case);
+        let encoder =
+            self.conn.borrow_mut().queue_head(|out| serialise::request(out, head, payload, self.options.case));
         // The response is due from here on: without it the connection cannot be used again.
         self.conn.borrow_mut().reading.begin();
         let mut outgoing =

@@ -12,6 +12,7 @@ use super::options::{Methods, NameRules};
 use super::refusal::Refusal;
 use crate::codec::head::{self, tokens};
 use crate::codec::spelling::Spelling;
+use crate::codec::wire_bytes::FIELD_FRAMING_BYTES;
 use crate::codec::{Headers, RequestHead, ResponseHead};
 use crate::config::header_names::{NameCase, Underscores};
 
@@ -71,6 +72,11 @@ pub(super) struct RequestRules {
 /// A head with its length in bytes; `None` while it is incomplete.
 pub(super) type Parsed<T> = Result<Option<(T, usize)>, Refusal>;
 
+/// A head whose fields had so many bytes as they came, for logs.
+pub(super) trait HasFields {
+    fn field_bytes(&self) -> u64;
+}
+
 /// A request head, and how its body is framed.
 #[derive(Debug)]
 pub(super) struct FoundRequest {
@@ -78,6 +84,13 @@ pub(super) struct FoundRequest {
     pub(super) decoder: Decoder,
     /// Fields that were left out for their underscores.
     pub(super) dropped: u32,
+    field_bytes: u64,
+}
+
+impl HasFields for FoundRequest {
+    fn field_bytes(&self) -> u64 {
+        self.field_bytes
+    }
 }
 
 /// Looks for a request head at the front of `input`.
@@ -106,6 +119,7 @@ pub(super) fn request(input: &Bytes, rules: RequestRules) -> Parsed<FoundRequest
     }
     let method = parse_method(method, rules.methods)?;
     let target = parse_target(input, &method, target)?;
+    let field_bytes = field_bytes(found.headers);
     let Fields { host, framing, mut headers, dropped } = request_fields(input, found.headers, rules)?;
     headers.get(&CONNECTION).map_or(Ok(()), check_connection)?;
     let decoder = if method == Method::CONNECT {
@@ -125,7 +139,7 @@ pub(super) fn request(input: &Bytes, rules: RequestRules) -> Parsed<FoundRequest
         version,
         headers,
     };
-    Ok(Some((FoundRequest { head, decoder, dropped }, length)))
+    Ok(Some((FoundRequest { head, decoder, dropped, field_bytes }, length)))
 }
 
 /// The fields of a request.
@@ -203,6 +217,13 @@ fn check_connect_body(framing: BodyFields) -> Result<(), Refusal> {
 pub(super) struct FoundResponse {
     pub(super) head: ResponseHead,
     pub(super) framing: BodyFields,
+    field_bytes: u64,
+}
+
+impl HasFields for FoundResponse {
+    fn field_bytes(&self) -> u64 {
+        self.field_bytes
+    }
 }
 
 /// Looks for a response head at the front of `input`.
@@ -242,7 +263,13 @@ pub(super) fn response(input: &Bytes, headers_max: usize, case: NameCase) -> Par
     let mut headers = headers.finish();
     headers.spell(spelling);
     let head = ResponseHead { status, version, headers };
-    Ok(Some((FoundResponse { head, framing }, length)))
+    Ok(Some((FoundResponse { head, framing, field_bytes: field_bytes(found.headers) }, length)))
+}
+
+/// The bytes of fields, as they are counted.
+pub(super) fn field_bytes(fields: &[Header<'_>]) -> u64 {
+    let bytes = |field: &Header<'_>| (field.name.len() + field.value.len()) as u64 + FIELD_FRAMING_BYTES;
+    fields.iter().map(bytes).sum()
 }
 
 /// A field, its value without copying.

@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use super::body::{Incoming, Outgoing, Sender};
 use super::buffered_conn::{BufferedConn, SharedConn};
 use super::framing::{Decoder, Encoder};
+use crate::codec::Counted;
 use crate::config::header_names::{NameCase, TrailerRule};
 use crate::net::{Conn, ConnInfo};
 
@@ -22,6 +23,11 @@ impl RawConnection {
     pub fn new(conn: Conn) -> Self {
         let info = conn.info();
         Self { conn: BufferedConn::shared(conn, BytesMut::new()), info }
+    }
+
+    /// What passes from here on is counted there.
+    pub fn count(&self, counted: Counted) {
+        self.conn.borrow_mut().count(counted);
     }
 
     /// Its two halves, to be called once. `first` is written before all else, and at most `buffer_bytes_max` wait for the server.

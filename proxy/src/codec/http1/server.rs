@@ -17,7 +17,7 @@ use super::refusal::HeadError;
 use super::serialise;
 use super::serialise::To;
 use crate::codec::lingering::Lingering;
-use crate::codec::{ExchangeError, InformationalSender, Payload, RequestHead, ResponseHead};
+use crate::codec::{Counted, ExchangeError, InformationalSender, Payload, RequestHead, ResponseHead};
 use crate::net::Conn;
 
 /// One read of what is dropped.
@@ -111,6 +111,11 @@ impl ServerConnection {
         Ok((found.head, Incoming::new(&self.conn, found.decoder, Sender::Downstream, passed)))
     }
 
+    /// The next exchange is counted there.
+    pub fn count(&mut self, counted: Counted) {
+        self.conn.borrow_mut().count(counted);
+    }
+
     /// How many fields of the request that was read last were left out for their underscores.
     #[must_use]
     pub fn dropped_fields(&self) -> u32 {
@@ -119,7 +124,7 @@ impl ServerConnection {
 
     /// Queues `100 Continue`, which goes out when the body is next polled.
     pub fn send_continue(&mut self) {
-        self.conn.borrow_mut().interim().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        self.conn.borrow_mut().queue_interim(|out| out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n"));
     }
 
     /// A way to send informational responses while another owner has the request's body.
@@ -131,7 +136,7 @@ impl ServerConnection {
             let is_known = version > Version::HTTP_10;
             if is_known {
                 let to = To { method: &Method::GET, version, case };
-                serialise::response(conn.borrow_mut().interim(), head, Payload::None, to);
+                conn.borrow_mut().queue_interim(|out| serialise::response(out, head, Payload::None, to));
             }
             is_known
         })
@@ -142,7 +147,7 @@ impl ServerConnection {
     /// connection for HTTP/1.0. `date` and `server` are the caller's, and so is `connection: close`.
     pub fn respond(&mut self, head: &ResponseHead, payload: Payload, to: &Method) -> Outgoing {
         let to = To { method: to, version: self.version, case: self.options.names.case };
-        let encoder = serialise::response(self.conn.borrow_mut().queue().text(), head, payload, to);
+        let encoder = self.conn.borrow_mut().queue_head(|out| serialise::response(out, head, payload, to));
         let ServerOptions { write_buffer_bytes_max, trailers, names, .. } = self.options;
         let mut outgoing = Outgoing::new(&self.conn, encoder, write_buffer_bytes_max, (trailers, names.case));
         if payload == Payload::None && encoder == Encoder::Nothing {

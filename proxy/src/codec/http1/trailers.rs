@@ -5,6 +5,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCOD
 use http::{HeaderName, HeaderValue};
 
 use super::framing::{TRAILERS_MAX, bad_trailers};
+use super::parse;
 use crate::codec::spelling::{self, Spelling};
 use crate::codec::{ExchangeError, Headers};
 use crate::config::header_names::NameCase;
@@ -40,6 +41,15 @@ pub(super) fn read(section: &Bytes, case: NameCase) -> Result<Headers, ExchangeE
     }
     trailers.spell(spelling);
     Ok(trailers)
+}
+
+/// The bytes of the fields of a section, as they are counted; 0 if it is not well-formed.
+pub(super) fn field_bytes(section: &Bytes) -> u64 {
+    let mut fields = [httparse::EMPTY_HEADER; TRAILERS_MAX];
+    match httparse::parse_headers(section, &mut fields) {
+        Ok(httparse::Status::Complete((_, found))) => parse::field_bytes(found),
+        Ok(httparse::Status::Partial) | Err(_) => 0,
+    }
 }
 
 /// Writes fields behind the last chunk.

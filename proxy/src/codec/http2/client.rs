@@ -14,14 +14,14 @@ use http::{Method, StatusCode};
 use super::bounds::{RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX, STREAM_BUFFER_BYTES_MAX};
 use super::frames::Role;
 use super::h2_io::{ConnectionState, ConnectionStatus, H2Io, MessageErrorScope};
-use super::heads::{request_to_h2, response_from_h2};
+use super::heads::{pseudo_bytes, request_to_h2, response_from_h2};
 use super::outgoing::Ending;
 use super::server::Pinger;
 use super::{
     CONNECTION, ExchangeError, Incoming, ListLimit, Outgoing, ResetReason, Sending, Stream, Violation, broken, lost,
 };
 use crate::codec::http1::INFORMATIONAL_MAX;
-use crate::codec::{InformationalSender, Payload, RequestHead, ResponseHead};
+use crate::codec::{Counted, InformationalSender, Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
 use crate::net::{Conn, ConnInfo, Peek};
 use crate::stats::Http2Stats;
@@ -145,6 +145,19 @@ impl ClientConnection {
     /// # Errors
     /// The connection cannot take another stream, or the head has a protocol that is no text. Nothing has been sent.
     pub fn send(&mut self, head: &RequestHead, payload: Payload) -> Result<(Outgoing, Response), ExchangeError> {
+        self.send_counted(head, payload, &None)
+    }
+
+    /// As [`send`](Self::send); the stream is counted there.
+    ///
+    /// # Errors
+    /// As of [`send`](Self::send).
+    pub fn send_counted(
+        &mut self,
+        head: &RequestHead,
+        payload: Payload,
+        counted: &Counted,
+    ) -> Result<(Outgoing, Response), ExchangeError> {
         let (request, target) = request_to_h2(head)?;
         let is_end = payload == Payload::None;
         let (future, body) =
@@ -157,7 +170,10 @@ impl ClientConnection {
         if [Method::HEAD, Method::CONNECT].contains(&head.method) {
             self.state.ignore_length(stream.id);
         }
-        stream.head_submitted(&head.headers);
+        if let Some(counted) = counted {
+            self.state.count_stream(stream.id, counted);
+        }
+        stream.head_submitted(&head.headers, pseudo_bytes(head));
         let ending = if is_end { Ending::Sent } else { Ending::Open };
         let response =
             Response { future: Some(future), stream: Rc::clone(&stream), informational: Vec::new(), sender: None };

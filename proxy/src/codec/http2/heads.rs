@@ -85,6 +85,20 @@ fn uri_of(head: &RequestHead) -> Option<Uri> {
     Uri::from_parts(uri).ok()
 }
 
+/// The pseudo-headers of a request, names and values.
+pub(super) fn pseudo_bytes(head: &RequestHead) -> usize {
+    let pair = |name: &str, value: &[u8]| name.len() + value.len();
+    let optional =
+        |name: &str, value: &Option<HeaderValue>| value.as_ref().map_or(0, |value| pair(name, value.as_bytes()));
+    let always = pair(":method", head.method.as_str().as_bytes()) + optional(":authority", &head.authority);
+    if is_plain_connect(head) {
+        return always;
+    }
+    let path = head.path.as_ref().map_or(ROOT_PATH, HeaderValue::as_bytes);
+    let scheme = head.scheme.as_ref().map_or(DEFAULT_SCHEME, HeaderValue::as_bytes);
+    always + pair(":path", path) + pair(":scheme", scheme) + optional(":protocol", &head.protocol)
+}
+
 /// The target as bytes.
 fn target_of(head: &RequestHead) -> Target {
     let bytes = |value: &Option<HeaderValue>| value.as_ref().map(|value| Bytes::copy_from_slice(value.as_bytes()));

@@ -29,7 +29,7 @@ pub use h2_io::MessageErrorScope;
 pub use hpack::{HeadLimit, ListLimit};
 pub use incoming::Incoming;
 pub use outgoing::Outgoing;
-pub use server::{ConnectionError, Pinger, Responder, ServerConnection, Traffic};
+pub use server::{ConnectionError, Counting, Pinger, Responder, ServerConnection, Traffic};
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -39,7 +39,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
 
-use super::{ExchangeError, Frame, Headers, ResetReason, Violation};
+use super::{Counted, ExchangeError, Frame, Headers, ResetReason, Violation};
 use crate::stats::Held;
 use h2_io::{Amount, ConnectionState, ConnectionStatus};
 use incoming::Receiving;
@@ -100,11 +100,18 @@ impl Stream {
         stream
     }
 
-    /// A head with these fields was given to h2.
-    fn head_submitted(&self, headers: &Headers) {
-        self.connection.note_head_submitted(self.id, held_bytes(headers));
+    /// A head with these fields was given to h2, and with pseudo-headers of so many bytes.
+    fn head_submitted(&self, headers: &Headers, pseudo_bytes: usize) {
+        let fields = field_bytes(headers);
+        let counted = u64::try_from(fields + pseudo_bytes).unwrap_or(u64::MAX);
+        self.connection.note_head_submitted(self.id, held_bytes(headers, fields), counted);
         let submitted = self.submitted.get();
         self.submitted.set(Amount { heads: submitted.heads + 1, ..submitted });
+    }
+
+    /// Where its bytes are counted, if they are.
+    fn counted(&self) -> Counted {
+        self.connection.counted(self.id)
     }
 
     /// Payload was given to h2.
@@ -181,10 +188,16 @@ impl Stream {
     }
 }
 
-/// The memory that a head takes while h2 holds it: a value may keep twice its length alive, and a field has an entry.
-fn held_bytes(headers: &Headers) -> usize {
+/// Names and values.
+fn field_bytes(headers: &Headers) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+}
+
+/// The memory that a head with so many bytes of fields takes while h2 holds it: a value may keep twice its length alive, and a
+/// field has an entry.
+fn held_bytes(headers: &Headers, fields: usize) -> usize {
     const ENTRY_BYTES: usize = 128;
-    headers.iter().map(|(name, value)| ENTRY_BYTES + 2 * (name.as_str().len() + value.len())).sum()
+    ENTRY_BYTES * headers.len() + 2 * fields
 }
 
 /// What an error of h2 on a stream means; the connection itself is stream 0.

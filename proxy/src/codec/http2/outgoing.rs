@@ -176,7 +176,7 @@ impl Outgoing {
             Ending::Open => self.ending = Ending::Open,
             Ending::Queued(None) => body.send_data(Bytes::new(), true)?,
             Ending::Queued(Some(trailers)) => {
-                self.stream.head_submitted(&trailers);
+                self.stream.head_submitted(&trailers, 0);
                 body.send_trailers(headers_to_h2(&trailers))?;
             }
             Ending::Sent => {}

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::codec::Violation;
 use crate::codec::lingering::Lingering;
-use crate::codec::{InformationalSender, Payload, RequestHead, ResponseHead};
+use crate::codec::{Counted, InformationalSender, Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
 use crate::net::Conn;
 use crate::stats::Http2Stats;
@@ -35,6 +35,18 @@ pub struct ServerConnection {
     /// Streams handed out since there was none to be, or a turn was left to others.
     accepted_in_turn: u32,
 }
+
+/// Are the bytes of each stream counted?
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Counting {
+    /// They are.
+    EachStream,
+    /// No log shows them.
+    Off,
+}
+
+/// Of `:status` and its value.
+const STATUS_BYTES: usize = ":status".len() + 3;
 
 /// Why no request came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -81,8 +93,10 @@ impl ServerConnection {
         errors: MessageErrorScope,
         limit: ListLimit,
         stats: &Http2Stats,
+        counting: Counting,
     ) -> Result<Self, ExchangeError> {
         let (io, state) = H2Io::new(conn, Role::Server, errors, limit, options, already_read, stats);
+        state.counts.set(counting == Counting::EachStream);
         let mut builder = Builder::new();
         if options.allow_connect {
             builder.enable_connect_protocol();
@@ -302,13 +316,19 @@ impl Responder {
             Some(Err(error)) => outgoing.broken = Some(outgoing.stream.broken(&error)),
             Some(Ok(body)) => {
                 outgoing.stream.sending.replace(Sending::Body(body));
-                outgoing.stream.head_submitted(&head.headers);
+                outgoing.stream.head_submitted(&head.headers, STATUS_BYTES);
                 if is_end {
                     outgoing.ending = Ending::Sent;
                 }
             }
         }
         outgoing
+    }
+
+    /// Where the stream is counted, if its connection counts.
+    #[must_use]
+    pub fn counted(&self) -> Counted {
+        self.0.stream.counted()
     }
 
     /// A way to send informational responses while another owner has the request's body.
@@ -322,7 +342,7 @@ impl Responder {
                 Sending::Body(_) => false,
             };
             if is_sent {
-                stream.head_submitted(&head.headers);
+                stream.head_submitted(&head.headers, STATUS_BYTES);
             }
             is_sent
         })

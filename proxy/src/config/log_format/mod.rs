@@ -7,8 +7,8 @@ mod table;
 
 pub use json::Json;
 pub use operator::{
-    AddressPart, End, GrpcStatusForm, Operator, PathChoice, Query, StateForm, StateOwner, TimePoint, TimeUnit, TlsPart,
-    TlsPeer,
+    AddressPart, ByteKind, End, GrpcStatusForm, Hop, Operator, PathChoice, Query, StateForm, StateOwner, TimePoint,
+    TimeUnit, TlsPart, TlsPeer, Way,
 };
 use table::{Purpose, Said, look_up};
 
@@ -293,6 +293,11 @@ mod tests {
             ("%REQ(X-A?B)%", vec![value(request("x-a", Some("b")))]),
             ("%START_TIME(%Y-%m)%", vec![value(Operator::StartTime(Some("%Y-%m".to_owned())))]),
             ("%START_TIME()%", vec![value(Operator::StartTime(None))]),
+            (
+                "%UPSTREAM_HEADER_BYTES_SENT%",
+                vec![value(Operator::WireBytes { hop: Hop::Upstream, kind: ByteKind::Header, way: Way::Sent })],
+            ),
+            ("%EMIT_TIME_LOCAL(%Z)%", vec![value(Operator::EmitTimeLocal(Some("%Z".to_owned())))]),
             ("<%ACCESS_LOG_TYPE%>", vec![text("<"), value(Operator::AccessLogType), text(">")]),
             ("%FILTER_STATE(a:PLAIN):1%", vec![Piece::Operator(state("a", StateForm::Plain), Some(1))]),
             ("%FILTER_STATE(a)%", vec![value(state("a", StateForm::Typed))]),
@@ -350,6 +355,8 @@ mod tests {
                 "operator %UPSTREAM_HOSTS_ATTEMPTED% (at character 1 of the format) is not supported: write \
                  UPSTREAM_HOST, the last of them",
             ),
+            ("%DOWNSTREAM_WIRE_BYTES_SENT(x)%", "operator %DOWNSTREAM_WIRE_BYTES_SENT%: takes no argument"),
+            ("%START_TIME_LOCAL:3%", "operator %START_TIME_LOCAL%: takes no length"),
             ("%PROTOCOL:x%", "a % at character 1 begins no operator; a literal percent sign is written %%"),
             ("%REQ(a%", "a % at character 1 begins no operator; a literal percent sign is written %%"),
         ] {
@@ -361,8 +368,19 @@ mod tests {
     fn a_header_value_has_placeholders_for_operators_without_a_value() {
         let format = Format::parse_header_value("[%ACCESS_LOG_TYPE%%DOWNSTREAM_LOCAL_SUBJECT%%BYTES_RETRANSMITTED%]");
         assert_eq!(format, Ok(Format(vec![Piece::Literal("[NotSet0]".to_owned())])));
-        let unique = Format::parse_header_value("%UNIQUE_ID%").unwrap_err().to_string();
-        assert_eq!(unique, "operator %UNIQUE_ID%: makes a line unique; write %REQ(X-REQUEST-ID)% in a header");
+        for (of_logs, message) in [
+            ("%UNIQUE_ID%", "operator %UNIQUE_ID%: makes a line unique; write %REQ(X-REQUEST-ID)% in a header"),
+            (
+                "%UPSTREAM_WIRE_BYTES_SENT%",
+                "operator %UPSTREAM_WIRE_BYTES_SENT%: is for access logs: the bytes of a stream are known when it is over",
+            ),
+            (
+                "%START_TIME_LOCAL%",
+                "operator %START_TIME_LOCAL%: is for access logs; headers have times in UTC: write START_TIME or EMIT_TIME",
+            ),
+        ] {
+            assert_eq!(Format::parse_header_value(of_logs).unwrap_err().to_string(), message);
+        }
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub enum Operator {
     },
     /// `%EMIT_TIME%`, when the line is written, with an optional strftime format.
     EmitTime(Option<String>),
+    /// `%EMIT_TIME_LOCAL%`, the same in the time of the place.
+    EmitTimeLocal(Option<String>),
     /// `%ENVIRONMENT(NAME)%`, until the environment is known.
     Environment(String),
     /// `%FILTER_STATE(KEY:FORM)%` and `%UPSTREAM_FILTER_STATE(KEY:FORM)%`: an object that a filter has left.
@@ -122,6 +124,8 @@ pub enum Operator {
     RouteName,
     /// `%START_TIME%`, with an optional strftime format.
     StartTime(Option<String>),
+    /// `%START_TIME_LOCAL%`, the same in the time of the place.
+    StartTimeLocal(Option<String>),
     /// `%STREAM_ID%`: the request's id.
     StreamId,
     /// `%UNIQUE_ID%`: a UUID of its own for each place and line.
@@ -151,8 +155,46 @@ pub enum Operator {
     UpstreamTransportFailureReason,
     /// `%VIRTUAL_CLUSTER_NAME%`
     VirtualClusterName,
+    /// `%DOWNSTREAM_WIRE_BYTES_RECEIVED%` and its like.
+    WireBytes {
+        /// On this connection.
+        hop: Hop,
+        /// These.
+        kind: ByteKind,
+        /// In this direction.
+        way: Way,
+    },
     /// `%BYTES_RETRANSMITTED%` and whatever else is 0 in every line.
     Zero,
+}
+
+/// The connections of a stream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Hop {
+    /// The client's.
+    Downstream,
+    /// Those of all tries.
+    Upstream,
+}
+
+/// Which bytes of a stream are counted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ByteKind {
+    /// Those of heads and trailers, before they are compressed.
+    DecompressedHeader,
+    /// Those of heads and trailers.
+    Header,
+    /// All.
+    Wire,
+}
+
+/// A direction, as seen from here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Way {
+    /// From the peer.
+    Received,
+    /// To the peer.
+    Sent,
 }
 
 /// An end of a connection.
@@ -320,6 +362,7 @@ impl Operator {
                 | Self::UpstreamConnectionId
                 | Self::UpstreamPoolReadyDuration
                 | Self::UpstreamRequestAttemptCount
+                | Self::WireBytes { .. }
                 | Self::Zero
         )
     }
@@ -334,6 +377,18 @@ impl Operator {
     #[must_use]
     pub fn is_upstream_name(&self) -> bool {
         matches!(self, Self::UpstreamHostName(_))
+    }
+
+    /// Does it show the time of the place?
+    #[must_use]
+    pub fn is_local_time(&self) -> bool {
+        matches!(self, Self::EmitTimeLocal(_) | Self::StartTimeLocal(_))
+    }
+
+    /// Does it show bytes of the stream on the wire?
+    #[must_use]
+    pub fn is_wire_bytes(&self) -> bool {
+        matches!(self, Self::WireBytes { .. })
     }
 
     /// Does it read the trailers of a response?

@@ -1,8 +1,8 @@
 //! Which operators there are, what stands in their parentheses, and whether their values may be cut.
 
 use super::operator::{
-    AddressPart, End, GrpcStatusForm, Operator, PathChoice, Query, StateForm, StateOwner, TimePoint, TimeUnit, TlsPart,
-    TlsPeer,
+    AddressPart, ByteKind, End, GrpcStatusForm, Hop, Operator, PathChoice, Query, StateForm, StateOwner, TimePoint,
+    TimeUnit, TlsPart, TlsPeer, Way,
 };
 use super::{FormatError, Written};
 use crate::config::cluster::MetadataOwner;
@@ -34,6 +34,32 @@ const fn address(of: End, part: AddressPart) -> Operator {
 const fn millis(from: TimePoint, to: TimePoint) -> Operator {
     Operator::CommonDuration { from, to, unit: TimeUnit::Milliseconds }
 }
+
+const fn wire_bytes(hop: Hop, kind: ByteKind, way: Way) -> Operator {
+    Operator::WireBytes { hop, kind, way }
+}
+
+/// The bytes of a stream, which take neither an argument nor a length.
+const WIRE_BYTES: &[(&str, Operator)] = &[
+    (
+        "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED",
+        wire_bytes(Hop::Downstream, ByteKind::DecompressedHeader, Way::Received),
+    ),
+    ("DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT", wire_bytes(Hop::Downstream, ByteKind::DecompressedHeader, Way::Sent)),
+    ("DOWNSTREAM_HEADER_BYTES_RECEIVED", wire_bytes(Hop::Downstream, ByteKind::Header, Way::Received)),
+    ("DOWNSTREAM_HEADER_BYTES_SENT", wire_bytes(Hop::Downstream, ByteKind::Header, Way::Sent)),
+    ("DOWNSTREAM_WIRE_BYTES_RECEIVED", wire_bytes(Hop::Downstream, ByteKind::Wire, Way::Received)),
+    ("DOWNSTREAM_WIRE_BYTES_SENT", wire_bytes(Hop::Downstream, ByteKind::Wire, Way::Sent)),
+    (
+        "UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED",
+        wire_bytes(Hop::Upstream, ByteKind::DecompressedHeader, Way::Received),
+    ),
+    ("UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT", wire_bytes(Hop::Upstream, ByteKind::DecompressedHeader, Way::Sent)),
+    ("UPSTREAM_HEADER_BYTES_RECEIVED", wire_bytes(Hop::Upstream, ByteKind::Header, Way::Received)),
+    ("UPSTREAM_HEADER_BYTES_SENT", wire_bytes(Hop::Upstream, ByteKind::Header, Way::Sent)),
+    ("UPSTREAM_WIRE_BYTES_RECEIVED", wire_bytes(Hop::Upstream, ByteKind::Wire, Way::Received)),
+    ("UPSTREAM_WIRE_BYTES_SENT", wire_bytes(Hop::Upstream, ByteKind::Wire, Way::Sent)),
+];
 
 /// Operators that take neither an argument nor a length.
 const PLAIN: &[(&str, Operator)] = &[
@@ -162,39 +188,24 @@ const NEVER_WITH_OPTIONAL: &[&str] = &[
 const REFUSED: &[(&str, &str)] = &[
     ("CEL", "there are no expressions; write the operator for the value"),
     ("COALESCE", "write one operator; REQ, RESP and TRAILER take an alternative behind a ?"),
-    ("DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED", COUNTED),
-    ("DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT", COUNTED),
     ("DOWNSTREAM_DETECTED_CLOSE_TYPE", CLOSE),
-    ("DOWNSTREAM_HEADER_BYTES_RECEIVED", COUNTED),
-    ("DOWNSTREAM_HEADER_BYTES_SENT", COUNTED),
     ("DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID", "addresses have no endpoint ids"),
     ("DOWNSTREAM_LOCAL_CLOSE_REASON", CLOSE),
-    ("DOWNSTREAM_WIRE_BYTES_RECEIVED", COUNTED),
-    ("DOWNSTREAM_WIRE_BYTES_SENT", COUNTED),
-    ("EMIT_TIME_LOCAL", "times are in UTC; write EMIT_TIME"),
     ("METADATA", "nothing here reads metadata"),
-    ("START_TIME_LOCAL", "times are in UTC; write START_TIME"),
     ("UPSTREAM_CONNECTION_IDS_ATTEMPTED", CONNECTIONS),
-    ("UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED", COUNTED),
-    ("UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT", COUNTED),
     ("UPSTREAM_DETECTED_CLOSE_TYPE", CLOSE),
-    ("UPSTREAM_HEADER_BYTES_RECEIVED", COUNTED),
-    ("UPSTREAM_HEADER_BYTES_SENT", COUNTED),
     ("UPSTREAM_HOSTS_ATTEMPTED", ATTEMPTED),
     ("UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT", ATTEMPTED),
     ("UPSTREAM_HOST_NAMES_ATTEMPTED", ATTEMPTED),
     ("UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT", ATTEMPTED),
     ("UPSTREAM_LOCAL_CLOSE_REASON", CLOSE),
     ("UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID", "addresses have no endpoint ids"),
-    ("UPSTREAM_WIRE_BYTES_RECEIVED", COUNTED),
-    ("UPSTREAM_WIRE_BYTES_SENT", COUNTED),
 ];
 
 // Reasons that several lines share.
 const ATTEMPTED: &str = "write UPSTREAM_HOST, the last of them";
 const CLOSE: &str = "write RESPONSE_CODE_DETAILS, which says why a stream ended";
 const CONNECTIONS: &str = "write UPSTREAM_CONNECTION_ID, the last of them";
-const COUNTED: &str = "write BYTES_RECEIVED or BYTES_SENT: bytes of bodies are counted, those of frames are not";
 
 /// Operators with an argument of their own kind, for the search of the nearest name.
 const SPECIAL: &[&str] = &[
@@ -202,6 +213,7 @@ const SPECIAL: &[&str] = &[
     "COMMON_DURATION",
     "DYNAMIC_METADATA",
     "EMIT_TIME",
+    "EMIT_TIME_LOCAL",
     "ENVIRONMENT",
     "FILTER_STATE",
     "GRPC_STATUS",
@@ -213,6 +225,7 @@ const SPECIAL: &[&str] = &[
     "RESP",
     "RESPONSE_CODE_DETAILS",
     "START_TIME",
+    "START_TIME_LOCAL",
     "TRAILER",
     "UPSTREAM_FILTER_STATE",
     "UPSTREAM_METADATA",
@@ -239,6 +252,12 @@ pub(super) fn look_up(written: Written<'_>, at: usize, purpose: Purpose) -> Resu
     Ok(match (purpose, operator) {
         (Purpose::Header, Operator::AccessLogType) => Said::Always("NotSet"),
         (Purpose::Header, Operator::Empty | Operator::LocalReplyBody | Operator::Never) => Said::Always(""),
+        (Purpose::Header, Operator::EmitTimeLocal(_) | Operator::StartTimeLocal(_)) => {
+            return Err(written.misused("is for access logs; headers have times in UTC: write START_TIME or EMIT_TIME"));
+        }
+        (Purpose::Header, Operator::WireBytes { .. }) => {
+            return Err(written.misused("is for access logs: the bytes of a stream are known when it is over"));
+        }
         (Purpose::Header, Operator::Zero) => Said::Always("0"),
         (_, operator) => Said::Sometimes(operator),
     })
@@ -249,7 +268,7 @@ fn known(written: Written<'_>) -> Result<Option<Operator>, FormatError> {
         written.without_argument()?.without_length()?;
         return Ok(Some(operator.clone()));
     }
-    if let Some((_, operator)) = ADDRESSES.iter().find(|(name, _)| *name == written.name) {
+    if let Some((_, operator)) = ADDRESSES.iter().chain(WIRE_BYTES).find(|(name, _)| *name == written.name) {
         written.without_argument()?.without_length()?;
         return Ok(Some(operator.clone()));
     }
@@ -286,6 +305,8 @@ fn special(written: Written<'_>) -> Result<Option<Operator>, FormatError> {
         },
         "START_TIME" => Operator::StartTime(argument.map(str::to_owned)),
         "EMIT_TIME" => Operator::EmitTime(argument.map(str::to_owned)),
+        "START_TIME_LOCAL" => Operator::StartTimeLocal(argument.map(str::to_owned)),
+        "EMIT_TIME_LOCAL" => Operator::EmitTimeLocal(argument.map(str::to_owned)),
         "RESPONSE_CODE_DETAILS" => Operator::ResponseCodeDetails,
         "REQUESTED_SERVER_NAME" => match argument {
             None | Some("SNI_ONLY") => Operator::RequestedServerName,
@@ -403,7 +424,7 @@ fn time_point(name: &str) -> TimePoint {
 }
 
 fn unknown(written: Written<'_>, at: usize) -> FormatError {
-    let tables = PLAIN.iter().chain(ADDRESSES).map(|(name, _)| *name);
+    let tables = PLAIN.iter().chain(ADDRESSES).chain(WIRE_BYTES).map(|(name, _)| *name);
     let known: Vec<&'static str> = tables.chain(SPECIAL.iter().copied()).collect();
     FormatError::Unknown { operator: written.name.to_owned(), at, nearest: nearest(written.name, &known) }
 }

@@ -26,7 +26,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{
     Accept, Address, BindError, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, Memory, Net,
-    Outside, Peek, Random, ResolveError, TcpKeepalive,
+    Outside, Peek, Random, ResolveError, TcpKeepalive, TimeZone,
 };
 
 pub use logs::{Diagnostics, LOG_FLUSH_INTERVAL, LogFiles};
@@ -333,6 +333,21 @@ struct SystemClock;
 impl Clock for SystemClock {
     fn wall(&self) -> SystemTime {
         wall_time()
+    }
+
+    /// That of TZ, or else of the system; one that is not known is UTC, as in Envoy.
+    #[expect(clippy::disallowed_methods, reason = "this is where the time zone enters")]
+    fn zone(&self) -> TimeZone {
+        let name = std::env::var("TZ").unwrap_or_else(|_| ":localtime".to_owned());
+        let path = match name.strip_prefix(':').unwrap_or(&name) {
+            "localtime" => std::env::var("LOCALTIME").unwrap_or_else(|_| "/etc/localtime".to_owned()),
+            path if path.starts_with('/') => path.to_owned(),
+            name => {
+                let folder = std::env::var("TZDIR").unwrap_or_else(|_| "/usr/share/zoneinfo".to_owned());
+                format!("{folder}/{name}")
+            }
+        };
+        std::fs::read(path).ok().and_then(|file| TimeZone::read(&file)).unwrap_or_default()
     }
 }
 

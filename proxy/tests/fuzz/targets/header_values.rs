@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
-use finwait::codec::http2::{ClientConnection, ListLimit, MessageErrorScope, ServerConnection};
+use finwait::codec::http2::{ClientConnection, Counting, ListLimit, MessageErrorScope, ServerConnection};
 use finwait::codec::{Headers, Payload, RequestHead};
 use finwait::stats::{Http2Stats, Registry};
 use finwait::tunnel::handshake;
@@ -50,7 +50,15 @@ fn over_http2(frames: &[u8]) -> Option<RequestHead> {
     let sent = [PREFACE, SETTINGS, frames].concat();
     let (conn, _) = connect(&[&sent], Then::Fin);
     let (options, stats) = (options(), Http2Stats::downstream(&Registry::new()));
-    let handshake = ServerConnection::handshake(conn, Bytes::new(), &options, MessageErrorScope::Stream, LIMIT, &stats);
+    let handshake = ServerConnection::handshake(
+        conn,
+        Bytes::new(),
+        &options,
+        MessageErrorScope::Stream,
+        LIMIT,
+        &stats,
+        Counting::EachStream,
+    );
     let mut server = finish(handshake).expect("the handshake is right");
     let (head, ..) = finish(server.accept())?.ok()?;
     Some(head)

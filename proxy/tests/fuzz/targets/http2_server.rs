@@ -5,7 +5,9 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use finwait::codec::http2::{ConnectionError, Incoming, ListLimit, MessageErrorScope, Responder, ServerConnection};
+use finwait::codec::http2::{
+    ConnectionError, Counting, Incoming, ListLimit, MessageErrorScope, Responder, ServerConnection,
+};
 use finwait::codec::{ExchangeError, Payload, RequestHead, ResponseHead};
 use finwait::stats::{Http2Stats, Registry};
 use http::StatusCode;
@@ -100,8 +102,15 @@ fn serve(pieces: &[&[u8]], respond: Respond) -> (Connection, Traffic) {
     let mut served = Connection { requests: Vec::new(), end: None, refused: Vec::new() };
     let (options, stats) = (options(), Http2Stats::downstream(&Registry::new()));
     let mut server = {
-        let handshake =
-            ServerConnection::handshake(conn, Bytes::new(), &options, MessageErrorScope::Stream, LIMIT, &stats);
+        let handshake = ServerConnection::handshake(
+            conn,
+            Bytes::new(),
+            &options,
+            MessageErrorScope::Stream,
+            LIMIT,
+            &stats,
+            Counting::EachStream,
+        );
         match poll_often(&mut pin!(handshake), &mut cx, || {}) {
             Some(Ok(server)) => server,
             Some(Err(broken)) => {

@@ -1,10 +1,16 @@
 //! Counts the frames of the peer: floods, frames that call for a reply, and payload that is not read.
 
+use std::rc::Rc;
 use std::task::Context;
 
 use super::connection_state::ConnectionState;
+use super::early_bytes::EarlyBytes;
 use crate::codec::http2::flood::{Flood, FloodCounters};
-use crate::codec::http2::frames::{DATA, END_STREAM, FrameHead, HEADERS, PRIORITY, ReceivedFrame, Role, Visibility};
+use crate::codec::http2::frames::{
+    DATA, END_STREAM, FRAME_HEAD_LEN, FrameHead, HEADERS, PRIORITY, ReceivedFrame, Role, Visibility,
+};
+use crate::codec::http2::hpack::Block;
+use crate::codec::{Counted, WireBytes};
 
 impl ConnectionState {
     /// Counts a frame that has come, whatever becomes of it. Is it one too many of its kind?
@@ -16,6 +22,58 @@ impl ConnectionState {
         // Stream ids of clients are odd, and no server of ours or theirs pushes.
         let streams = u64::from(self.last_stream.get()).div_ceil(2);
         floods.note(frame, streams, self.data_sent.get())
+    }
+
+    /// Counts a header section that has come, in `frames` bytes, if that is wanted.
+    pub(super) fn count_section(&self, stream: u32, frames: usize, block: &Block) {
+        if !self.counts.get() {
+            return;
+        }
+        let fields = block.field_bytes();
+        match self.streams.borrow().get(&stream) {
+            Some(state) => state.counted.iter().for_each(|counted| counted.section_received(frames, fields)),
+            None => self.count_early(stream, EarlyBytes { sections: frames, fields, data: 0 }),
+        }
+    }
+
+    /// Counts what comes of a request that was not handed out.
+    fn count_early(&self, stream: u32, EarlyBytes { sections, fields, data }: EarlyBytes) {
+        if self.counts.get() && stream > self.last_accepted_stream.get() {
+            let mut uncounted = self.uncounted.borrow_mut();
+            let early = uncounted.entry(stream).or_default();
+            early.sections = early.sections.saturating_add(sections);
+            early.fields = early.fields.saturating_add(fields);
+            early.data = early.data.saturating_add(data);
+        }
+    }
+
+    /// Where a stream is counted.
+    pub(in crate::codec::http2) fn counted(&self, stream: u32) -> Counted {
+        self.streams.borrow().get(&stream).and_then(|state| state.counted.clone())
+    }
+
+    /// Counts a stream of a client there.
+    pub(in crate::codec::http2) fn count_stream(&self, stream: u32, counted: &Rc<WireBytes>) {
+        self.counts.set(true);
+        if let Some(state) = self.streams.borrow_mut().get_mut(&stream) {
+            state.counted = Some(Rc::clone(counted));
+        }
+    }
+
+    /// Where a stream is counted that is handed out, with the head that it came with. Those before it that were not will not be any
+    /// more (RFC 9113 5.1.1).
+    pub(super) fn counted_from_head(&self, stream: u32) -> Counted {
+        if !self.counts.get() {
+            return None;
+        }
+        let mut uncounted = self.uncounted.borrow_mut();
+        *uncounted = uncounted.split_off(&stream);
+        let counted = WireBytes::default();
+        if let Some(EarlyBytes { sections, fields, data }) = uncounted.remove(&stream) {
+            counted.section_received(sections, fields);
+            counted.frame_received(data);
+        }
+        Some(Rc::new(counted))
     }
 
     /// May some requests have come that were not handed out?
@@ -46,6 +104,7 @@ impl ConnectionState {
         let head = frame.head;
         let is_known = head.stream % 2 == 1 && head.stream <= self.last_stream.get();
         let Some(has_ended) = self.note_message(head) else {
+            self.count_early(head.stream, EarlyBytes { data: FRAME_HEAD_LEN + head.len, ..EarlyBytes::default() });
             self.read_budget.count_reply();
             if frame.is_empty() && is_known {
                 return self.credit(head);
@@ -74,6 +133,11 @@ impl ConnectionState {
     fn note_message(&self, head: FrameHead) -> Option<bool> {
         let mut streams = self.streams.borrow_mut();
         let sent = streams.get_mut(&head.stream)?;
+        if head.kind == DATA
+            && let Some(counted) = &sent.counted
+        {
+            counted.frame_received(FRAME_HEAD_LEN + head.len);
+        }
         let had_ended = sent.has_ended;
         sent.has_ended |= head.flags & END_STREAM != 0;
         if let Some(stream) = sent.stream.upgrade()

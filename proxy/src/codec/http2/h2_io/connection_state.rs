@@ -9,8 +9,8 @@ use std::task::{Context, Poll, Waker};
 
 use super::StreamError;
 use super::backlog::{Backlog, Unsent};
+use super::early_bytes::{EarlyBytes, count_sent};
 use super::read_budget::ReadBudget;
-use crate::codec::Violation;
 use crate::codec::http2::flood::Flood;
 use crate::codec::http2::frames::{
     DATA, FrameHead, GOAWAY, HEADERS, NO_ERROR, REFUSED_STREAM, RST_STREAM, STREAM_ID_MAX, WINDOW_BYTES_INITIAL, be_u32,
@@ -18,6 +18,7 @@ use crate::codec::http2::frames::{
 use crate::codec::http2::message::Original;
 use crate::codec::http2::target::Targets;
 use crate::codec::http2::{ExchangeError, Stream};
+use crate::codec::{Counted, Violation};
 use crate::net::{Conn, Peek};
 use crate::stats::Http2Stats;
 
@@ -80,6 +81,11 @@ pub(in crate::codec::http2) struct ConnectionState {
     pub(in crate::codec::http2) malformed_as: Cell<Option<Violation>>,
     /// What h2 could not hold of requests that it has not handed out: at most those of one turn, as [`Self::rejected_requests`].
     originals: RefCell<BTreeMap<u32, Original>>,
+    /// The bytes of streams are counted.
+    pub(in crate::codec::http2) counts: Cell<bool>,
+    /// The bytes of requests that h2 has not handed out, if they count: at most those of one turn, as
+    /// [`Self::rejected_requests`].
+    pub(super) uncounted: RefCell<BTreeMap<u32, EarlyBytes>>,
     /// What h2 cannot carry of requests that it has yet to write.
     pub(in crate::codec::http2) targets: Targets,
     /// The largest stream that either side has opened.
@@ -126,6 +132,7 @@ pub(super) struct StreamState {
     /// As of the connection, [`ConnectionState::credit`].
     pub(super) credit: u32,
     unsent: Unsent,
+    pub(super) counted: Counted,
     pub(super) stream: Weak<Stream>,
 }
 
@@ -145,6 +152,8 @@ impl ConnectionState {
             malformed_before_accept: RefCell::default(),
             malformed_as: Cell::new(None),
             originals: RefCell::default(),
+            counts: Cell::new(false),
+            uncounted: RefCell::default(),
             targets: Targets::default(),
             last_stream: Cell::new(0),
             data_sent: Cell::new(0),
@@ -221,11 +230,14 @@ impl ConnectionState {
         self.backlog.release(unsent.bytes());
     }
 
-    /// h2 was given a head of `stream` that takes so much memory.
-    pub(in crate::codec::http2) fn note_head_submitted(&self, stream: u32, bytes: usize) {
+    /// h2 was given a head of `stream` that takes so much memory, and whose fields have so many bytes.
+    pub(in crate::codec::http2) fn note_head_submitted(&self, stream: u32, bytes: usize, fields: u64) {
         if let Some(sent) = self.streams.borrow_mut().get_mut(&stream) {
             sent.unsent.add_head(bytes);
             self.backlog.submit(bytes);
+            if let Some(counted) = &sent.counted {
+                counted.fields_sent(fields);
+            }
         }
     }
 
@@ -267,6 +279,9 @@ impl ConnectionState {
         }
         let mut streams = self.streams.borrow_mut();
         let Some(sent) = streams.get_mut(&frame.stream) else { return };
+        if let Some(counted) = &sent.counted {
+            count_sent(counted, frame);
+        }
         let released = match frame.kind {
             HEADERS => {
                 sent.amount.heads += 1;
@@ -300,7 +315,8 @@ impl ConnectionState {
     pub(in crate::codec::http2) fn register_stream(&self, id: u32, stream: Weak<Stream>) {
         self.last_accepted_stream.set(self.last_accepted_stream.get().max(id));
         let malformed = self.malformed_before_accept.borrow_mut().remove(&id);
-        self.streams.borrow_mut().insert(id, StreamState { stream, malformed, ..StreamState::default() });
+        let counted = self.counted_from_head(id);
+        self.streams.borrow_mut().insert(id, StreamState { stream, malformed, counted, ..StreamState::default() });
     }
 
     /// The response on this stream is to HEAD or CONNECT: a content-length does not describe its content.

@@ -21,6 +21,7 @@ mod backlog;
 mod connection_state;
 mod control;
 mod credit;
+mod early_bytes;
 mod early_reset;
 mod frame_error;
 mod frame_reader;
@@ -219,7 +220,8 @@ impl H2Io {
                 self.settings = None;
                 let is_of_stream = |head: &FrameHead| matches!(head.kind, HEADERS | RST_STREAM) && !instead.is_empty();
                 if let Some(head) = FrameHead::parse(first).filter(is_of_stream) {
-                    self.note_sent(head, first);
+                    // Ours may be several frames; what counts of them is their length.
+                    self.note_sent(FrameHead { len: instead.len().saturating_sub(FRAME_HEAD_LEN), ..head }, first);
                 }
                 self.instead = instead;
                 self.replaced = len;

@@ -49,6 +49,7 @@ impl FrameReader {
         let decoded = self.decoder.decode(section.block(bytes), &mut block);
         let step = match decoded {
             Ok(()) => {
+                state.count_section(section.head.stream, section.len, &block);
                 let verdict = self.verdict(section, &block, state);
                 self.carry_out(verdict, section, &block, state)
             }

@@ -67,6 +67,11 @@ impl Block {
         })
     }
 
+    /// Of names and values.
+    pub(super) fn field_bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
     pub(super) fn excess(&self) -> Option<HeadLimit> {
         self.excess
     }

@@ -106,7 +106,9 @@ async fn late_frames_are_read_in_turns() {
         raw.io.write_all(PREFACE).await.unwrap();
         raw.send(SETTINGS, 0, 0, &[]).await;
         let options = Http2Options::default();
-        let shaken = ServerConnection::handshake(conn(served), Bytes::new(), &options, Stream, LIMIT, &stats()).await;
+        let shaken =
+            ServerConnection::handshake(conn(served), Bytes::new(), &options, Stream, LIMIT, &stats(), Counting::Off)
+                .await;
         let mut server = shaken.unwrap();
         raw.send(HEADERS, END_HEADERS, 1, &block(POST)).await;
         let (_, _, responder) = server.accept().await.unwrap().unwrap();

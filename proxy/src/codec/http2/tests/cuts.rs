@@ -23,7 +23,8 @@ async fn serve(io: DuplexStream) -> Outcome {
     let mut outcome =
         Outcome { handshake: None, requests: 0, errors: Vec::new(), has_client_closed: true, goaway: None, resets: 0 };
     let options = Http2Options::default();
-    let shaken = ServerConnection::handshake(conn(io), Bytes::new(), &options, Stream, LIMIT, &stats()).await;
+    let shaken =
+        ServerConnection::handshake(conn(io), Bytes::new(), &options, Stream, LIMIT, &stats(), Counting::Off).await;
     let mut server = match shaken {
         Ok(server) => server,
         Err(broken) => return Outcome { handshake: Some(broken), ..outcome },

@@ -169,7 +169,9 @@ pub(super) async fn both_ends(
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     let options = *options;
     let serving = spawn_local(async move {
-        let shaken = ServerConnection::handshake(conn(right), Bytes::new(), &options, Stream, LIMIT, &stats()).await;
+        let shaken =
+            ServerConnection::handshake(conn(right), Bytes::new(), &options, Stream, LIMIT, &stats(), Counting::Off)
+                .await;
         let mut server = shaken.unwrap();
         while let Some(accepted) = server.accept().await {
             drop(sender.send(accepted.unwrap()));
@@ -198,7 +200,8 @@ pub(super) async fn raw_client_with(
     raw.io.write_all(rest).await.unwrap();
     raw.send(SETTINGS, 0, 0, &[]).await;
     let sniffed = Bytes::from_static(sniffed);
-    let shaken = ServerConnection::handshake(conn(server), sniffed, options, errors, limit, &stats()).await;
+    let shaken =
+        ServerConnection::handshake(conn(server), sniffed, options, errors, limit, &stats(), Counting::Off).await;
     let mut server = shaken.unwrap();
     assert!(timeout(Duration::from_millis(1), server.accept()).await.is_err(), "there is no request yet");
     (raw, server)

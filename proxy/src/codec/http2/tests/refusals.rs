@@ -125,7 +125,9 @@ async fn what_is_no_preface_is_no_connection() {
         client.write_all(sent).await.unwrap();
         client.shutdown().await.unwrap();
         let options = Http2Options::default();
-        let shaken = ServerConnection::handshake(conn(server), Bytes::new(), &options, Stream, LIMIT, &stats()).await;
+        let shaken =
+            ServerConnection::handshake(conn(server), Bytes::new(), &options, Stream, LIMIT, &stats(), Counting::Off)
+                .await;
         assert_eq!(shaken.map(drop), Err(expected));
     }
 }
