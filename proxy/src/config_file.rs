@@ -191,8 +191,8 @@ impl Source {
         let renewed = self.in_force.load(&self.arguments).map(|loaded| self.reloader.renew(&loaded.config));
         match renewed {
             Ok(renewals) if renewals.is_empty() => {}
-            Ok(renewals) => tracing::info!("new certificates are in use: {}", renewals.owners().join(", ")),
-            Err(error) => tracing::warn!("the certificates are refused, and those before them stay in use: {error:#}"),
+            Ok(renewals) => tracing::info!("files were read again and are in use: {}", renewals.owners().join(", ")),
+            Err(error) => tracing::warn!("the files are refused, and what they held before stays in use: {error:#}"),
         }
     }
 
@@ -203,7 +203,7 @@ impl Source {
             }
             Applied::Same(renewals) => {
                 let owners = renewals.owners().join(", ");
-                tracing::info!("the configuration is the one in force; new certificates are in use: {owners}");
+                tracing::info!("the configuration is the one in force; files were read again and are in use: {owners}");
             }
             Applied::Next { snapshot, bound } => {
                 bound.iter().for_each(|address| tracing::info!("listening on {address}"));

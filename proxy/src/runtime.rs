@@ -161,6 +161,15 @@ impl Runtime {
         self.count_load();
     }
 
+    /// The layers as the same configuration has them when its files are read again. Are they others?
+    pub fn renew_layers(&self, list: &[RuntimeLayer], otherwise: Differences) -> bool {
+        let is_new = self.layers().list != list;
+        if is_new {
+            self.replace_layers(list.to_vec(), otherwise);
+        }
+        is_new
+    }
+
     fn count_load(&self) {
         self.stats.get().into_iter().for_each(RuntimeStats::loaded);
     }

@@ -139,3 +139,29 @@ fn a_file_that_has_changed_is_read_again_with_watch() {
     finwait.until("--watch: reading the configuration again").unwrap();
     finwait.until("version 2 is in force: listeners: second added; clusters: more added").unwrap();
 }
+
+#[test]
+fn a_directory_of_runtime_values_that_another_replaces_is_read_again() {
+    const LAYERS: &str =
+        "layered_runtime: { layers: [{ name: disk, disk_layer: { symlink_root: current, subdirectory: values } }] }\n";
+    let of_key =
+        "match: { prefix: /, runtime_fraction: { default_value: { numerator: 0 }, runtime_key: routes.second } }";
+    let route = format!("{of_key}\n                direct_response: {{ status: 503 }}");
+    let base = answering(&Bootstrap { routes: &[&route], ..Bootstrap::default() }.yaml());
+    let file = File::new("reload-runtime", &format!("{base}{LAYERS}"));
+    for (version, share) in [("first", "0"), ("second", "100")] {
+        let folder = file.0.join(version).join("values").join("routes");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("second"), share).unwrap();
+    }
+    let link = |version: &str| {
+        std::os::unix::fs::symlink(version, file.0.join("next")).unwrap();
+        std::fs::rename(file.0.join("next"), file.0.join("current")).unwrap();
+    };
+    link("first");
+    let (mut finwait, at) = file.start();
+    Client::new(at).get("/").unwrap();
+    link("second");
+    finwait.until("files were read again and are in use: the runtime").unwrap();
+    assert!(Client::new(at).get("/").unwrap_err().to_string().starts_with("HTTP/1.1 503 "));
+}

@@ -1,4 +1,4 @@
-//! Certificates that a configuration has anew, for listeners and clusters that serve on.
+//! Certificates and runtime values that a configuration has anew, for listeners and clusters that serve on.
 
 use std::sync::Arc;
 
@@ -34,6 +34,11 @@ impl Renewals {
             self.clients.push((Arc::clone(served), Arc::clone(read_tls)));
             self.owners.push(format!("cluster {}", read.name));
         }
+    }
+
+    /// Values of a disk layer are others.
+    pub fn note_runtime(&mut self) {
+        self.owners.push("the runtime".to_owned());
     }
 
     /// Is there nothing to be replaced?

@@ -10,7 +10,7 @@ use super::cluster::Priority;
 const OURS: &str = "finwait.";
 
 /// One layer of `layered_runtime`; a later layer overrides an earlier one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RuntimeLayer {
     /// Its name, which no other has.
     pub name: String,
@@ -29,11 +29,11 @@ impl RuntimeLayer {
 }
 
 /// Where a layer's values come from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum LayerValues {
     /// The admin interface, at any time.
     Admin,
-    /// `static_layer`: values of the configuration.
+    /// `static_layer` and `disk_layer`: values of the configuration, and of the files that it names as they were when it was read.
     Static(BTreeMap<String, RuntimeValue>),
 }
 

@@ -106,11 +106,16 @@ impl Reloader {
         self.shared.stats.config_reload_attempt.inc();
     }
 
-    /// Has new connections use the certificates of `config`, which is the configuration in force but for these; which they are.
+    /// Has new connections use the certificates of `config`, which is the configuration in force but for these and for the values
+    /// of disk layers, which hold at once; which they are.
     #[must_use]
     pub fn renew(&self, config: &Config) -> Renewals {
-        let renewals = self.shared.snapshot().renewals(config);
+        let mut renewals = self.shared.snapshot().renewals(config);
         renewals.apply();
+        if self.shared.runtime.renew_layers(&config.runtime, config.differences) {
+            self.shared.snapshot().clusters.iter().for_each(|cluster| cluster.enforce_limits());
+            renewals.note_runtime();
+        }
         renewals
     }
 

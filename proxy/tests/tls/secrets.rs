@@ -62,13 +62,13 @@ fn a_certificate_that_has_changed_is_used_without_a_signal() {
     let mut kept = proxy.open(Client::default(), "server.test");
     assert!(kept.get().is_ok());
     put(&folder, "other");
-    proxy.finwait.as_mut().unwrap().until("new certificates are in use: listener web").unwrap();
+    proxy.finwait.as_mut().unwrap().until("files were read again and are in use: listener web").unwrap();
     assert!(proxy.get(Client::default(), "other.test").is_ok());
     assert!(proxy.get(Client::default(), "server.test").is_err());
     assert!(kept.get().unwrap().ends_with("hello"), "a connection that was there keeps its certificate");
     // A key that does not fit is refused, and what was there stays in use.
     fs::copy(file("server.key"), folder.join("certificate.key")).unwrap();
-    proxy.finwait.as_mut().unwrap().until("those before them stay in use").unwrap();
+    proxy.finwait.as_mut().unwrap().until("what they held before stays in use").unwrap();
     assert!(proxy.get(Client::default(), "other.test").is_ok());
     proxy.stop();
 }
@@ -104,7 +104,7 @@ fn renewed_certificates_fail_no_request() {
         for nth in 0..RENEWALS {
             put(&folder, if nth % 2 == 0 { "renewed" } else { "server" });
             finwait.signal("HUP").unwrap();
-            finwait.until("new certificates are in use: listener web").unwrap();
+            finwait.until("files were read again and are in use: listener web").unwrap();
         }
         is_over.store(true, Ordering::Relaxed);
     });

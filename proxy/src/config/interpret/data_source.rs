@@ -1,7 +1,9 @@
 //! Texts and bytes that stand in the file, or in another that the file names.
 
-use std::fs::File;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::io::{self, Read};
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,6 +16,12 @@ use crate::config::yaml::{At, Notes};
 
 /// The largest file that is read for a [`DataSource`]: a bundle of all public certificate authorities has 0.25 MB. Bytes.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// How deep directories of values may lie in each other: Envoy's limit.
+const DIRECTORY_DEPTH_MAX: usize = 16;
+/// The largest file of such a directory. Bytes.
+const DIRECTORY_FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Most files of such a directory: each is read whenever the directory changes.
+const DIRECTORY_FILES_MAX: usize = 10_000;
 
 /// What `written` stands for, at the place of the value that says so.
 #[expect(
@@ -97,4 +105,75 @@ fn read(path: &str) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {FILE_BYTES_MAX} bytes")));
     }
     Ok(bytes)
+}
+
+/// The texts of all files of a directory, and of those in it, as Envoy reads them: a file `b` in a directory `a` is that of `a.b`.
+pub(super) fn directory(path: &Path) -> io::Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    walk(path, "", DIRECTORY_DEPTH_MAX, &mut found)?;
+    Ok(found)
+}
+
+fn walk(directory: &Path, prefix: &str, depth: usize, found: &mut BTreeMap<String, String>) -> io::Result<()> {
+    let mut entries = fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
+    // The order of a directory is chance, and one name may stand for another's key.
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let key = if prefix.is_empty() { name.into_owned() } else { format!("{prefix}.{name}") };
+        // A link is what it leads to. One that leads nowhere is nothing.
+        let Ok(kind) = fs::metadata(entry.path()) else { continue };
+        if kind.is_dir() {
+            let Some(deeper) = depth.checked_sub(1) else {
+                let what = format!("directories lie more than {DIRECTORY_DEPTH_MAX} deep in each other");
+                return Err(io::Error::other(what));
+            };
+            walk(&entry.path(), &key, deeper, found)?;
+        } else if kind.is_file() {
+            if found.len() == DIRECTORY_FILES_MAX {
+                return Err(io::Error::other(format!("it holds more than {DIRECTORY_FILES_MAX} files")));
+            }
+            found.insert(key, text_of(&entry.path())?);
+        }
+    }
+    Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a configuration that names a directory means that of the machine that loads it"
+)]
+fn text_of(path: &Path) -> io::Result<String> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(DIRECTORY_FILE_BYTES_MAX + 1).read_to_string(&mut text));
+    let length = read.map_err(named)?;
+    if length as u64 > DIRECTORY_FILE_BYTES_MAX {
+        return Err(named(io::Error::other(format!("larger than {DIRECTORY_FILE_BYTES_MAX} bytes"))));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_of_a_directory_have_the_names_of_those_around_them() {
+        let folder = std::env::temp_dir().join(format!("finwait-directory-{}", std::process::id()));
+        let inner = folder.join("upstream");
+        fs::create_dir_all(&inner).unwrap();
+        fs::write(inner.join("use_retry"), "0").unwrap();
+        fs::write(folder.join("some.key"), "true").unwrap();
+        std::os::unix::fs::symlink(folder.join("some.key"), folder.join("link")).unwrap();
+        std::os::unix::fs::symlink("nowhere", folder.join("dangling")).unwrap();
+        let texts: Vec<_> =
+            directory(&folder).unwrap().into_iter().map(|(key, text)| format!("{key}={text}")).collect();
+        assert_eq!(texts, ["link=true", "some.key=true", "upstream.use_retry=0"]);
+        std::os::unix::fs::symlink(&folder, inner.join("circle")).unwrap();
+        let error = directory(&folder).unwrap_err();
+        assert_eq!(error.to_string(), "directories lie more than 16 deep in each other");
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

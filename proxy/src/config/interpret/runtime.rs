@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 
 use crate::config::error::{Cause, Name, Place};
 use crate::config::problem::{Problem, unknown};
-use crate::config::runtime::{LayerValues, Limited, RuntimeLayer, RuntimeValue, acts, limited};
-use crate::config::yaml::{At, Entry, Node, Notes, Value};
+use crate::config::runtime::{LayerValues, Limited, RuntimeLayer, RuntimeValue, limited};
+use crate::config::yaml::{Entry, Node, Notes, Value, snake_case};
 use crate::config::{Difference, Differences, Listener};
 
-use super::{ClusterNames, shown};
+use super::runtime_keys::{note_key, place};
+use super::{ClusterNames, disk_layer, shown};
 
 /// The layers of a bootstrap, from its tree. Without the field there are none; with an empty one there is a layer for
 /// operators, as in Envoy.
 pub(super) fn layers(tree: &Node, notes: &Notes) -> Result<Vec<RuntimeLayer>, Problem> {
     let Some(runtime) = tree.field("layered_runtime") else { return Ok(Vec::new()) };
     let path = "layered_runtime";
-    let mut layers: Vec<RuntimeLayer> = Vec::new();
+    let cluster = tree.field("node").and_then(|node| node.value.field("cluster"));
+    let cluster = cluster.and_then(|name| if let Value::Text(name) = &name.value.value { Some(&**name) } else { None });
+    let (mut layers, mut names): (Vec<RuntimeLayer>, Vec<String>) = Default::default();
     for entry in fields(&runtime.value, path)? {
         if entry.key != "layers" {
             return Err(Problem::at(&place(path, entry), unknown(Name::Field, &entry.key, &["layers"])));
@@ -30,18 +33,20 @@ pub(super) fn layers(tree: &Node, notes: &Notes) -> Result<Vec<RuntimeLayer>, Pr
         for (index, item) in items.iter().enumerate().filter(|(_, item)| !item.is_left_out()) {
             let path = format!("{path}.layers[{index}]");
             let at = Place { path: path.clone(), at: Some(item.at) };
-            let layer = layer(item, &path, notes)?;
-            if layers.iter().any(|earlier| earlier.name == layer.name) {
-                return Err(Problem::invalid(&at, format!("Duplicate layer name: {}", layer.name)));
+            let (name, values) = layer(item, &path, cluster, notes)?;
+            if names.contains(&name) {
+                return Err(Problem::invalid(&at, format!("Duplicate layer name: {name}")));
             }
-            let is_admin = |layer: &RuntimeLayer| matches!(layer.values, LayerValues::Admin);
-            if is_admin(&layer) && layers.iter().any(is_admin) {
+            names.push(name.clone());
+            let Some(values) = values else { continue };
+            let is_admin = |values: &LayerValues| matches!(values, LayerValues::Admin);
+            if is_admin(&values) && layers.iter().any(|earlier| is_admin(&earlier.values)) {
                 return Err(Problem::invalid(&at, "at most one admin layer may be specified"));
             }
-            layers.push(layer);
+            layers.push(RuntimeLayer { name, values });
         }
     }
-    if layers.is_empty() {
+    if names.is_empty() {
         layers.push(RuntimeLayer { name: String::new(), values: LayerValues::Admin });
     }
     Ok(layers)
@@ -73,39 +78,47 @@ pub(super) fn note_unknown_owners(notes: &Notes, clusters: &ClusterNames<'_>, li
     }
 }
 
-fn layer(item: &Node, path: &str, notes: &Notes) -> Result<RuntimeLayer, Problem> {
+/// The name of a layer, and its values, unless their directory is missing.
+fn layer(
+    item: &Node,
+    path: &str,
+    cluster: Option<&str>,
+    notes: &Notes,
+) -> Result<(String, Option<LayerValues>), Problem> {
     let at = Place { path: path.to_owned(), at: Some(item.at) };
     let (mut name, mut values) = (String::new(), None);
     for entry in fields(item, path)? {
-        match (entry.key.as_str(), &entry.value.value) {
+        match (&*snake_case(&entry.key), &entry.value.value) {
             ("name", Value::Text(text)) => name.clone_from(text),
             (_, Value::Null) => {}
-            ("admin_layer" | "static_layer", _) if values.is_some() => {
-                return Err(Problem::invalid(
-                    &place(path, entry),
-                    "a layer is either a static_layer or an admin_layer",
-                ));
+            ("admin_layer" | "disk_layer" | "static_layer", _) if values.is_some() => {
+                let what = "a layer is either a static_layer, a disk_layer or an admin_layer";
+                return Err(Problem::invalid(&place(path, entry), what));
             }
-            ("admin_layer", _) => values = Some(LayerValues::Admin),
+            ("admin_layer", _) => values = Some(Some(LayerValues::Admin)),
             ("static_layer", _) => {
                 let mut found = BTreeMap::new();
                 flatten(&entry.value, "", &format!("{path}.static_layer"), notes, &mut found)?;
-                values = Some(LayerValues::Static(found));
+                values = Some(Some(LayerValues::Static(found)));
             }
-            ("disk_layer" | "rtds_layer", _) => {
-                let reason = "a runtime comes from the configuration and the admin interface";
+            ("disk_layer", _) => {
+                values = Some(disk_layer::values(entry, path, cluster, notes)?.map(LayerValues::Static));
+            }
+            ("rtds_layer", _) => {
+                let reason =
+                    "there is no control plane; write the values in a static_layer, or in files of a disk_layer";
                 return Err(Problem::at(&place(path, entry), Cause::Unsupported { name: Name::Field, reason }));
             }
             (key, _) => {
-                let known = ["name", "admin_layer", "static_layer"];
+                let known = ["name", "admin_layer", "disk_layer", "static_layer"];
                 return Err(Problem::at(&place(path, entry), unknown(Name::Field, key, &known)));
             }
         }
     }
     match (name.is_empty(), values) {
-        (false, Some(values)) => Ok(RuntimeLayer { name, values }),
+        (false, Some(values)) => Ok((name, values)),
         (true, _) => Err(Problem::invalid(&at, "a layer has a name")),
-        (false, None) => Err(Problem::invalid(&at, "a layer has a static_layer or an admin_layer")),
+        (false, None) => Err(Problem::invalid(&at, "a layer has a static_layer, a disk_layer or an admin_layer")),
     }
 }
 
@@ -133,12 +146,7 @@ fn flatten(
             }
         };
         value.check(&key).map_err(|error| Problem::invalid(&place(path, entry), error.to_string()))?;
-        if !acts(&key) {
-            notes.needs_reader(At { place: place(path, entry), value: key.clone() });
-        }
-        if limited(&key).is_some() {
-            notes.needs_owner(At { place: place(path, entry), value: key.clone() });
-        }
+        note_key(notes, &place(path, entry), &key);
         found.insert(key, value);
     }
     Ok(())
@@ -172,8 +180,4 @@ fn fields<'n>(node: &'n Node, path: &str) -> Result<&'n [Entry], Problem> {
             Err(Problem::at(&at, Cause::WrongType { expected: "a mapping".into(), found: node.value.describe() }))
         }
     }
-}
-
-fn place(path: &str, entry: &Entry) -> Place {
-    Place { path: format!("{path}.{}", entry.key), at: Some(entry.at) }
 }
