@@ -112,7 +112,6 @@ impl ClientConnection {
     /// As [`response`](Self::response), polled.
     pub fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, Incoming), ExchangeError>> {
         loop {
-            let options = self.options;
             let found = ready!(self.poll_found(cx))?;
             let decoder = self.request.body_of(&found)?;
             if found.head.status.is_informational() && found.head.status != StatusCode::SWITCHING_PROTOCOLS {
@@ -123,7 +122,7 @@ impl ClientConnection {
             self.peer_wants_close = wants_close(&found.head);
             return Poll::Ready(Ok((
                 found.head,
-                Incoming::new(&self.conn, decoder, Sender::Upstream, options.trailers()),
+                Incoming::new(&self.conn, decoder, Sender::Upstream, self.options.trailers()),
             )));
         }
     }

@@ -5,12 +5,16 @@ use std::task::Context;
 
 use super::connection_state::ConnectionState;
 use super::early_bytes::EarlyBytes;
+use crate::codec::http2::bounds::TURN_FRAMES_MAX;
 use crate::codec::http2::flood::{Flood, FloodCounters};
 use crate::codec::http2::frames::{
     DATA, END_STREAM, FRAME_HEAD_LEN, FrameHead, HEADERS, PRIORITY, ReceivedFrame, Role, Visibility,
 };
 use crate::codec::http2::hpack::Block;
 use crate::codec::{Counted, WireBytes};
+
+/// Requests whose bytes are kept until they are handed out: as many as a turn can bring, [`TURN_FRAMES_MAX`].
+const EARLY_STREAMS_MAX: usize = TURN_FRAMES_MAX as usize;
 
 impl ConnectionState {
     /// Counts a frame that has come, whatever becomes of it. Is it one too many of its kind?
@@ -44,6 +48,10 @@ impl ConnectionState {
             early.sections = early.sections.saturating_add(sections);
             early.fields = early.fields.saturating_add(fields);
             early.data = early.data.saturating_add(data);
+            // Requests that are refused are never handed out; a turn brings no more than these.
+            if uncounted.len() > EARLY_STREAMS_MAX {
+                uncounted.pop_first();
+            }
         }
     }
 
