@@ -3,9 +3,13 @@
 //! A runtime key may change each while the server runs. The gauges are worked out when they are looked at, so they
 //! follow a new limit at once and cost requests nothing.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::recent::RecentRequests;
 use crate::config::cluster::{Limits, Priority, RetryBudget};
 use crate::config::runtime::BreakerLimit;
 use crate::permits::{Limit, Permit};
@@ -36,7 +40,7 @@ impl Breakers {
         let watch = |limit: BreakerLimit, default| runtime.watch(limit.of(cluster, priority), default);
         let budget = limits.retry_budget.unwrap_or(RetryBudget::DEFAULT);
         let percent = BreakerLimit::BudgetPercent.of(cluster, priority);
-        Self {
+        let breakers = Self {
             connections: Limit::new(watch(BreakerLimit::Connections, limits.connections_max)),
             pending: Limit::new(watch(BreakerLimit::Pending, limits.pending_max)),
             requests: Limit::new(watch(BreakerLimit::Requests, limits.requests_max)),
@@ -46,9 +50,13 @@ impl Breakers {
                 is_configured: AtomicBool::new(limits.retry_budget.is_some()),
                 basis_points: runtime.watch_percentage(percent, budget.basis_points),
                 retries_min: watch(BreakerLimit::BudgetRetriesMin, budget.retries_min),
+                counts_recent: AtomicBool::new(false),
+                recent: Mutex::new(None),
             }),
             tracks: Arc::new(AtomicBool::new(limits.track_remaining)),
-        }
+        };
+        breakers.budget.set_interval(budget.interval);
+        breakers
     }
 
     /// Other limits, where no runtime key sets them. What is under way counts against them.
@@ -61,6 +69,7 @@ impl Breakers {
         self.budget.is_configured.store(limits.retry_budget.is_some(), Ordering::Relaxed);
         self.budget.basis_points.set_default(budget.basis_points);
         self.budget.retries_min.set_default(budget.retries_min);
+        self.budget.set_interval(budget.interval);
         self.tracks.store(limits.track_remaining, Ordering::Relaxed);
     }
 
@@ -89,13 +98,22 @@ impl Breakers {
         });
     }
 
+    /// Leave for a request or a retry to have a connection, unless too many have.
+    #[must_use]
+    pub fn request_permit(&self) -> Option<Permit> {
+        let permit = self.requests.permit()?;
+        self.budget.note_request();
+        Some(permit)
+    }
+
     /// Leave to retry once, unless too many do.
     #[must_use]
     pub fn retry_permit(&self) -> Option<Permit> {
-        let Some(budget) = self.budget.in_force() else { return self.retries.permit() };
-        let requests = u64::from(self.requests.count()) + u64::from(self.pending.count());
-        let share = requests * u64::from(budget.basis_points) / 10_000;
-        let limit = u32::try_from(share).unwrap_or(u32::MAX).max(budget.retries_min);
+        let Some((basis_points, retries_min)) = self.budget.in_force() else { return self.retries.permit() };
+        let active = || u64::from(self.requests.count()) + u64::from(self.pending.count());
+        let requests = self.budget.recent_requests().unwrap_or_else(active);
+        let share = requests.saturating_mul(basis_points.into()) / 10_000;
+        let limit = u32::try_from(share).unwrap_or(u32::MAX).max(retries_min);
         self.retries.permit_below(limit)
     }
 }
@@ -116,13 +134,46 @@ struct Budget {
     is_configured: AtomicBool,
     basis_points: Watched,
     retries_min: Watched,
+    /// There is a `budget_interval`, so that requests are noted.
+    counts_recent: AtomicBool,
+    /// Those of the last interval.
+    recent: Mutex<Option<RecentRequests>>,
 }
 
 impl Budget {
-    fn in_force(&self) -> Option<RetryBudget> {
+    fn recent(&self) -> MutexGuard<'_, Option<RecentRequests>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From here on requests count for so long. What was counted over another interval is not known of this one.
+    fn set_interval(&self, interval: Option<Duration>) {
+        let mut recent = self.recent();
+        if recent.as_ref().map(RecentRequests::interval) != interval {
+            *recent = interval.map(|interval| RecentRequests::within(interval, Instant::now()));
+        }
+        self.counts_recent.store(interval.is_some(), Ordering::Relaxed);
+    }
+
+    fn note_request(&self) {
+        if self.counts_recent.load(Ordering::Relaxed)
+            && let Some(recent) = &mut *self.recent()
+        {
+            recent.note(Instant::now());
+        }
+    }
+
+    fn recent_requests(&self) -> Option<u64> {
+        if !self.counts_recent.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.recent().as_mut().map(|recent| recent.count(Instant::now()))
+    }
+
+    /// The share of the requests, in hundredths of a percent, and how many may retry in any case.
+    fn in_force(&self) -> Option<(u32, u32)> {
         let by_key = self.basis_points.of_layers().is_some() || self.retries_min.of_layers().is_some();
         (self.is_configured.load(Ordering::Relaxed) || by_key)
-            .then(|| RetryBudget { basis_points: self.basis_points.get(), retries_min: self.retries_min.get() })
+            .then(|| (self.basis_points.get(), self.retries_min.get()))
     }
 }
 
@@ -145,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_budget_grows_with_the_requests() {
-        let retry_budget = Some(RetryBudget { basis_points: 2000, retries_min: 1 });
+        let retry_budget = Some(RetryBudget { retries_min: 1, ..RetryBudget::DEFAULT });
         let limits = Limits { retry_budget, retries_max: 0, ..Limits::default() };
         let breakers = Breakers::new("c", Priority::Default, &limits, &runtime());
         let first = breakers.retry_permit();
@@ -154,6 +205,26 @@ mod tests {
         assert!(breakers.retry_permit().is_some(), "two of ten");
         drop(requests);
         assert!(breakers.retry_permit().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_budget_with_an_interval_counts_the_requests_that_began_in_it() {
+        let interval = Some(Duration::from_secs(2));
+        let retry_budget = Some(RetryBudget { retries_min: 0, interval, ..RetryBudget::DEFAULT });
+        let limits = Limits { retry_budget, ..Limits::default() };
+        let breakers = Breakers::new("c", Priority::Default, &limits, &runtime());
+        let request = || drop(breakers.request_permit().unwrap());
+        (0..4).for_each(|_| request());
+        assert!(breakers.retry_permit().is_none(), "less than one of four");
+        request();
+        let first = breakers.retry_permit();
+        assert!(first.is_some() && breakers.retry_permit().is_none(), "one of five, though all are over");
+        drop(first);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        request();
+        assert!(breakers.retry_permit().is_none(), "one of late");
+        breakers.set_limits(&Limits { retry_budget: Some(RetryBudget::DEFAULT), ..limits });
+        assert!(breakers.retry_permit().is_some(), "without an interval");
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod location;
 mod origin;
 pub mod pool;
 mod pools;
+mod recent;
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};

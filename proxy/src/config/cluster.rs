@@ -368,11 +368,13 @@ pub struct RetryBudget {
     pub basis_points: u32,
     /// So many retries may be under way in any case.
     pub retries_min: u32,
+    /// `budget_interval`: the share is of those that began so lately; `None` is of those under way.
+    pub interval: Option<Duration>,
 }
 
 impl RetryBudget {
     /// What holds where a budget leaves a number out; Envoy's numbers.
-    pub const DEFAULT: Self = Self { basis_points: 2000, retries_min: 3 };
+    pub const DEFAULT: Self = Self { basis_points: 2000, retries_min: 3, interval: None };
 }
 
 impl Default for Limits {

@@ -137,7 +137,7 @@ impl Budget {
     /// A request gets its connection.
     pub(super) fn request(self: &Rc<Self>) -> Result<ActiveRequest, Failure> {
         let stats = &self.shared.stats;
-        let Some(permit) = self.breakers().requests.permit() else {
+        let Some(permit) = self.breakers().request_permit() else {
             stats.upstream_rq_active_overflow.inc();
             return Err(Failure::Overflow);
         };

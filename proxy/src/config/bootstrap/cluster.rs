@@ -170,6 +170,7 @@ pub(crate) struct Thresholds {
 /// `envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget`
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct RetryBudget {
+    pub(crate) budget_interval: Option<Seconds>,
     pub(crate) budget_percent: Option<Percent>,
     pub(crate) min_retry_concurrency: Option<u32>,
 }

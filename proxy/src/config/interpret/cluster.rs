@@ -408,6 +408,7 @@ fn retry_budget(written: WrittenBudget) -> RetryBudget {
     RetryBudget {
         basis_points: written.budget_percent.map_or(default.basis_points, |percent| basis_points(percent.value.0)),
         retries_min: written.min_retry_concurrency.unwrap_or(default.retries_min),
+        interval: written.budget_interval.and_then(Seconds::unless_zero),
     }
 }
 

@@ -142,7 +142,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("OutlierDetection", "success_rate_minimum_hosts", Refused(OUTLIER)),
     ("OutlierDetection", "success_rate_request_volume", Refused(OUTLIER)),
     ("OutlierDetection", "success_rate_stdev_factor", Refused(OUTLIER)),
-    ("RetryBudget", "budget_interval", Refused("a budget is a share of the active requests")),
 
     ("HttpProtocolOptions", "auto_config", Refused("there is no ALPN; write explicit_http_config")),
     ("HttpProtocolOptions", "header_validation_config", Refused("headers are validated in one fixed way")),
