@@ -147,7 +147,11 @@ mod tests {
 
     use super::*;
     use crate::codec::Headers;
-    use crate::config::route::{Condition, Domain, HeaderMatch};
+    use crate::config::route::{
+        CertificateMatch, Condition, CookieMatch, Domain, HeaderMatch, HeaderTest, Missing, QueryMatch, QueryTest,
+        Sense,
+    };
+    use crate::config::string_match::{Pattern, StringMatch};
     use crate::net::Random;
 
     #[test]
@@ -246,13 +250,12 @@ mod tests {
         route(table, head, &Chance::new(&RuntimeKeys::default(), &Never))
     }
 
-    /// A route by number, path match and a condition or none.
-    fn numbered(number: usize, matches: PathMatch, header: Option<&str>) -> Route {
-        let conditions = header.map(|name| Condition::Header(HeaderMatch::present(name.to_owned())));
+    /// A route by number, path match and conditions.
+    fn numbered(number: usize, matches: PathMatch, conditions: Vec<Condition>) -> Route {
         Route {
             name: number.to_string(),
             matches,
-            conditions: conditions.into_iter().collect(),
+            conditions,
             filters: None,
             edits: Vec::new(),
             stats: None,
@@ -271,14 +274,77 @@ mod tests {
         ]
     }
 
+    fn text() -> impl Strategy<Value = StringMatch> {
+        let pattern = prop_oneof![
+            "[ab]{0,2}".prop_map(Pattern::Contains),
+            "[abA]{0,2}".prop_map(Pattern::Exact),
+            "[abA]{0,2}".prop_map(Pattern::Prefix),
+            "[abA]{0,2}".prop_map(Pattern::Suffix),
+            "[ab.]{0,2}[*]?"
+                .prop_filter_map("a regular expression", |text| regex::Regex::new(&text).ok())
+                .prop_map(Pattern::Regex),
+        ];
+        (pattern, any::<bool>()).prop_map(|(pattern, ignore_case)| StringMatch { pattern, ignore_case })
+    }
+
+    fn sense() -> impl Strategy<Value = Sense> {
+        prop_oneof![Just(Sense::Direct), Just(Sense::Inverted)]
+    }
+
+    /// All conditions that a request's head decides about.
+    fn condition() -> impl Strategy<Value = Condition> {
+        let header_test = prop_oneof![
+            Just(HeaderTest::Absent),
+            Just(HeaderTest::Present),
+            (any::<i64>(), any::<i64>()).prop_map(|(from, to)| HeaderTest::Range(from..to)),
+            (-2..2_i64, 0..4_i64).prop_map(|(from, to)| HeaderTest::Range(from..to)),
+            text().prop_map(HeaderTest::Text),
+        ];
+        let missing = prop_oneof![Just(Missing::Absent), Just(Missing::Empty)];
+        let name = "[xyz]|:path|:method|:authority|:scheme|content-type";
+        let header = (name, header_test, sense(), missing).prop_map(|(name, value, sense, missing)| HeaderMatch {
+            name,
+            value,
+            sense,
+            missing,
+        });
+        let query_test =
+            prop_oneof![Just(QueryTest::Absent), Just(QueryTest::Present), text().prop_map(QueryTest::Text)];
+        let query = ("[qr]?", query_test).prop_map(|(name, value)| QueryMatch { name, value });
+        let cookie = ("[ab]?", text(), sense()).prop_map(|(name, value, sense)| CookieMatch { name, value, sense });
+        let flag = || prop::option::of(any::<bool>());
+        let certificate = (flag(), flag()).prop_map(|(presented, validated)| CertificateMatch { presented, validated });
+        prop_oneof![
+            4 => header.prop_map(Condition::Header),
+            2 => query.prop_map(Condition::Query),
+            1 => cookie.prop_map(Condition::Cookie),
+            1 => certificate.prop_map(Condition::ClientCertificate),
+            1 => Just(Condition::Grpc),
+            1 => Just(Condition::Never),
+        ]
+    }
+
+    /// Any value that a header may have.
+    fn value() -> impl Strategy<Value = HeaderValue> {
+        let bytes = prop_oneof![
+            "[abA]{0,3}".prop_map(String::into_bytes),
+            "-?[0-9]{0,20}".prop_map(String::into_bytes),
+            "([ab]?=\"?[abA]{0,2}\"?;? ?){0,3}".prop_map(String::into_bytes),
+            "application/grpc[+;a-z]{0,4}".prop_map(String::into_bytes),
+            prop::collection::vec(any::<u8>(), 0..6),
+        ];
+        bytes.prop_filter_map("a value", |bytes| HeaderValue::from_bytes(&bytes).ok())
+    }
+
     proptest! {
         #[test]
         fn the_route_found_is_the_first_that_takes_the_request_and_stays_the_same(
-            routes in prop::collection::vec((path_match(), prop::option::of("[xy]")), 0..40),
-            paths in prop::collection::vec("(/[abA]{0,2}){1,4}([?]q)?", 8),
-            fields in prop::collection::vec(("[xyz]", "[ -~]{0,4}"), 0..4),
+            routes in prop::collection::vec((path_match(), prop::collection::vec(condition(), 0..3)), 0..40),
+            paths in prop::collection::vec("(/[abA]{0,2}){1,4}([?]([qr]?(=[abA]{0,2})?&?){0,3})?", 8),
+            fields in prop::collection::vec(("[xyz]|cookie|content-type", value()), 0..6),
+            method in prop::sample::select(&[Method::GET, Method::POST, Method::CONNECT][..]),
         ) {
-            let routes = routes.into_iter().enumerate().map(|(n, (path, header))| numbered(n, path, header.as_deref()));
+            let routes = routes.into_iter().enumerate().map(|(n, (path, conditions))| numbered(n, path, conditions));
             let host = VirtualHost {
                 name: String::new(),
                 domains: vec![Domain::Any],
@@ -289,8 +355,9 @@ mod tests {
             let table = RouteTable { virtual_hosts: vec![host].into(), ..RouteTable::default() };
             for path in paths {
                 let mut head = get("a.test", &path);
+                head.method = method.clone();
                 for (name, value) in &fields {
-                    head.headers.append(name.parse().unwrap(), HeaderValue::from_str(value).unwrap());
+                    head.headers.append(name.parse().unwrap(), value.clone());
                 }
                 let keys = RuntimeKeys::default();
                 let takes = |route: &&Route| matcher::route_takes(route, &head, head.path_only(), &Chance::new(&keys, &Never));

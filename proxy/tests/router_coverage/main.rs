@@ -6,12 +6,14 @@
 #![expect(clippy::disallowed_methods, reason = "the inputs of this test are files")]
 #![expect(clippy::unwrap_used, reason = "a test ends where a step fails")]
 
+mod checklist;
 mod table;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use checklist::GROUPS;
 use table::PARTS;
 
 /// What shows a behaviour.
@@ -44,7 +46,8 @@ fn the_list_is_that_of_the_table() {
 fn what_the_table_names_exists() {
     let tests = tests();
     let mut missing = Vec::new();
-    for shown in PARTS.iter().flat_map(|part| part.items).flat_map(|(_, shown)| *shown) {
+    let items = PARTS.iter().flat_map(|part| part.items).chain(GROUPS.iter().flat_map(|group| group.items));
+    for shown in items.flat_map(|(_, shown)| *shown) {
         let (name, exists) = match shown {
             Shown::Config(file) => (file, root().join("proxy/tests/configs").join(file).exists()),
             Shown::Missing(reason) => (reason, !reason.is_empty()),
@@ -60,9 +63,24 @@ fn what_the_table_names_exists() {
 
 #[test]
 fn every_behaviour_has_something_that_shows_it() {
-    for (behaviour, shown) in PARTS.iter().flat_map(|part| part.items) {
+    for (behaviour, shown) in
+        PARTS.iter().flat_map(|part| part.items).chain(GROUPS.iter().flat_map(|group| group.items))
+    {
         assert!(!shown.is_empty(), "{behaviour}");
     }
+}
+
+/// How many items the list of what Envoy's tests check has.
+const ITEMS: usize = 157;
+
+#[test]
+fn no_item_of_envoys_tests_is_left_out() {
+    let mut next = 1;
+    for group in GROUPS {
+        assert_eq!(group.first, next, "{}", group.title);
+        next += group.items.len();
+    }
+    assert_eq!(next - 1, ITEMS);
 }
 
 fn list() -> String {
@@ -75,6 +93,14 @@ fn list() -> String {
         for (behaviour, shown) in part.items {
             let shown: Vec<String> = shown.iter().map(describe).collect();
             _ = writeln!(out, "| {behaviour} | {} |", shown.join("; "));
+        }
+    }
+    out += "\n# What Envoy's own tests of its router check, item by item\n";
+    for group in GROUPS {
+        _ = write!(out, "\n## {}\n\n| | Item | Shown by |\n|---|---|---|\n", group.title);
+        for (number, (item, shown)) in (group.first..).zip(group.items) {
+            let shown: Vec<String> = shown.iter().map(describe).collect();
+            _ = writeln!(out, "| {number} | {item} | {} |", shown.join("; "));
         }
     }
     out

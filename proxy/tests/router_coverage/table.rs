@@ -123,7 +123,7 @@ pub(crate) const PARTS: &[Part] = &[
         ("x-envoy-ratelimited, and its word", &[Test("a_response_is_retried_by_its_status_and_headers")]),
         ("The number of retries: URX at its end", &[Test("a_retriable_outcome_after_the_last_retry_is_exhausted"), Scenario("retries/exhausted-retries-have-the-flag-urx")]),
         ("`max_retries`: UO, and permits that come back", &[Scenario("retries/max-retries-3-permits-three-of-six-concurrent-retries")]),
-        ("A retry budget", &[Test("a_budget_grows_with_the_requests"), Scenario("retries/a-retry-budget-counts-retries-that-wait"), Missing("`budget_interval` is refused")]),
+        ("A retry budget", &[Test("a_budget_grows_with_the_requests"), Scenario("retries/a-retry-budget-counts-retries-that-wait"), Test("a_budget_with_an_interval_counts_the_requests_that_began_in_it")]),
         ("`upstream.use_retry`", &[Scenario("retries/an-operator-stops-retries-and-refuses-requests-of-a-cluster")]),
         ("The windows of the waits", &[Test("windows_double_up_to_the_maximum"), Scenario("retries/the-waits-before-retries-1-to-5"), Scenario("retries/runtime-keys-set-the-first-back-off-and-the-share-of-retries")]),
         ("Waits that the upstream names", &[Test("retry_after_of_the_upstream_sets_the_wait"), Scenario("retries/rate-limited-retry-back-off-follows-retry-after")]),
