@@ -14,8 +14,8 @@ use crate::access_log::{StreamInfo, Times};
 use crate::codec::{Headers, RequestHead, ResponseHead, names};
 use crate::config::filter_state::Object;
 use crate::config::log_format::{
-    AddressPart, ByteKind, End, Hop, Operator, PathChoice, Query, StateForm, StateOwner, TimePoint, TimeUnit, TlsPart, TlsPeer,
-    Way,
+    AddressPart, ByteKind, End, Hop, Operator, PathChoice, Query, StateForm, StateOwner, TimePoint, TimeUnit, TlsPart,
+    TlsPeer, Way,
 };
 use crate::config::metadata::{Found, Value};
 use crate::net::Address;
