@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use finwait::codec::RequestHead;
-use finwait::codec::http2::{ListLimit, MessageErrorScope, ServerConnection};
+use finwait::codec::http2::{Counting, ListLimit, MessageErrorScope, ServerConnection};
 
 use finwait::config::listener::Http2Options;
 use finwait::stats::{Http2Stats, Registry};
@@ -62,7 +62,15 @@ pub fn hpack(input: &[u8]) {
 fn requests(sent: &[u8]) -> Vec<RequestHead> {
     let (conn, _) = connect(&[sent], Then::Fin);
     let (options, stats) = (Http2Options::default(), Http2Stats::downstream(&Registry::new()));
-    let handshake = ServerConnection::handshake(conn, Bytes::new(), &options, MessageErrorScope::Stream, LIMIT, &stats);
+    let handshake = ServerConnection::handshake(
+        conn,
+        Bytes::new(),
+        &options,
+        MessageErrorScope::Stream,
+        LIMIT,
+        &stats,
+        Counting::Off,
+    );
     let mut server = poll_often(handshake).expect("the peer is there").expect("the handshake is right");
     let mut heads = Vec::new();
     let mut open = Vec::new();
