@@ -259,7 +259,7 @@ fn load(given: Given<'_>) -> Result<Read, String> {
             let surroundings = Surroundings { crypto: crypto(), files, left_out: left_out.to_vec() };
             Config::from_yaml_within(text, file, &surroundings)
         })
-        .map_err(|error| told(&error, leave_out))?;
+        .map_err(|error| refusal_text(&error, leave_out))?;
         refuse_pipes(&loaded.config)?;
         // What TLS remembers of one run is none of the next one's business.
         if !encrypts(&loaded.config) {
@@ -277,7 +277,7 @@ fn load(given: Given<'_>) -> Result<Read, String> {
 }
 
 /// What is wrong with a configuration, and what a simulation adds to it.
-fn told(error: &ConfigError, leave_out: &LeaveOut) -> String {
+fn refusal_text(error: &ConfigError, leave_out: &LeaveOut) -> String {
     let text = error.to_string();
     if text.contains(&CertificateError::NoKey.to_string()) {
         return format!(

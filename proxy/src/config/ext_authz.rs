@@ -15,7 +15,7 @@ use super::string_match::StringMatch;
 /// The filter, as it is for the requests of one route.
 #[derive(Clone, Debug)]
 pub struct ExtAuthz {
-    /// Who is asked.
+    /// The service that decides.
     pub service: Arc<HttpAuthorisation>,
     /// `filter_enabled`: the share of requests that are to be authorised.
     pub enabled: Fraction,

@@ -356,12 +356,12 @@ impl FilterChainMatch {
         *self == Self::default()
     }
 
-    /// Does it ask for what none of the configured inspectors tells?
+    /// Does it need what none of the configured inspectors finds out?
     #[must_use]
     pub fn is_out_of_reach(&self, inspection: Inspection) -> bool {
         let Self { server_names, transport, application_protocols, .. } = self;
-        let asks_for_tls = !server_names.is_empty() || *transport == TransportProtocol::Tls;
-        (asks_for_tls && !inspection.tls)
+        let needs_tls = !server_names.is_empty() || *transport == TransportProtocol::Tls;
+        (needs_tls && !inspection.tls)
             || (!application_protocols.is_empty() && !inspection.tls && inspection.http.is_none())
     }
 

@@ -1,4 +1,4 @@
-//! Requests that a filter makes itself, and waits for: it says what to send, and who serves the stream sends it.
+//! Requests that a filter makes itself, and waits for: the filter says what to send, and the stream sends it.
 
 use std::sync::Arc;
 
@@ -19,11 +19,11 @@ pub(crate) struct Call {
     pub(crate) sender: Sender,
 }
 
-/// Whether who gets a call is told of this host, in `x-forwarded-for`.
+/// Whether a call names this host in `x-forwarded-for`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Sender {
     Hidden,
-    Told,
+    Forwarded,
 }
 
 /// What a call came to.

@@ -101,10 +101,10 @@ impl<'c> Filter<'c> {
         if let Self::Fault(faults) = self { faults.limiter() } else { None }
     }
 
-    pub(super) fn answer_call(&mut self, end: CallEnd, context: &FilterContext) {
+    pub(super) fn end_call(&mut self, end: CallEnd, context: &FilterContext) {
         match self {
-            Self::ExtAuthz(authorisation) => authorisation.answer(end),
-            Self::JwtAuthn(authentication) => authentication.answer(end, context),
+            Self::ExtAuthz(authorisation) => authorisation.end_call(end),
+            Self::JwtAuthn(authentication) => authentication.end_call(end, context),
             Self::Buffer(_)
             | Self::Cors(_)
             | Self::Csrf(_)

@@ -190,9 +190,9 @@ impl<'c> Filters<'c> {
     }
 
     /// What the call came to.
-    pub(crate) fn answer_call(&mut self, end: CallEnd) {
+    pub(crate) fn end_call(&mut self, end: CallEnd) {
         if let Some(filter) = self.filters.get_mut(self.requested) {
-            filter.answer_call(end, self.context);
+            filter.end_call(end, self.context);
         }
         self.next = Next::Requested;
     }

@@ -1,4 +1,4 @@
-//! Calls of filters: what a filter asks a cluster while its request waits.
+//! Calls of filters: what a filter requests from a cluster while its own request waits.
 
 use std::pin::Pin;
 
@@ -30,7 +30,7 @@ pub(super) fn make<'a>(
     // As in Envoy, a cluster that is not there is one that does not respond.
     let Some(cluster) = cluster else { return Box::pin(std::future::ready(CallEnd::Failed)) };
     head.headers.set(names::X_ENVOY_INTERNAL.clone(), HeaderValue::from_static("true"));
-    if let Some(own) = service.own_address.filter(|_| sender == Sender::Told) {
+    if let Some(own) = service.own_address.filter(|_| sender == Sender::Forwarded) {
         decorate::append_forwarded_for(&mut head.headers, own);
     }
     if let Some(timeout) = to.timeout {

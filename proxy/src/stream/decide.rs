@@ -190,7 +190,7 @@ async fn filter_request(stream: &mut StreamContext<'_>, cluster: Option<&Cluster
                     Awaited::Body => exchange.receive().await,
                     Awaited::Call(call) => {
                         let called = exchange.alongside(&mut None, call::make(stream.service, *call, info)).await;
-                        called.map(|end| exchange.filters.answer_call(end))
+                        called.map(|end| exchange.filters.end_call(end))
                     }
                     Awaited::Instant(at) => {
                         let waited = exchange.alongside(&mut None, Box::pin(tokio::time::sleep_until(at))).await;

@@ -1,4 +1,4 @@
-//! Requests that the proxy makes itself while it serves one: copies of it, and what filters ask.
+//! Requests that the proxy makes itself while it serves one: copies of it, and what filters request.
 //!
 //! Such a request goes through the same tries and the same connections as any other, and comes from inside, as in Envoy.
 

@@ -172,7 +172,7 @@ impl<'a> Hop<'a> {
         // Filters of another listener were never met; those of clusters may have been.
         let is_met = |it: &LeftOut| manager.is_none_or(|manager| it.is_inside(manager)) || it.is_in_cluster();
         let its = case.played.left_out.iter().filter(|(host, it)| host == name && it.effect.may_decide() && is_met(it));
-        its.map(|(_, it)| it.told(&case.scenario.file_of(name))).collect()
+        its.map(|(_, it)| it.describe(&case.scenario.file_of(name))).collect()
     }
 
     /// The line this hop logged about the exchange, if it logs any: it stands directly before the account.

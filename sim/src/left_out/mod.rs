@@ -194,7 +194,7 @@ impl LeftOut {
 
     /// In one line, as the head of a story has it.
     #[must_use]
-    pub fn told(&self, file: &str) -> String {
+    pub fn describe(&self, file: &str) -> String {
         format!("{}: {}", self.name(file), self.effect)
     }
 }

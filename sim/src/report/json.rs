@@ -52,7 +52,7 @@ pub fn json(scenario: &Scenario, played: &Played, complaints: &[ScenarioError]) 
         "complaints": complaints.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "took_ns": nanos(played.took),
         "hosts": trace.hosts().iter().filter(|name| *name != SCRIPT_HOST).collect::<Vec<_>>(),
-        "left_out": played.left_out.iter().map(|(host, it)| json!({"host": host, "what": it.told(&scenario.file_of(host))})).collect::<Vec<_>>(),
+        "left_out": played.left_out.iter().map(|(host, it)| json!({"host": host, "what": it.describe(&scenario.file_of(host))})).collect::<Vec<_>>(),
         "exchanges": played.sightings.exchanges.iter().map(exchange).collect::<Vec<_>>(),
         "streams": accounts(trace).iter().map(|it| stream(trace, it)).collect::<Vec<_>>(),
         "explanations": explain(scenario, played).iter().map(explanation).collect::<Vec<_>>(),

@@ -53,7 +53,7 @@ fn write(text: &mut String, scenario: &Scenario, played: &Played) -> fmt::Result
     if !played.left_out.is_empty() {
         writeln!(text, "\nWHAT WAS LEFT OUT OF THE CONFIGURATIONS")?;
         for (host, it) in &played.left_out {
-            writeln!(text, "{host:>width$}  {}", it.told(&scenario.file_of(host)))?;
+            writeln!(text, "{host:>width$}  {}", it.describe(&scenario.file_of(host)))?;
         }
     }
     if !played.certificates.is_empty() {

@@ -24,7 +24,7 @@ const PARTIAL_BODY: HeaderName = HeaderName::from_static("x-envoy-auth-partial-b
 /// In a response that allows a request: what is removed from the request.
 const REMOVED: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
 
-/// What the service is asked. `is_cut`: whether the body is a part of it alone, where it was read.
+/// The request to the service. `is_cut`: whether the body is a part of it alone, where it was read.
 pub(super) fn check(
     options: &ExtAuthz,
     request: &RequestHead,

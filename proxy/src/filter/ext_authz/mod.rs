@@ -1,6 +1,6 @@
 //! `envoy.filters.http.ext_authz`: a service says whether a request may go on.
 //!
-//! The request waits while the service is asked; what it may change in the request, and in the response to it, is named in the
+//! The request waits while its service decides; what it may change in the request, and in the response to it, is named in the
 //! configuration. A service that does not respond, or says that it has failed, is an error, which lets requests through or not as
 //! the configuration says.
 
@@ -38,11 +38,11 @@ enum State {
     /// The service is to get the body, which is read.
     Reading(ReadBody),
     /// This is to be sent.
-    Asking(Box<Call>),
+    ToSend(Box<Call>),
     /// It has been sent.
-    Asked { since: Instant },
+    Sent { since: Instant },
     /// The service has decided, or has not.
-    Answered { since: Instant, end: CallEnd },
+    Ended { since: Instant, end: CallEnd },
     /// The request goes on, and this is added to the response.
     Allowed { added: Headers, route: Route },
 }
@@ -97,16 +97,16 @@ impl<'c> Authorisation<'c> {
 
     /// What is to be sent, once.
     pub(super) fn take_call(&mut self) -> Option<Box<Call>> {
-        if !matches!(self.state, State::Asking(_)) {
+        if !matches!(self.state, State::ToSend(_)) {
             return None;
         }
-        let asked = State::Asked { since: Instant::now() };
-        if let State::Asking(call) = std::mem::replace(&mut self.state, asked) { Some(call) } else { None }
+        let sent = State::Sent { since: Instant::now() };
+        if let State::ToSend(call) = std::mem::replace(&mut self.state, sent) { Some(call) } else { None }
     }
 
-    pub(super) fn answer(&mut self, end: CallEnd) {
-        if let State::Asked { since } = self.state {
-            self.state = State::Answered { since, end };
+    pub(super) fn end_call(&mut self, end: CallEnd) {
+        if let State::Sent { since } = self.state {
+            self.state = State::Ended { since, end };
         }
     }
 
@@ -119,7 +119,7 @@ impl<'c> Authorisation<'c> {
     pub(super) fn bytes_max(&self) -> usize {
         match &self.state {
             State::Reading(_) => self.options.body.map_or(0, bytes_max),
-            State::New | State::Asking(_) | State::Asked { .. } | State::Answered { .. } | State::Allowed { .. } => 0,
+            State::New | State::ToSend(_) | State::Sent { .. } | State::Ended { .. } | State::Allowed { .. } => 0,
         }
     }
 
@@ -133,8 +133,8 @@ impl<'c> Authorisation<'c> {
         let over = State::Allowed { added: Headers::default(), route: Route::Kept };
         match std::mem::replace(&mut self.state, over) {
             State::New => self.begin(request, payload, info, around),
-            State::Reading(read) => self.ask(request, Some(read), info),
-            State::Answered { since, end } => {
+            State::Reading(read) => self.prepare_call(request, Some(read), info),
+            State::Ended { since, end } => {
                 let verdict = http::verdict(&self.options.service, end, self.options.denied_bytes_max);
                 self.decide(verdict, since, request, info, around)
             }
@@ -142,7 +142,7 @@ impl<'c> Authorisation<'c> {
                 self.state = over;
                 Flow::Continue
             }
-            waiting @ (State::Asking(_) | State::Asked { .. }) => {
+            waiting @ (State::ToSend(_) | State::Sent { .. }) => {
                 self.state = waiting;
                 Flow::Wait
             }
@@ -169,7 +169,7 @@ impl<'c> Authorisation<'c> {
             self.state = State::Reading(ReadBody { bytes: BytesMut::new(), is_cut: false });
             return Flow::Wait;
         }
-        self.ask(request, None, info)
+        self.prepare_call(request, None, info)
     }
 
     fn is_enabled(&self, info: &StreamInfo, around: Around<'_>) -> bool {
@@ -181,9 +181,9 @@ impl<'c> Authorisation<'c> {
         found.is_some_and(|found| test.takes(found)) == (*sense == Sense::Direct)
     }
 
-    fn ask(&mut self, request: &RequestHead, body: Option<ReadBody>, info: &StreamInfo) -> Flow<FilterReply> {
+    fn prepare_call(&mut self, request: &RequestHead, body: Option<ReadBody>, info: &StreamInfo) -> Flow<FilterReply> {
         let (body, is_cut) = body.map_or((Bytes::new(), None), |read| (read.bytes.freeze(), Some(read.is_cut)));
-        self.state = State::Asking(Box::new(http::check(self.options, request, body, is_cut, info)));
+        self.state = State::ToSend(Box::new(http::check(self.options, request, body, is_cut, info)));
         Flow::Wait
     }
 

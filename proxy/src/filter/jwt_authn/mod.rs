@@ -27,7 +27,7 @@ use evaluation::{Evaluation, Fetched, Stop};
 
 /// Where payloads are left for logs and other filters.
 const NAMESPACE: &str = "envoy.filters.http.jwt_authn";
-/// The longest path of the realm that a client is told of.
+/// The longest path in the realm of a response.
 const REALM_PATH_BYTES_MAX: usize = 256;
 /// The largest set of keys that is read. Those of large providers have some ten kilobytes.
 const KEYS_BYTES_MAX: usize = 1024 * 1024;
@@ -43,9 +43,9 @@ enum State<'c> {
     /// The request has not been looked at.
     New,
     /// These keys are to be fetched.
-    Asking(&'c RemoteKeys),
+    ToSend(&'c RemoteKeys),
     /// They are fetched.
-    Asked(&'c RemoteKeys),
+    Sent(&'c RemoteKeys),
     /// The request goes on.
     Over { clears_route: bool },
 }
@@ -57,8 +57,8 @@ impl<'c> Authentication<'c> {
 
     /// What is to be sent, once.
     pub(super) fn take_call(&mut self) -> Option<Box<Call>> {
-        let State::Asking(remote) = self.state else { return None };
-        self.state = State::Asked(remote);
+        let State::ToSend(remote) = self.state else { return None };
+        self.state = State::Sent(remote);
         let mut headers = Headers::default();
         // Envoy's; there are issuers that refuse requests without one.
         headers.append(USER_AGENT, HeaderValue::from_static("Go-browser"));
@@ -70,11 +70,11 @@ impl<'c> Authentication<'c> {
             ..RequestHead::default()
         };
         let to = Arc::clone(&remote.service);
-        Some(Box::new(Call { to, head, body: Bytes::new(), bytes_max: KEYS_BYTES_MAX, sender: Sender::Told }))
+        Some(Box::new(Call { to, head, body: Bytes::new(), bytes_max: KEYS_BYTES_MAX, sender: Sender::Forwarded }))
     }
 
-    pub(super) fn answer(&mut self, end: CallEnd, context: &FilterContext) {
-        let State::Asked(remote) = self.state else { return };
+    pub(super) fn end_call(&mut self, end: CallEnd, context: &FilterContext) {
+        let State::Sent(remote) = self.state else { return };
         let keys = match end {
             CallEnd::Response { head, body } if head.status == StatusCode::OK => Keys::parse(&body).ok().map(Arc::new),
             CallEnd::Response { .. } | CallEnd::Failed => None,
@@ -103,7 +103,7 @@ impl<'c> Authentication<'c> {
     ) -> Flow<FilterReply> {
         match self.state {
             State::New => {}
-            State::Asking(_) | State::Asked(_) => return Flow::Wait,
+            State::ToSend(_) | State::Sent(_) => return Flow::Wait,
             State::Over { .. } => return Flow::Continue,
         }
         let stats = context.stats.tokens(&self.options.stat_prefix);
@@ -124,7 +124,7 @@ impl<'c> Authentication<'c> {
         let result = evaluation.run(requirement);
         let Evaluation { request: changed, metadata, clears_route, misses, .. } = evaluation;
         if let Err(Stop::Fetch(remote)) = result {
-            self.state = State::Asking(remote);
+            self.state = State::ToSend(remote);
             return Flow::Wait;
         }
         *request = changed;
@@ -180,7 +180,7 @@ impl<'c> Authentication<'c> {
     }
 }
 
-/// The URL that the client has asked for.
+/// The URL that the client has requested.
 fn realm(request: &RequestHead) -> Vec<u8> {
     let bytes = |value: Option<&HeaderValue>| value.map_or(Vec::new(), |value| value.as_bytes().to_vec());
     let path = request.headers.get(&names::X_ENVOY_ORIGINAL_PATH).or(request.path.as_ref());
