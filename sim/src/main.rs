@@ -50,6 +50,9 @@ struct Run {
     /// with commas between them. The story begins with what was left out.
     #[arg(long, value_name = "NAMES")]
     leave_out: Option<LeaveOut>,
+    /// Name what would change the outcome of a failed request, without playing the run again to see whether it does.
+    #[arg(long)]
+    no_remedies: bool,
     #[command(flatten)]
     evidence: Evidence,
 }
@@ -158,6 +161,10 @@ fn load_and_play(library: &Library, file: &str, run: &Run) -> Result<(Family, Pe
     let mut family = Family::load(library, file)?;
     if let Some(leave_out) = &run.leave_out {
         family.leave_out(leave_out);
+    }
+    // Whether a remedy helps is found on the simulator's own sockets.
+    if run.no_remedies || matches!(run.engine, Engine::Turmoil) {
+        family.name_remedies();
     }
     let performance = match run.engine {
         Engine::Own => family.perform(file, run.seed)?,

@@ -3,13 +3,13 @@
 //! fails.
 
 use crate::check::{check, expect};
-use crate::explain::explain;
+use crate::explain::has_failures;
 use crate::report;
 use crate::report::histogram::Histogram;
 use crate::report::map::OutcomeMap;
 use crate::report::table::{Row, frequency_table, outcome, table};
 use crate::run::Played;
-use crate::scenario::{Family, Library, Scenario, ScenarioError};
+use crate::scenario::{Family, Library, Remedies, Scenario, ScenarioError};
 
 /// What came of a file.
 #[derive(Debug)]
@@ -74,10 +74,11 @@ impl Family {
             for seed in (first..).take(usize::try_from(self.seeds).unwrap_or(usize::MAX)) {
                 let played = play(scenario, seed)?;
                 // The story of a run takes longer than playing it.
-                let is_watched = !scenario.never.is_empty();
-                let story = if is_watched { report::story(scenario, &played) } else { String::new() };
+                let watched =
+                    (!scenario.never.is_empty()).then(|| Scenario { remedies: Remedies::Named, ..scenario.clone() });
+                let story = watched.map_or_else(String::new, |scenario| report::story(&scenario, &played));
                 let found = check(scenario, &played, &story);
-                let fails = || !found.is_empty() || !explain(scenario, &played).is_empty();
+                let fails = || !found.is_empty() || has_failures(scenario, &played);
                 let is_shown = match (&shown, self.shown) {
                     (None, Some(named)) => number == named,
                     (Some(_), Some(_)) => false,
@@ -97,7 +98,7 @@ impl Family {
                     }
                 }
                 if is_shown {
-                    let story = if is_watched { story } else { report::story(scenario, &played) };
+                    let story = report::story(scenario, &played);
                     shown = Some(ShownRun { number, seed, story, played, fails });
                 }
             }

@@ -72,6 +72,32 @@ fn a_handshake_is_as_safe_as_its_method() {
     }
 }
 
+/// In what the repository shows, every change of a setting has been tried, or it says why not.
+#[test]
+fn no_remedy_is_shown_that_was_not_tried() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../golden");
+    let (mut named, mut tried) = (0, 0);
+    for folder in std::fs::read_dir(golden).expect("there are goldens").flatten() {
+        for file in std::fs::read_dir(folder.path()).into_iter().flatten().flatten() {
+            let text = std::fs::read_to_string(file.path()).expect("a golden is text");
+            let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+            let mut is_change = false;
+            for pair in lines.windows(2) {
+                let [line, next] = pair else { continue };
+                is_change = line.starts_with("to change it") || (is_change && !line.is_empty());
+                let is_setting = [".yaml:", ".yaml)"].iter().any(|place| line.contains(place)) && line.ends_with(')');
+                let is_trial = |line: &str| line.starts_with("tried  ") || line.starts_with("not tried  ");
+                if is_change && is_setting && !is_trial(line) {
+                    named += 1;
+                    assert!(is_trial(next), "{}: {line}\n{next}", file.path().display());
+                    tried += usize::from(next.starts_with("tried"));
+                }
+            }
+        }
+    }
+    assert!(tried > 0 && tried * 10 > named * 9, "{tried} of {named} were tried");
+}
+
 /// A handshake whose connection the app resets.
 const HANDSHAKE: &str = r#"
 about: A handshake is lost.

@@ -88,7 +88,9 @@ impl Explore {
 
     /// The runs of the file that were requested.
     fn runs(&self, library: &Library) -> Result<Vec<Scenario>, ScenarioError> {
-        let Family { mut runs, .. } = Family::load(library, &self.file)?;
+        let mut family = Family::load(library, &self.file)?;
+        family.name_remedies(); // a table of many runs has no use for them
+        let mut runs = family.runs;
         let labels: Vec<_> = runs.iter().map(|run| run.label.clone()).collect();
         Selection::check(&self.only, &labels).map_err(|what| ScenarioError::of_file(&self.file, what))?;
         runs.retain(|run| Selection::selects(&self.only, &run.label));

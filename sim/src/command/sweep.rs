@@ -85,7 +85,8 @@ impl Sweep {
             .map_err(|error| ScenarioError::of_file(&self.file, format!("cannot be read: {error}")))?;
         let parameters: Vec<_> = self.over.iter().map(|it| (it.name.as_str(), it.values.as_slice())).collect();
         let text = if parameters.is_empty() { text } else { with_sweep(&text, &parameters) };
-        let family = Family::read(&library, &self.file, &text)?;
+        let mut family = Family::read(&library, &self.file, &text)?;
+        family.name_remedies(); // the map shows no explanation
         let performance = family.perform(&self.file, self.seed)?;
         Ok((family, performance))
     }

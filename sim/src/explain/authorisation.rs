@@ -2,66 +2,72 @@
 
 use finwait::access_log::JwtFailure;
 
+use super::proposal::{Proposal, set};
 use super::reason::{At, Reason, reason};
 
-/// Where the filter and its rules stand.
-const FILTERS: Option<(At, &str)> = Some((At::Manager, "http_filters"));
+/// The jwt_authn filter, and that it goes away: whatever the token is, the request passes then.
+const TOKENS: Option<(At, &str, Proposal)> =
+    Some((At::Manager, "http_filters", Proposal::WithoutFilter("jwt_authn.v3.JwtAuthentication")));
+
+/// The same of the ext_authz filter.
+const AUTHORISES: Option<(At, &str, Proposal)> =
+    Some((At::Manager, "http_filters", Proposal::WithoutFilter("ext_authz.v3.ExtAuthz")));
 
 pub(super) const DENIED: Reason = reason(
     "because the service of the ext_authz filter denied the request",
     "no setting: the service has to allow such requests; ExtAuthzPerRoute with disabled: true leaves a route out",
-    FILTERS,
+    AUTHORISES,
 );
 pub(super) const NO_VERDICT: Reason = reason(
     "because the ext_authz filter has no verdict: its service did not respond in time or failed, or the filter is off and denies",
     "mend the service, give it a longer timeout, or let such requests through by failure_mode_allow: true",
-    FILTERS,
+    Some((At::Filter("ext_authz.v3.ExtAuthz"), "failure_mode_allow", set("true"))),
 );
 
 const AUDIENCE: Reason = reason(
     "because the token is for another audience than those of its provider in the jwt_authn filter",
     "add the audience to the provider's audiences, or have the issuer name one of them",
-    FILTERS,
+    TOKENS,
 );
 const EXPIRED: Reason = reason(
     "because the token's time is over (exp), and the jwt_authn filter requires a valid one",
     "no setting: the client has to renew its token; clock_skew_seconds of the provider is for clocks that differ",
-    FILTERS,
+    TOKENS,
 );
 const MALFORMED: Reason = reason(
     "because the jwt_authn filter cannot read the token: the log says which part of it is wrong",
     "no setting: the client has to send a token of three parts in Base64url, with the claims of RFC 7519",
-    FILTERS,
+    TOKENS,
 );
 const MISSING: Reason = reason(
     "because the request has no token, and the jwt_authn filter requires one",
     "no setting: the client has to send a token; a rule without requires leaves a path out",
-    FILTERS,
+    TOKENS,
 );
 const NO_KEY: Reason = reason(
     "because none of the keys that the jwt_authn filter has is for the token: its kid or alg is another",
     "wait until cache_duration of remote_jwks is over, or shorten it, if the issuer has changed its keys; else add the key",
-    FILTERS,
+    TOKENS,
 );
 const NO_KEYS: Reason = reason(
     "because the keys of the token's issuer could not be fetched (remote_jwks of the jwt_authn filter)",
     "mend the server of the keys, give http_uri a longer timeout, or set retry_policy; keys in local_jwks need no fetch",
-    FILTERS,
+    TOKENS,
 );
 const NOT_YET: Reason = reason(
     "because the token's time has not come (nbf), and the jwt_authn filter requires a valid one",
     "no setting: the clocks of the issuer and of this proxy differ, or the client is early; clock_skew_seconds is for the former",
-    FILTERS,
+    TOKENS,
 );
 const UNKNOWN_ISSUER: Reason = reason(
     "because no provider of the jwt_authn filter that the rule names is for the token's issuer",
     "add a provider for the issuer, and name it in the rule",
-    FILTERS,
+    TOKENS,
 );
 const WRONG_SIGNATURE: Reason = reason(
     "because none of the keys of the token's issuer verifies its signature (jwt_authn filter)",
     "no setting: the token was changed on its way, or signed with another key",
-    FILTERS,
+    TOKENS,
 );
 
 /// Why a token did not let its request through.

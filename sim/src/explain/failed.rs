@@ -1,5 +1,5 @@
-//! Which requests failed: those that a client recorded, those that a script sent byte by byte, and those that only a
-//! proxy recorded, since no other host could read them.
+//! Every request of a run, and which of them failed: those that a client recorded, those that a script sent byte by byte,
+//! and those that only a proxy recorded, since no other host could read them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,8 +13,31 @@ use crate::run::Played;
 use crate::scenario::Ending;
 use crate::trace::accounts::{Account, accounts};
 
+/// Which request of a run it is: another run of the same script has it under the same id.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct RequestId {
+    /// The client's host.
+    host: String,
+    /// Method and path, as the client has them.
+    request: String,
+    /// Which of those that are alike.
+    nth: usize,
+}
+
+/// A request, and what came of it.
+pub(super) struct Request {
+    pub(super) id: RequestId,
+    /// What came of it in a word or two.
+    pub(super) short: String,
+    pub(super) has_failed: bool,
+    pub(super) has_response: bool,
+}
+
 /// A failed request.
 pub(super) struct Failure {
+    pub(super) id: RequestId,
+    /// What came of it in a word or two.
+    pub(super) short: String,
     /// The client's host.
     pub(super) host: String,
     /// The request and what came of it.
@@ -82,55 +105,102 @@ fn is_failure(account: &Account) -> bool {
     account.status >= 400 || (!account.flags.is_empty() && !has_left)
 }
 
+/// A request as a client or the network shows it.
+enum Seen<'a> {
+    /// Recorded by its client, with its exchange on the traffic if it came that far.
+    Recorded(&'a actor::Exchange, Option<usize>),
+    /// On the traffic alone.
+    OnTraffic(usize, &'a Exchange),
+}
+
 impl Case<'_> {
     /// All failures, in the order in which they began.
     pub(super) fn failed(&self) -> Vec<Failure> {
+        let failed = self.seen().into_iter().filter(|(request, _)| request.has_failed);
+        let mut failures: Vec<Failure> = failed.map(|(request, seen)| self.failure(request, &seen)).collect();
+        failures.sort_by_key(|failure| failure.began);
+        failures
+    }
+
+    /// All requests, and what came of each.
+    pub(super) fn requests(&self) -> Vec<Request> {
+        self.seen().into_iter().map(|(request, _)| request).collect()
+    }
+
+    fn seen(&self) -> Vec<(Request, Seen<'_>)> {
         let trace = &self.played.trace;
-        let mut known = BTreeSet::new();
-        let mut failures = Vec::new();
+        let (mut known, mut count) = (BTreeSet::new(), BTreeMap::new());
+        let mut id = |host: &str, request: String| {
+            let nth: &mut usize = count.entry((host.to_owned(), request.clone())).or_default();
+            *nth += 1;
+            RequestId { host: host.into(), request, nth: *nth }
+        };
+        let mut seen = Vec::new();
         for exchange in &self.played.sightings.exchanges {
             let nth = self.find(exchange, &known);
             known.extend(nth);
             let is_polite = nth.and_then(|nth| self.traffic.exchanges.get(nth)).is_some_and(|it| it.has_close_frame)
                 && exchange.tunnel.is_some()
                 && matches!(exchange.ended, Some((Ending::Fin, _)));
-            if !may_have_failed(exchange) || is_polite {
-                continue;
-            }
-            let why = match &exchange.outcome {
-                Outcome::Failed(why) => why.clone(),
-                Outcome::Response { .. } | Outcome::Waiting => "nothing was sent".into(),
-            };
-            failures.push(Failure {
-                host: exchange.host.clone(),
-                outcome: exchange.to_string(),
-                exchange: nth,
-                began: exchange.began,
-                failed_at: exchange.responded,
-                why,
-            });
+            let has_failed = may_have_failed(exchange) && !is_polite;
+            let id = id(&exchange.host, exchange.request.clone());
+            let has_response = matches!(exchange.outcome, Outcome::Response { .. });
+            let request = Request { id, short: short(exchange), has_failed, has_response };
+            seen.push((request, Seen::Recorded(exchange, nth)));
         }
         for (nth, exchange) in self.traffic.exchanges.iter().enumerate() {
             let is_of_client = !role(self.scenario, trace, exchange.client).is_none_or(passes_on);
-            let has_failed = match self.account(nth) {
-                Some(account) => is_failure(account),
-                None => exchange.response.as_ref().is_some_and(|final_response| final_response.status >= 400),
-            };
-            if !is_of_client || !has_failed || known.contains(&nth) || exchange.has_close_frame {
+            if !is_of_client || known.contains(&nth) {
                 continue;
             }
-            let over = self.account(nth).map(|account| account.at);
-            failures.push(Failure {
-                host: trace.host(exchange.client).to_owned(),
-                outcome: line(exchange),
-                exchange: Some(nth),
-                began: exchange.request.began.at,
-                failed_at: exchange.response.as_ref().map(|final_response| final_response.part.began.at).or(over),
-                why: String::new(),
-            });
+            let status = exchange.response.as_ref().map(|final_response| final_response.status);
+            let has_failed = match self.account(nth) {
+                Some(account) => is_failure(account),
+                None => status.is_some_and(|status| status >= 400),
+            };
+            let id = id(trace.host(exchange.client), format!("{} {}", exchange.method, exchange.path));
+            let has_failed = has_failed && !exchange.has_close_frame;
+            let short = match status {
+                Some(status) if has_failed && status < 400 && !exchange.is_tunnel() => format!("{status}, incomplete"),
+                Some(status) => status.to_string(),
+                None => "no response".into(),
+            };
+            let request = Request { id, short, has_failed, has_response: status.is_some() };
+            seen.push((request, Seen::OnTraffic(nth, exchange)));
         }
-        failures.sort_by_key(|failure| failure.began);
-        failures
+        seen
+    }
+
+    fn failure(&self, Request { id, short, .. }: Request, seen: &Seen<'_>) -> Failure {
+        let host = id.host.clone();
+        match seen {
+            Seen::Recorded(exchange, nth) => Failure {
+                id,
+                short,
+                host,
+                outcome: exchange.to_string(),
+                exchange: *nth,
+                began: exchange.began,
+                failed_at: exchange.responded,
+                why: match &exchange.outcome {
+                    Outcome::Failed(why) => why.clone(),
+                    Outcome::Response { .. } | Outcome::Waiting => "nothing was sent".into(),
+                },
+            },
+            Seen::OnTraffic(nth, exchange) => {
+                let over = self.account(*nth).map(|account| account.at);
+                Failure {
+                    id,
+                    short,
+                    host,
+                    outcome: line(exchange),
+                    exchange: Some(*nth),
+                    began: exchange.request.began.at,
+                    failed_at: exchange.response.as_ref().map(|final_response| final_response.part.began.at).or(over),
+                    why: String::new(),
+                }
+            }
+        }
     }
 
     /// The client's own exchange on the wire: the first of its kind that began while it lasted, and is no other's.
@@ -144,6 +214,18 @@ impl Case<'_> {
                 && exchange.path == path
         };
         exchanges.find(|(_, exchange)| is_it(exchange)).map(|(nth, _)| nth)
+    }
+}
+
+/// What came of a request in a word or two.
+fn short(exchange: &actor::Exchange) -> String {
+    match &exchange.outcome {
+        Outcome::Response { status, .. } if exchange.tunnel.is_some() && may_have_failed(exchange) => {
+            format!("{status}, then cut")
+        }
+        Outcome::Response { status, .. } => status.to_string(),
+        Outcome::Failed(_) => "no response".into(),
+        Outcome::Waiting => "no response until the end".into(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::proposal::{Proposal, set};
 use super::settings::{HostSettings, Setting};
 use super::traffic::{TlsMessage, Traffic};
 use super::{Case, Change, ms};
@@ -209,12 +210,28 @@ impl Mismatch {
         Self { below: None, ..self }
     }
 
+    /// What its setting is to become, where that does not depend on what only a person knows.
+    fn proposal(&self) -> Proposal {
+        match self.below {
+            Some("transport_socket" | VERSIONS) => Proposal::Remove,
+            Some(ALPN) => set("[h2, http/1.1]"),
+            Some(NAMES) => set("[]"),
+            Some(_) | None => {
+                Proposal::Untried("which certificate, authority or name is right is for the operator to say")
+            }
+        }
+    }
+
     /// As what a proxy could do with its cluster, if it is a proxy.
     pub(super) fn changes(&self, settings: Option<(&HostSettings<'_>, &[String])>) -> Vec<Change> {
         let of_cluster = settings.zip(self.below).map(|((settings, cluster), below)| {
             let below = if below == "transport_socket" { below.to_owned() } else { format!("{TLS}.{below}") };
             settings.setting(cluster, &below, None)
         });
-        vec![Change { what: self.change.clone(), setting: self.listener.clone().or(of_cluster) }]
+        let setting = self.listener.clone().or(of_cluster);
+        vec![match setting {
+            Some(setting) => Change::of(self.change.clone(), setting, self.proposal()),
+            None => Change::advice(self.change.clone()),
+        }]
     }
 }

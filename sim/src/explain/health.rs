@@ -6,6 +6,7 @@ use finwait::config::health::{HealthCheck, OutlierDetection};
 use finwait::config::route::Action;
 
 use super::hop::ProxyView;
+use super::proposal::{Proposal, set};
 use super::settings::{Setting, seconds};
 use super::{Case, Change};
 
@@ -45,19 +46,21 @@ pub(super) fn left_out(case: &Case<'_>, at: ProxyView<'_>) -> Option<LeftOut> {
         (None, Some(_)) => "because its cluster's endpoints are ejected by outlier_detection",
         (None, None) => return None,
     };
-    let change = |what: &str, setting| Change { what: what.into(), setting: Some(setting) };
     let percent = format!("{} %", f64::from(*panic_threshold) / 100.0);
     let panic = settings.setting(&path, "common_lb_config.healthy_panic_threshold", Some(percent));
     let mut changes = Vec::new();
-    changes.extend(
-        checks
-            .clone()
-            .map(|it| change("make the endpoints pass their checks, or raise unhealthy_threshold or timeout", it)),
-    );
-    changes.extend(ejects.clone().map(|it| {
-        change("make the endpoints respond successfully, or eject them after more failures, fewer of them, or for a shorter time", it)
+    changes.extend(checks.clone().map(|it| {
+        Change::of(
+            "make the endpoints pass their checks, or raise unhealthy_threshold or timeout",
+            it,
+            Proposal::Remove,
+        )
     }));
-    changes.push(change("use unhealthy endpoints when a smaller share than this is healthy", panic));
+    changes.extend(ejects.clone().map(|it| {
+        Change::of("make the endpoints respond successfully, or eject them after more failures, fewer of them, or for a shorter time", it, Proposal::Remove)
+    }));
+    let panics = "use unhealthy endpoints when a smaller share than this is healthy";
+    changes.push(Change::of(panics, panic, set("{ value: 100 }")));
     Some(LeftOut { why, setting: checks.xor(ejects), changes })
 }
 

@@ -5,7 +5,7 @@
 //! any format, since [`accounts`](crate::trace::accounts) are there in any case. [`traffic`] finds exchanges and the acts
 //! that end them, [`failed`] those that failed, [`chain`] follows a request from hop to hop, [`hop`] judges what each proxy
 //! did ([`own`] what it decided and [`health`] why it had no endpoint, [`stops`] what its timers ended, [`next`] what followed from the next hop) and [`app`] what
-//! the app did. [`reasons`] puts it in words, [`settings`] finds where it was configured, [`remedy`] what to write instead, and
+//! the app did. [`reasons`] puts it in words, [`settings`] finds where it was configured, [`remedy`] what to write instead and whether it helps, and
 //! [`repeat`] judges whether a retry was safe.
 
 mod app;
@@ -13,12 +13,14 @@ mod armed;
 mod authorisation;
 mod chain;
 mod failed;
+mod filters;
 mod handshake;
 mod health;
 mod hop;
 mod limits;
 mod next;
 mod own;
+mod proposal;
 mod reason;
 mod reasons;
 mod remedy;
@@ -34,7 +36,7 @@ use std::time::Duration;
 
 use crate::clock::Millis;
 use crate::run::{InForce, Played};
-use crate::scenario::{Role, Scenario};
+use crate::scenario::{Remedies, Role, Scenario};
 use crate::trace::accounts::{Account, accounts};
 use crate::trace::conversation::{Conversation, SignalKind};
 use crate::trace::spans::Timer;
@@ -43,9 +45,11 @@ use crate::words::printable;
 use crate::words::size;
 pub use armed::timers;
 use chain::Chain;
-use failed::Failure;
+use failed::{Failure, Request, RequestId};
 use handshake::Handshake;
 use hop::{Hop, Judged};
+use proposal::Proposal;
+pub use remedy::trial::{Trial, Verdict};
 pub use settings::Setting;
 use traffic::Traffic;
 
@@ -61,6 +65,12 @@ const EXPLAINED_MAX: usize = 12;
 /// One failed request.
 #[derive(Debug)]
 pub struct Explanation {
+    /// Which request of the run it is.
+    id: RequestId,
+    /// What came of it in a word or two.
+    outcome_in_short: String,
+    /// The setting that made it.
+    because: Option<Setting>,
     /// The client's host.
     pub host: String,
     /// The request and what came of it, in one line.
@@ -110,6 +120,10 @@ pub struct Change {
     pub what: String,
     /// With which setting, if it is one.
     pub setting: Option<Setting>,
+    /// What the setting is to become.
+    proposal: Proposal,
+    /// What came of it when the run was played again with this change; none where it is not about a setting.
+    pub trial: Option<Trial>,
 }
 
 /// What an explanation is read from.
@@ -123,9 +137,29 @@ struct Case<'a> {
     settings: BTreeMap<usize, usize>,
 }
 
-/// Explains every request that failed, in the order in which they were sent.
+/// Whether a request failed, which [`explain`] would explain.
+#[must_use]
+pub fn has_failures(scenario: &Scenario, played: &Played) -> bool {
+    failed::is_possible(played) && requests(scenario, played).iter().any(|request| request.has_failed)
+}
+
+/// Explains every request that failed, in the order in which they were sent, and tries what would change its outcome if
+/// the scenario asks for that.
 #[must_use]
 pub fn explain(scenario: &Scenario, played: &Played) -> Vec<Explanation> {
+    let mut explained = explain_without_trials(scenario, played);
+    if scenario.remedies == Remedies::Tried && !explained.is_empty() {
+        remedy::trial::try_all(scenario, played, &mut explained);
+    }
+    explained
+}
+
+/// Every request of a run, and what came of it.
+fn requests(scenario: &Scenario, played: &Played) -> Vec<Request> {
+    Case::new(scenario, played).requests()
+}
+
+fn explain_without_trials(scenario: &Scenario, played: &Played) -> Vec<Explanation> {
     if !failed::is_possible(played) {
         return Vec::new();
     }
@@ -186,9 +220,10 @@ impl<'a> Case<'a> {
         self.settings.get(&exchange).and_then(|nth| self.accounts.get(*nth))
     }
 
-    fn explain(&self, Failure { host, outcome, exchange, began, failed_at, why }: Failure) -> Explanation {
+    fn explain(&self, failure: Failure) -> Explanation {
+        let Some(first) = failure.exchange else { return self.unsent(failure) };
+        let Failure { id, short, host, outcome, failed_at, .. } = failure;
         let outcome = printable(outcome);
-        let Some(first) = exchange else { return self.unsent(host, outcome, began, why) };
         let mut hops: Vec<Judged<'_>> = Vec::new();
         let mut next = Some(first);
         while let Some(nth) = next.take()
@@ -201,7 +236,11 @@ impl<'a> Case<'a> {
             hops.push(judged);
         }
         let origin = origin(&hops);
+        let because = origin.and_then(|hop| hop.story.because.clone());
         Explanation {
+            id,
+            outcome_in_short: short,
+            because,
             host,
             outcome,
             closed_first: origin.and_then(|hop| hop.closed.clone()),
@@ -214,7 +253,7 @@ impl<'a> Case<'a> {
     }
 
     /// A request that never left its client.
-    fn unsent(&self, host: String, outcome: String, began: Duration, why: String) -> Explanation {
+    fn unsent(&self, Failure { id, short, host, outcome, began, why, .. }: Failure) -> Explanation {
         let trace = &self.played.trace;
         let story = |host: &str, did: String| HopStory { host: host.into(), did: vec![did], ..HopStory::default() };
         let mut hops = vec![story(&host, format!("sent nothing: {why}"))];
@@ -247,11 +286,14 @@ impl<'a> Case<'a> {
             };
             hops.push(story(server, format!("refused the connection: {why}")));
             closed_first = Some(format!("{server}, with RST, at {}", ms(at)));
-            changes.push(Change { what: change.into(), setting: None });
+            changes.push(Change::advice(change));
         }
         Explanation {
+            id,
+            outcome_in_short: short,
+            because: None,
             host,
-            outcome,
+            outcome: printable(outcome),
             hops,
             closed_first,
             sent: "nothing of the request".into(),
@@ -325,6 +367,18 @@ fn ms(at: Duration) -> String {
     format!("{} ms", Millis(at))
 }
 
+impl Change {
+    /// What no setting is about.
+    fn advice(what: impl Into<String>) -> Self {
+        Self { what: what.into(), setting: None, proposal: Proposal::Advice, trial: None }
+    }
+
+    /// A setting that is to become something else.
+    fn of(what: impl Into<String>, setting: Setting, proposal: Proposal) -> Self {
+        Self { what: what.into(), setting: Some(setting), proposal, trial: None }
+    }
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}  {}", self.host, self.outcome)?;
@@ -348,12 +402,15 @@ impl fmt::Display for Explanation {
         let safe = if self.retry.is_safe { "safe" } else { "not safe" };
         writeln!(f, "  {:>12}  {safe}: {}", "a retry", self.retry.why)?;
         let mut name = "to change it";
-        for Change { what, setting } in &self.changes {
+        for Change { what, setting, trial, .. } in &self.changes {
             match setting {
                 Some(setting) => writeln!(f, "  {name:>12}  {what}: {setting}")?,
                 None => writeln!(f, "  {name:>12}  {what}")?,
             }
             name = "";
+            if let Some(trial) = trial {
+                writeln!(f, "  {:>12}  {trial}", trial.verdict.heading())?;
+            }
         }
         Ok(())
     }

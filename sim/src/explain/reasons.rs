@@ -6,7 +6,12 @@ use finwait::codec::Violation;
 use finwait::codec::http1::Refusal;
 
 use super::authorisation;
+use super::filters;
+use super::proposal::{Proposal, set};
 use super::reason::{At, Reason, reason};
+
+/// Of a filter that finwait refuses: no configuration of a run has it.
+const NOT_HERE: Proposal = Proposal::Untried("finwait does not have the filter");
 
 const NEVER: &str = "no setting: such a request is never forwarded";
 
@@ -20,35 +25,38 @@ const NO_UDP_TARGET: Reason = reason(
 const UNDERSCORE: Reason = reason(
     "because the name of a header field has an underscore",
     "permit underscores in names",
-    Some((At::Manager, "common_http_protocol_options.headers_with_underscores_action")),
+    Some((At::Manager, "common_http_protocol_options.headers_with_underscores_action", set("ALLOW"))),
 );
 const NO_CLUSTER: Reason = reason(
     "because the route's cluster does not exist",
     "route to a cluster that exists",
-    Some((At::Route, "route.cluster")),
+    Some((At::Route, "route.cluster", Proposal::FirstCluster)),
 );
 const TOO_MANY_PRIORITIES: Reason = reason(
     "because the client sent more PRIORITY frames than permitted",
     "permit more of them",
-    Some((At::Manager, "http2_protocol_options.max_inbound_priority_frames_per_stream")),
+    Some((At::Manager, "http2_protocol_options.max_inbound_priority_frames_per_stream", set("100000"))),
 );
 const TOO_MANY_WINDOW_UPDATES: Reason = reason(
     "because the client sent more WINDOW_UPDATE frames than permitted",
     "permit more of them",
-    Some((At::Manager, "http2_protocol_options.max_inbound_window_update_frames_per_data_frame_sent")),
+    Some((At::Manager, "http2_protocol_options.max_inbound_window_update_frames_per_data_frame_sent", set("100000"))),
 );
 const TOO_MANY_EMPTY_FRAMES: Reason = reason(
     "because the client sent more consecutive frames with an empty payload than permitted",
     "permit more of them",
-    Some((At::Manager, "http2_protocol_options.max_consecutive_inbound_frames_with_empty_payload")),
+    Some((At::Manager, "http2_protocol_options.max_consecutive_inbound_frames_with_empty_payload", set("100000"))),
 );
 const HTTP2_PROTOCOL: Reason = reason(
     "because of an HTTP/2 connection error of the client, which ends every stream of the connection (RFC 9113 5.4.1)",
     "no setting: the client has to send valid HTTP/2; its other requests on the connection fail with this one",
     None,
 );
-const DIRECT_RESPONSE: Reason =
-    reason("because the route has a direct_response", "route to a cluster", Some((At::Route, "direct_response")));
+const DIRECT_RESPONSE: Reason = reason(
+    "because the route has a direct_response",
+    "route to a cluster",
+    Some((At::Route, "direct_response", Proposal::FirstCluster)),
+);
 const DRAINED: Reason = reason(
     "because it is draining and the drain time was over",
     "raise --drain-time-s, or let the client connect again: no setting of the configuration file changes it",
@@ -57,12 +65,12 @@ const DRAINED: Reason = reason(
 const HEAD_TOO_LARGE: Reason = reason(
     "because the request head is larger than permitted",
     "permit larger heads",
-    Some((At::Manager, "max_request_headers_kb")),
+    Some((At::Manager, "max_request_headers_kb", set("8192"))),
 );
 const TOO_MANY_FIELDS: Reason = reason(
     "because the request has more header fields than permitted",
     "permit more header fields",
-    Some((At::Manager, "common_http_protocol_options.max_headers_count")),
+    Some((At::Manager, "common_http_protocol_options.max_headers_count", set("65535"))),
 );
 const TWO_LENGTHS: Reason = reason("because the request has two conflicting lengths (RFC 9112 6.3)", NEVER, None);
 const CUT_SHORT: Reason = reason(
@@ -79,7 +87,7 @@ const NOT_HTTP2: Reason = reason("because it is not valid HTTP/2 (RFC 9113)", NE
 const LOW_VERSION: Reason = reason(
     "because it does not serve HTTP/1.0",
     "serve HTTP/1.0",
-    Some((At::Manager, "http_protocol_options.accept_http_10")),
+    Some((At::Manager, "http_protocol_options.accept_http_10", set("true"))),
 );
 const NO_HOST: Reason = reason(
     "because the request has no host (RFC 9112 3.2)",
@@ -94,77 +102,12 @@ const MAINTENANCE: Reason = reason(
 const NO_ENDPOINT: Reason = reason(
     "because the cluster has no usable endpoint",
     "give the cluster endpoints that work",
-    Some((At::Cluster, "load_assignment.endpoints")),
-);
-const PAYLOAD_TOO_LARGE: Reason = reason(
-    "because the body is larger than the buffer filter permits",
-    "raise max_request_bytes of the buffer filter, for the route or for all",
-    None,
-);
-const BAD_BASE64: Reason = reason(
-    "because the body of a gRPC-Web request in text is not base64",
-    "no setting: the client has to send base64, or application/grpc-web+proto",
-    None,
+    Some((At::Cluster, "load_assignment.endpoints", Proposal::AnotherApp)),
 );
 const LONGEST_ATTEMPT: Reason = reason(
     "because the attempt had reached max_stream_duration of its cluster, or what the request sets in its place",
     "permit longer attempts",
-    Some((At::ClusterHttp, "common_http_protocol_options.max_stream_duration")),
-);
-const RESPONSE_TOO_LARGE: Reason = reason(
-    "because a filter has to keep the response's body, which is larger than the connection's buffer",
-    "raise per_connection_buffer_limit_bytes of the listener",
-    None,
-);
-const FORBIDDEN: Reason = reason(
-    "because the rules of the rbac filter do not let the request through",
-    "let such requests through by its rules",
-    Some((At::Manager, "http_filters")),
-);
-const HEALTH_CHECK: Reason = reason(
-    "because the request is a health check, to which the health_check filter responds",
-    "write pass_through_mode: true to have the upstream respond",
-    Some((At::Manager, "http_filters")),
-);
-const CHECK_CACHED: Reason = reason(
-    "because this was the app's status for a health check less than cache_time ago",
-    "shorten cache_time of the health_check filter",
-    Some((At::Manager, "http_filters")),
-);
-const CHECK_FAILED: Reason = reason(
-    "because POST /healthcheck/fail has marked this proxy as unhealthy",
-    "send POST /healthcheck/ok to its admin interface",
-    None,
-);
-const CHECK_EMPTY: Reason = reason(
-    "because a cluster that the health_check filter names has no endpoints",
-    "give it endpoints, or take it out of cluster_min_healthy_percentages",
-    Some((At::Manager, "http_filters")),
-);
-const CHECK_UNHEALTHY: Reason = reason(
-    "because too few endpoints of a cluster that the health_check filter names are healthy",
-    "mend its endpoints, or lower its percentage in cluster_min_healthy_percentages",
-    Some((At::Manager, "http_filters")),
-);
-const CHECK_WITHOUT_CLUSTER: Reason = reason(
-    "because the health_check filter names a cluster that does not exist",
-    "correct the name in cluster_min_healthy_percentages",
-    Some((At::Manager, "http_filters")),
-);
-const FAULT: Reason = reason(
-    "because the fault filter refuses such requests on purpose",
-    "remove its abort, or lower the percentage",
-    Some((At::Manager, "http_filters")),
-);
-const OTHER_ORIGIN: Reason = reason(
-    "because the request does not come from a page of the host that it asks, nor of one that the csrf filter names",
-    "name the page's host in additional_origins of the csrf filter",
-    Some((At::Manager, "http_filters")),
-);
-const PREFLIGHT: Reason = reason(
-    "because the request is a preflight, which the route's CORS policy responds to",
-    "no setting: the response names what the policy allows",
-    None,
+    Some((At::ClusterHttp, "common_http_protocol_options.max_stream_duration", set("3600s"))),
 );
 const QUERY_WITHOUT_TYPE: Reason = reason(
     "because a QUERY request has to have a content-type",
@@ -175,22 +118,22 @@ const BAD_PATH: Reason = reason("because the path is invalid", "send another pat
 const NO_ROUTE: Reason = reason(
     "because no route matches the request",
     "add a route that matches the request",
-    Some((At::Manager, "route_config.virtual_hosts")),
+    Some((At::Manager, "route_config.virtual_hosts", Proposal::FirstCluster)),
 );
 const NO_UPGRADE: Reason = reason(
     "because upgrades to this protocol are not configured here",
     "permit the upgrade",
-    Some((At::Manager, "upgrade_configs")),
+    Some((At::Manager, "upgrade_configs", Proposal::Upgrade)),
 );
 const OVERFLOW: Reason = reason(
     "because a circuit breaker was open",
     "permit more concurrent ones",
-    Some((At::Cluster, "circuit_breakers.thresholds")),
+    Some((At::Cluster, "circuit_breakers.thresholds", Proposal::Unlimited)),
 );
 const NO_SOURCE: Reason = reason(
     "because its host does not have the address that its connections are to come from",
     "name an address of that host",
-    Some((At::Cluster, "upstream_bind_config.source_address")),
+    Some((At::Cluster, "upstream_bind_config.source_address", Proposal::Remove)),
 );
 const WEBSOCKET_REFUSED: Reason =
     reason("because the next hop did not accept the WebSocket", "no setting: the app has to respond 101", None);
@@ -203,53 +146,68 @@ const FLAGS: [(ResponseFlag, Reason); 30] = [
         reason(
             "because the endpoint's name has no address",
             "name a host that resolves",
-            Some((At::Cluster, "load_assignment.endpoints")),
+            Some((At::Cluster, "load_assignment.endpoints", Proposal::AnotherApp)),
         ),
     ),
     (
         ResponseFlag::DI,
-        reason("after a delay by the fault filter", "remove the delay", Some((At::Manager, "http_filters"))),
+        reason(
+            "after a delay by the fault filter",
+            "remove the delay",
+            Some((At::Manager, "http_filters", Proposal::WithoutFilter("fault.v3.HTTPFault"))),
+        ),
     ),
-    (ResponseFlag::FI, FAULT),
+    (ResponseFlag::FI, filters::FAULT),
     (
         ResponseFlag::LH,
         reason(
             "because the health_check filter found this proxy, or a cluster that the filter names, not healthy",
             "change what the filter depends on",
-            Some((At::Manager, "http_filters")),
+            Some((At::Manager, "http_filters", Proposal::WithoutFilter("health_check.v3.HealthCheck"))),
         ),
     ),
     (
         ResponseFlag::RL,
-        reason("because a rate limit was reached", "permit a higher rate", Some((At::Manager, "http_filters"))),
+        reason(
+            "because a rate limit was reached",
+            "permit a higher rate",
+            Some((At::Manager, "http_filters", Proposal::WithoutFilter("local_ratelimit.v3.LocalRateLimit"))),
+        ),
     ),
     (
         ResponseFlag::RLSE,
         reason(
             "because the rate limit service failed",
             "let requests pass when it fails",
-            Some((At::Manager, "http_filters")),
+            Some((At::Manager, "http_filters", NOT_HERE)),
         ),
     ),
-    (ResponseFlag::RFCF, reason("from its cache", "disable the cache filter", Some((At::Manager, "http_filters")))),
+    (
+        ResponseFlag::RFCF,
+        reason("from its cache", "disable the cache filter", Some((At::Manager, "http_filters", NOT_HERE))),
+    ),
     (
         ResponseFlag::NFCF,
         reason(
             "because a filter's configuration had not been received",
             "give the filter a configuration",
-            Some((At::Manager, "http_filters")),
+            Some((At::Manager, "http_filters", NOT_HERE)),
         ),
     ),
     (
         ResponseFlag::UAEX,
-        reason("because authorization was refused", "authorize the request", Some((At::Manager, "http_filters"))),
+        reason(
+            "because authorization was refused",
+            "authorize the request",
+            Some((At::Manager, "http_filters", Proposal::WithoutFilter("ext_authz.v3.ExtAuthz"))),
+        ),
     ),
     (
         ResponseFlag::IH,
         reason(
             "because an x-envoy- header of the request has an invalid value",
             "send a valid value, or remove the header from strict_check_headers",
-            Some((At::Manager, "http_filters")),
+            Some((At::Filter("router.v3.Router"), "strict_check_headers", Proposal::Remove)),
         ),
     ),
     (
@@ -257,7 +215,7 @@ const FLAGS: [(ResponseFlag, Reason); 30] = [
         reason(
             "because it shed load, by its cluster's drop policy",
             "drop less",
-            Some((At::Cluster, "load_assignment.policy.drop_overloads")),
+            Some((At::Cluster, "load_assignment.policy.drop_overloads", Proposal::Remove)),
         ),
     ),
     (
@@ -265,7 +223,7 @@ const FLAGS: [(ResponseFlag, Reason); 30] = [
         reason(
             "because it sheds all load, by its cluster's drop policy",
             "drop less",
-            Some((At::Cluster, "load_assignment.policy.drop_overloads")),
+            Some((At::Cluster, "load_assignment.policy.drop_overloads", Proposal::Remove)),
         ),
     ),
     (
@@ -281,7 +239,7 @@ const FLAGS: [(ResponseFlag, Reason); 30] = [
         reason(
             "because it could not connect to the next hop",
             "name an endpoint that has a listener",
-            Some((At::Cluster, "load_assignment.endpoints")),
+            Some((At::Cluster, "load_assignment.endpoints", Proposal::AnotherApp)),
         ),
     ),
     (
@@ -289,7 +247,7 @@ const FLAGS: [(ResponseFlag, Reason); 30] = [
         reason(
             "because the next hop ended the connection",
             "close idle connections before the next hop does",
-            Some((At::ClusterHttp, "common_http_protocol_options.idle_timeout")),
+            Some((At::ClusterHttp, "common_http_protocol_options.idle_timeout", set("1s"))),
         ),
     ),
     (
@@ -297,7 +255,7 @@ const FLAGS: [(ResponseFlag, Reason); 30] = [
         reason(
             "because the next hop reset the stream",
             "retry, retry_on: reset",
-            Some((At::Route, "route.retry_policy")),
+            Some((At::Route, "route.retry_policy", set("{ retry_on: reset }"))),
         ),
     ),
     (
@@ -305,7 +263,7 @@ const FLAGS: [(ResponseFlag, Reason); 30] = [
         reason(
             "because the response is not in the protocol of the cluster",
             "use the protocol of the next hop",
-            Some((At::ClusterHttp, "explicit_http_config")),
+            Some((At::ClusterHttp, "explicit_http_config", set("{ http2_protocol_options: {} }"))),
         ),
     ),
     (
@@ -313,21 +271,32 @@ const FLAGS: [(ResponseFlag, Reason); 30] = [
         reason(
             "because the request had reached max_stream_duration",
             "permit longer requests",
-            Some((At::ClusterHttp, "common_http_protocol_options.max_stream_duration")),
+            Some((At::ClusterHttp, "common_http_protocol_options.max_stream_duration", set("3600s"))),
         ),
     ),
-    (ResponseFlag::UT, reason("because the next hop took too long", "wait longer", Some((At::Route, "route.timeout")))),
+    (
+        ResponseFlag::UT,
+        reason(
+            "because the next hop took too long",
+            "wait longer",
+            Some((At::Route, "route.timeout", Proposal::Longer(None))),
+        ),
+    ),
     (
         ResponseFlag::DT,
         reason(
             "because the client's connection had reached max_connection_duration",
             "permit longer connections",
-            Some((At::Manager, "common_http_protocol_options.max_connection_duration")),
+            Some((At::Manager, "common_http_protocol_options.max_connection_duration", Proposal::Remove)),
         ),
     ),
     (
         ResponseFlag::SI,
-        reason("because no bytes had moved for too long", "wait longer", Some((At::Manager, "stream_idle_timeout"))),
+        reason(
+            "because no bytes had moved for too long",
+            "wait longer",
+            Some((At::Manager, "stream_idle_timeout", Proposal::Longer(None))),
+        ),
     ),
     (ResponseFlag::DPE, reason("because the request is not valid HTTP", NEVER, None)),
     (ResponseFlag::LR, reason("because it reset the stream itself", "no setting is known to change it", None)),
@@ -335,13 +304,17 @@ const FLAGS: [(ResponseFlag, Reason); 30] = [
     (ResponseFlag::DR, CLIENT_RESET),
     (
         ResponseFlag::URX,
-        reason("because no retry was left", "retry more often", Some((At::Route, "route.retry_policy.num_retries"))),
+        reason(
+            "because no retry was left",
+            "retry more often",
+            Some((At::Route, "route.retry_policy.num_retries", set("10"))),
+        ),
     ),
 ];
 
 /// The reason for a stream that ended with these details and flags.
 pub(super) fn of(details: Option<&Details>, flags: &[ResponseFlag]) -> Option<Reason> {
-    let by_flag = || FLAGS.iter().find(|(flag, _)| flags.contains(flag)).map(|(_, reason)| *reason);
+    let by_flag = || FLAGS.iter().find(|(flag, _)| flags.contains(flag)).map(|(_, reason)| reason.clone());
     details.and_then(of_details).or_else(by_flag)
 }
 
@@ -349,33 +322,33 @@ pub(super) fn of(details: Option<&Details>, flags: &[ResponseFlag]) -> Option<Re
 fn of_details(details: &Details) -> Option<Reason> {
     Some(match details {
         Details::AbsolutePathRejected => NOT_A_PATH,
-        Details::Base64Data | Details::Base64Size => BAD_BASE64,
+        Details::Base64Data | Details::Base64Size => filters::BAD_BASE64,
         Details::ClusterNotFound => NO_CLUSTER,
         Details::Codec(violation) => return of_violation(*violation),
-        Details::CorsResponse => PREFLIGHT,
-        Details::CsrfOriginMismatch => OTHER_ORIGIN,
+        Details::CorsResponse => filters::PREFLIGHT,
+        Details::CsrfOriginMismatch => filters::OTHER_ORIGIN,
         Details::DirectResponse => DIRECT_RESPONSE,
         Details::DownstreamDisconnect => CLIENT_CLOSED,
         Details::DrainEnded => DRAINED,
         Details::ExtAuthzDenied => authorisation::DENIED,
-        Details::FaultFilterAbort => FAULT,
+        Details::FaultFilterAbort => filters::FAULT,
         Details::ExtAuthzError => authorisation::NO_VERDICT,
-        Details::HealthCheckCached => CHECK_CACHED,
-        Details::HealthCheckClusterEmpty => CHECK_EMPTY,
-        Details::HealthCheckClusterHealthy | Details::HealthCheckOk => HEALTH_CHECK,
-        Details::HealthCheckClusterUnhealthy => CHECK_UNHEALTHY,
-        Details::HealthCheckFailed => CHECK_FAILED,
-        Details::HealthCheckNoCluster => CHECK_WITHOUT_CLUSTER,
+        Details::HealthCheckCached => filters::CHECK_CACHED,
+        Details::HealthCheckClusterEmpty => filters::CHECK_EMPTY,
+        Details::HealthCheckClusterHealthy | Details::HealthCheckOk => filters::HEALTH_CHECK,
+        Details::HealthCheckClusterUnhealthy => filters::CHECK_UNHEALTHY,
+        Details::HealthCheckFailed => filters::CHECK_FAILED,
+        Details::HealthCheckNoCluster => filters::CHECK_WITHOUT_CLUSTER,
         Details::InvalidPath => NO_UDP_TARGET,
         Details::JwtDenied(JwtDenied(failure)) => authorisation::of_token(*failure),
         Details::MaintenanceMode => MAINTENANCE,
         Details::MissingHost => NO_HOST,
         Details::NoHealthyUpstream => NO_ENDPOINT,
         Details::PathNormalizationFailed => BAD_PATH,
-        Details::RbacAccessDenied(_) => FORBIDDEN,
-        Details::RequestPayloadTooLarge => PAYLOAD_TOO_LARGE,
+        Details::RbacAccessDenied(_) => filters::FORBIDDEN,
+        Details::RequestPayloadTooLarge => filters::PAYLOAD_TOO_LARGE,
         Details::QueryMissingContentType => QUERY_WITHOUT_TYPE,
-        Details::ResponsePayloadTooLarge => RESPONSE_TOO_LARGE,
+        Details::ResponsePayloadTooLarge => filters::RESPONSE_TOO_LARGE,
         Details::RouteNotFound => NO_ROUTE,
         Details::UpgradeFailed => NO_UPGRADE,
         Details::UpstreamReset(UpstreamReset { response: ResponseStart::Before, cause: ResetCause::Overflow }) => {

@@ -21,6 +21,7 @@ use finwait::router::{Chance, RuntimeKeys};
 use http::{HeaderName, HeaderValue, Method, Version};
 use serde_json::Value;
 
+use super::proposal::{Proposal, set};
 use super::traffic::{Exchange, Protocol};
 use crate::proxy;
 use crate::scenario::{ProxyConfig, Reloaded, ReloadedFrom, Role, Scenario, plain};
@@ -52,11 +53,13 @@ pub struct Setting {
     pub line: Option<usize>,
     /// Whether it is written there.
     pub is_written: bool,
+    /// The steps to it in the configuration; none if it is not set there.
+    pub(super) steps: Path,
 }
 
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, name, value, file, line, is_written } = self;
+        let Self { host, name, value, file, line, is_written, .. } = self;
         write!(f, "{host}'s {name}")?;
         if let Some(value) = value {
             write!(f, ", {value}")?;
@@ -111,6 +114,16 @@ impl Beginning {
         }
     }
 
+    /// What the listener's filters are to become.
+    pub(super) fn proposal(self) -> Proposal {
+        match self {
+            Self::HeaderMissing => set("[]"),
+            Self::HeaderUnread => set(
+                "[{ name: proxy_protocol, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol } }]",
+            ),
+        }
+    }
+
     /// What to do about it.
     pub(super) fn change(self) -> &'static str {
         match self {
@@ -132,11 +145,12 @@ struct Changed<'a> {
 /// A path into a configuration.
 pub(super) type Path = Vec<String>;
 
+/// The key of a cluster's HTTP options.
+pub(super) const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
 /// Where the HTTP options of the cluster at `path` stand.
 pub(super) fn http_options(path: Path) -> Path {
-    const BELOW: [&str; 2] =
-        ["typed_extension_protocol_options", "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
-    path.into_iter().chain(BELOW.map(str::to_owned)).collect()
+    path.into_iter().chain(["typed_extension_protocol_options", HTTP_OPTIONS].map(str::to_owned)).collect()
 }
 
 /// Where a request was led, with the path of its connection manager and of its route.
@@ -255,7 +269,7 @@ impl<'a> HostSettings<'a> {
     pub(super) fn setting(&self, parent: &[String], below: &str, value: Option<String>) -> Setting {
         let steps: Path = parent.iter().cloned().chain(below.split('.').map(str::to_owned)).collect();
         let (file, line, is_written) = self.place(&steps);
-        Setting { host: self.host.into(), name: below.to_owned(), value, file, line, is_written }
+        Setting { host: self.host.into(), name: below.to_owned(), value, file, line, is_written, steps }
     }
 
     /// The runtime keys that the file sets in place of limits of a cluster, with their values; `None` if it sets none. What
@@ -269,6 +283,20 @@ impl<'a> HostSettings<'a> {
         }
         let values: Vec<_> = keys.iter().map(|(key, value)| format!("{key} {value}")).collect();
         (!values.is_empty()).then(|| self.setting(&[], "layered_runtime", Some(values.join(", "))))
+    }
+
+    /// The options of the first HTTP filter of this kind of a connection manager, by the end of its type's name.
+    pub(super) fn filter(&self, manager: &[String], kind: &str) -> Option<Path> {
+        let Role::Proxy(config) = &self.scenario.hosts.iter().find(|has| has.name == self.host)?.role else {
+            return None;
+        };
+        let config: Value = serde_yaml::from_str(&config.text).ok()?;
+        let filters = manager.iter().map(|step| format!("/{step}")).collect::<String>() + "/http_filters";
+        let filters = config.pointer(&filters)?.as_array()?;
+        let is_it =
+            |it: &Value| it.pointer("/typed_config/@type").and_then(Value::as_str).is_some_and(|it| it.ends_with(kind));
+        let nth = filters.iter().position(is_it)?;
+        Some([manager.to_vec(), path(&format!("http_filters {nth} typed_config"))].concat())
     }
 
     /// Where `steps` stand, or as much of them as is there.
@@ -381,6 +409,18 @@ pub(super) fn seconds(time: Duration) -> String {
     }
 }
 
+/// The time that [`seconds`] has written; none if it is no time, or none at all.
+pub(super) fn time(words: &str) -> Option<Duration> {
+    let (number, unit) = words.split_at(words.find(|it: char| it.is_ascii_alphabetic())?);
+    let number: f64 = number.parse().ok()?;
+    let seconds = match unit {
+        "ms" => number / 1_000.0,
+        "s" => number,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero())
+}
+
 /// The head as the router saw it, as far as it decides the route.
 fn head(exchange: &Exchange) -> RequestHead {
     let value = |name: &str| exchange.field(name).and_then(|value| HeaderValue::from_str(value).ok());
@@ -429,7 +469,9 @@ mod tests {
     #[test]
     fn times_read_like_configurations() {
         for (millis, expected) in [(250, "250ms"), (15_000, "15s"), (1_500, "1.500s"), (0, "0ms")] {
-            assert_eq!(seconds(Duration::from_millis(millis)), expected);
+            let duration = Duration::from_millis(millis);
+            assert_eq!(seconds(duration), expected);
+            assert_eq!(time(expected), Some(duration).filter(|it| !it.is_zero()));
         }
     }
 }

@@ -128,6 +128,7 @@ impl<'a> Hop<'a> {
             file: self.case.scenario.file.clone(),
             line: None,
             is_written: true,
+            steps: Vec::new(),
         };
         let name = format!("{name} {}", seconds(value));
         let timer = Timer { host, name, from: until.saturating_sub(value), until, has_fired: true };

@@ -9,7 +9,7 @@
 //! | `held`, `complaints` | whether everything expected was seen, and what was not |
 //! | `exchanges` | each request as its client lived through it: status, headers, body, how the connection ended |
 //! | `streams` | each request as a proxy saw it: status, flags, details, whatever its configuration logs |
-//! | `explanations` | each failure: the hops, who closed first, what was sent, whether a retry is safe, what would change it |
+//! | `explanations` | each failure: the hops, who closed first, what was sent, whether a retry is safe, what would change it and what came of it when it was tried |
 //! | `timeline` | what crossed the network message by message, what was logged and what the script did, in order |
 //! | `segments` | what crossed the network segment by segment |
 //! | `timers`, `connections` | what lasted: timers that ran, and the states of both ends of each connection |
@@ -20,7 +20,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::actor::{Exchange, Outcome, WebSocketMessage};
-use crate::explain::{Explanation, Setting, explain, timers};
+use crate::explain::{Explanation, Setting, Trial, explain, timers};
 use crate::report::sequence::{Crossing, Item, What, messages, segments};
 use crate::run::Played;
 use crate::scenario::{Scenario, ScenarioError};
@@ -148,7 +148,10 @@ fn explanation(explanation: &Explanation) -> Value {
             "without": hop.without})
     });
     let changes = explanation.changes.iter();
-    let changes = changes.map(|change| json!({"what": change.what, "setting": change.setting.as_ref().map(setting)}));
+    let changes = changes.map(|change| {
+        let trial = change.trial.as_ref().map(trial);
+        json!({"what": change.what, "setting": change.setting.as_ref().map(setting), "trial": trial})
+    });
     json!({
         "client": explanation.host,
         "outcome": explanation.outcome,
@@ -160,8 +163,13 @@ fn explanation(explanation: &Explanation) -> Value {
     })
 }
 
+fn trial(trial: &Trial) -> Value {
+    let Trial { verdict, what, came, harm } = trial;
+    json!({"verdict": verdict.word(), "what": what, "outcome": came, "harm": harm})
+}
+
 fn setting(setting: &Setting) -> Value {
-    let Setting { host, name, value, file, line, is_written } = setting;
+    let Setting { host, name, value, file, line, is_written, .. } = setting;
     json!({"host": host, "name": name, "value": value, "file": file, "line": line, "written": is_written})
 }
 

@@ -68,6 +68,10 @@ pub struct Played {
     pub reloads: Vec<InForce>,
     /// Where it departed from its plain course.
     pub perturbed: Vec<Perturbed>,
+    /// The seed that it was played with.
+    pub seed: u64,
+    /// The course that it was to take.
+    pub course: Course<String>,
     /// How long it took in virtual time.
     pub took: Duration,
 }
@@ -100,10 +104,10 @@ impl Scenario {
         let refused = self.refused()?;
         let (world, hosts) = self.world(seed, course);
         if !refused.is_empty() {
-            return Ok(refuse(world, &hosts, refused));
+            return Ok(refuse(world, &hosts, refused, seed));
         }
         let run = |world: World, limit| Ok::<_, Infallible>(world.run(limit));
-        Ok(self.perform(world, seed, &hosts, run).unwrap_or_else(|never| match never {}))
+        Ok(self.perform(world, (seed, course), &hosts, run).unwrap_or_else(|never| match never {}))
     }
 
     /// Plays it on turmoil instead of our own sockets.
@@ -116,13 +120,13 @@ impl Scenario {
         let refused = self.refused()?;
         if !refused.is_empty() {
             let (world, hosts) = self.world(seed, &self.course);
-            return Ok(refuse(world, &hosts, refused));
+            return Ok(refuse(world, &hosts, refused, seed));
         }
         let mut played = None;
         for (tick, limit) in TURMOIL_PACES {
             let limit = limit.min(self.limit.0);
             let (world, hosts) = self.world(seed, &self.course);
-            let run = self.perform(world, seed, &hosts, |world, _| world.run_on_turmoil(limit, tick));
+            let run = self.perform(world, (seed, &self.course), &hosts, |world, _| world.run_on_turmoil(limit, tick));
             let run = run.map_err(inexpressible)?;
             let is_over = run.took < limit;
             played = Some(run);
@@ -223,7 +227,7 @@ impl Scenario {
     fn perform<E>(
         &self,
         mut world: World,
-        seed: u64,
+        (seed, course): (u64, &Course<String>),
         hosts: &[(String, HostId)],
         run: impl FnOnce(World, Duration) -> Result<Run, E>,
     ) -> Result<Played, E> {
@@ -264,6 +268,8 @@ impl Scenario {
             stats: roles.numbers(),
             reloads: roles.reloads(),
             perturbed: run.perturbed,
+            seed,
+            course: course.clone(),
             took: run.virtual_time,
         })
     }
@@ -274,7 +280,7 @@ fn is_address(alias: &str) -> bool {
 }
 
 /// A run in which nothing happens, because a proxy does not start.
-fn refuse(world: World, hosts: &[(String, HostId)], refused: Vec<(String, String)>) -> Played {
+fn refuse(world: World, hosts: &[(String, HostId)], refused: Vec<(String, String)>, seed: u64) -> Played {
     for (name, why) in &refused {
         if let Some((_, id)) = hosts.iter().find(|(has, _)| has == name) {
             world.control().note(*id, format!("refuses its configuration: {why}"));
@@ -293,6 +299,8 @@ fn refuse(world: World, hosts: &[(String, HostId)], refused: Vec<(String, String
         stats: Vec::new(),
         reloads: Vec::new(),
         perturbed: run.perturbed,
+        seed,
+        course: Course::Plain,
         took: run.virtual_time,
     }
 }

@@ -18,8 +18,8 @@ use super::tree::options;
 use super::vary::Variations;
 use super::{
     Alb, App, Certificate, Client, Cue, Expect, Host, Intervention, Invariant, Label, LeaveOut, Library, Link, Ordered,
-    Pair, Patch, Path, ProxyConfig, Reload, Reloaded, ReloadedFrom, Role, Scenario, ScenarioError, Step, Time, Times,
-    When,
+    Pair, Patch, Path, ProxyConfig, Reload, Reloaded, ReloadedFrom, Remedies, Role, Scenario, ScenarioError, Step,
+    Time, Times, When,
 };
 use crate::course::{Bounds, Course, Perturbation};
 use crate::words::SCRIPT_HOST;
@@ -145,6 +145,11 @@ impl Family {
         }
     }
 
+    /// Has explanations only name what would change an outcome.
+    pub fn name_remedies(&mut self) {
+        self.runs.iter_mut().for_each(|run| run.remedies = Remedies::Named);
+    }
+
     /// Reads a file and the configuration files it names.
     ///
     /// # Errors
@@ -242,6 +247,7 @@ impl Reading<'_> {
             expect,
             never,
             except,
+            remedies: Remedies::default(),
         })
     }
 

@@ -87,6 +87,18 @@ pub struct Scenario {
     pub never: Vec<Spanned<String>>,
     /// What holds in every run, except in this one.
     pub except: Vec<Invariant>,
+    /// Whether explanations try what they name.
+    pub remedies: Remedies,
+}
+
+/// What an explanation does about what would change the outcome of a failed request.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Remedies {
+    /// It names them.
+    Named,
+    /// It plays the run again with each of them.
+    #[default]
+    Tried,
 }
 
 /// What holds in every run unless its scenario sets otherwise.

@@ -1,29 +1,30 @@
 //! What would have changed the outcome of a failed request.
 
+mod decision;
+mod edit;
 mod pings;
+mod plan;
 mod timeout;
+pub(super) mod trial;
 
 use std::time::Duration;
 
-use finwait::access_log::{Details, ResponseFlag};
-use finwait::codec::Violation;
-use finwait::config::cluster::UpstreamProtocol;
-use finwait::config::cluster::{Limits, Priority};
+use finwait::access_log::ResponseFlag;
+use finwait::config::cluster::{Limits, UpstreamProtocol};
 use finwait::config::listener::Keepalive;
 use finwait::config::retry::RetryPolicy;
-use finwait::config::route::{Action, Destination, Forward, NamedCluster};
+use finwait::config::route::{Action, Forward};
 
 use crate::actor::is_idempotent;
-use crate::explain::health;
-use crate::explain::hop::{Cause, Judged, ProxyView};
-use crate::explain::reason::At;
-use crate::explain::reasons;
+use crate::explain::hop::{Cause, Judged};
+use crate::explain::proposal::{Proposal, set};
 use crate::explain::settings::{HostSettings, Routed, Setting, http_options, seconds};
 use crate::explain::stops::KEEPALIVE;
-use crate::explain::traffic::{Exchange, Protocol};
+use crate::explain::traffic::Exchange;
 use crate::explain::{Case, Change};
 use crate::scenario::Role;
 use crate::trace::Loss;
+use decision::decision;
 use timeout::timeout;
 
 /// What to do, the most to the point first.
@@ -36,20 +37,25 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
     let here = settings.as_ref().zip(led.as_ref());
     match &origin.cause {
         Cause::Timeout(setting) => timeout(case, setting, hops),
-        Cause::Admin => vec![advice("no setting: it is the response of the admin interface to the operator's request")],
+        Cause::Admin => {
+            vec![Change::advice("no setting: it is the response of the admin interface to the operator's request")]
+        }
         Cause::Decision | Cause::Itself | Cause::Unknown => decision(case, origin, here),
         Cause::Refused => endpoint(here, "an endpoint that has a listener"),
         Cause::ConnectTimeout(lost) => connect_timeout(*lost, origin, here),
-        Cause::Left => vec![advice(match origin.exchange.response {
+        Cause::Left => vec![Change::advice(match origin.exchange.response {
             _ if origin.exchange.is_tunnel() => "no setting: the client closed its connection",
             None => {
                 "no setting: the client has to keep its connection open until it has the response; half-closing counts as disconnecting"
             }
             Some(_) => "no setting: the client has to keep its connection open until the response is complete",
         })],
-        Cause::Beginning(beginning, setting) => vec![change(beginning.change().to_owned(), setting.clone())],
+        Cause::Beginning(beginning, setting) => {
+            vec![Change::of(beginning.change(), setting.clone(), beginning.proposal())]
+        }
         Cause::NoFilterChain(setting) => {
-            vec![change("add a filter chain that takes the connection, or a default".to_owned(), setting.clone())]
+            let what = "add a filter chain that takes the connection, or a default";
+            vec![Change::of(what, setting.clone(), NOT_KNOWN)]
         }
         Cause::Own | Cause::NextHop { .. } | Cause::Busy => match pings::fewer(case, hops) {
             Some(fewer) => vec![fewer],
@@ -62,9 +68,9 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
             });
             mismatch.changes(cluster.as_ref().map(|(settings, path)| (*settings, path.as_slice())))
         }
-        Cause::OverLimit(limit) => vec![advice(limit.advice())],
-        Cause::Unread => vec![advice("no setting found: see the next hop and its log")],
-        Cause::Unreadable => vec![advice("no setting: the next hop has to send valid HTTP")],
+        Cause::OverLimit(limit) => vec![Change::advice(limit.advice())],
+        Cause::Unread => vec![Change::advice("no setting found: see the next hop and its log")],
+        Cause::Unreadable => vec![Change::advice("no setting: the next hop has to send valid HTTP")],
         Cause::WrongProtocol => protocol(case, origin),
     }
 }
@@ -73,7 +79,7 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
 fn keepalive(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Change> {
     let name = hops.last().map_or("the next hop", |last| last.story.host.as_str());
     let what = format!("{name} has to acknowledge PING, as every HTTP/2 peer must (RFC 9113 6.7), or wait longer");
-    let mut changes = vec![change(what, setting.clone())];
+    let mut changes = vec![Change::of(what, setting.clone(), Proposal::Longer(None))];
     let hop = hops.iter().find(|hop| hop.story.host == setting.host);
     if let Some((settings, forward)) = hop.and_then(|hop| forward(case, hop))
         && let Some((_, meant)) = settings.cluster(&forward)
@@ -82,81 +88,24 @@ fn keepalive(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Cha
     {
         let below = |name: &str| format!("{KEEPALIVE}.{name}");
         let doubt = cluster(&settings, &forward, &below("connection_idle_interval"), Some(seconds(pause)));
-        changes.extend(doubt.map(|it| change("send PING only after a longer idle time".into(), it)));
+        let what = "send PING only after a longer idle time";
+        changes.extend(doubt.map(|it| Change::of(what, it, Proposal::Longer(None))));
         if interval.is_none() {
             let interval = cluster(&settings, &forward, &below("interval"), None);
-            let what = "send PING periodically, not only with a request".into();
-            changes.extend(interval.map(|it| change(what, it)));
+            let what = "send PING periodically, not only with a request";
+            changes.extend(interval.map(|it| Change::of(what, it, set("10s"))));
         }
     }
     changes.extend(retries(case, hops));
     changes
 }
 
-/// What a proxy decided by its configuration.
-fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&HostSettings<'_>, &Routed<'_>)>) -> Vec<Change> {
-    let (details, flags) = origin.account.map_or((None, &[][..]), |it| (it.details.as_ref(), it.flags.as_slice()));
-    let none = || vec![advice("no setting is known to change it")];
-    let Some((settings, led)) = here else { return none() };
-    if (details == Some(&Details::NoHealthyUpstream) || flags.contains(&ResponseFlag::UH))
-        && let Some(host) = origin.exchange.server
-        && let Some(left_out) = health::left_out(case, ProxyView { host, settings: Some(settings), led: Some(led) })
-    {
-        return left_out.changes;
-    }
-    let extends_connect = origin.exchange.is_websocket() && origin.exchange.protocol == Protocol::Http2;
-    if details == Some(&Details::Codec(Violation::InvalidHeaderField)) && extends_connect {
-        let setting = settings.setting(&led.manager, "http2_protocol_options.allow_connect", None);
-        return vec![change("permit extended CONNECT".into(), setting)];
-    }
-    if details == Some(&Details::UpgradeFailed) && is_ordinary(origin.exchange) {
-        let setting = settings.setting(&led.manager, "http_protocol_options.ignore_http_11_upgrade", None);
-        let what = "have the offer ignored by a prefix of its name, so that the request is an ordinary one".to_owned();
-        return vec![change(what, setting)];
-    }
-    // An exchange that the hop itself ended was not ended by its client.
-    let reason = if origin.cause == Cause::Decision {
-        reasons::of(details, flags)
-    } else {
-        reasons::of(reasons::of_own_end(details).as_ref(), &[])
-    };
-    let Some(reason) = reason else { return none() };
-    let Some((at, name)) = reason.setting else { return vec![advice(reason.change)] };
-    let forward = forward(case, origin);
-    let cluster = forward.as_ref().and_then(|(settings, forward)| settings.cluster(forward));
-    let setting = match at {
-        At::Cluster => cluster.map(|(path, cluster)| {
-            let priority = match &led.route {
-                Some((_, Action::Forward(forward))) => forward.priority,
-                Some(_) | None => Priority::Default,
-            };
-            let is_limit = name == "circuit_breakers.thresholds";
-            let by_key = is_limit.then(|| settings.keys_of_limits(&cluster.name, priority)).flatten();
-            by_key
-                .unwrap_or_else(|| settings.setting(&path, name, is_limit.then(|| limits(cluster.limits.of(priority)))))
-        }),
-        At::ClusterHttp => cluster.map(|(path, _)| settings.setting(&http_options(path), name, None)),
-        At::Manager => Some(settings.setting(&led.manager, name, None)),
-        At::Route => led.route.as_ref().map(|(path, action)| match action {
-            Action::Forward(forward) if matches!(forward.cluster, Destination::One(NamedCluster::Header(_))) => {
-                settings.setting(path, "route.cluster_header", None)
-            }
-            Action::Direct { .. } | Action::Forward(_) | Action::Redirect(_) | Action::RedirectToTls => {
-                settings.setting(path, name, None)
-            }
-        }),
-    };
-    vec![Change { what: reason.change.into(), setting }]
-}
+/// Which value is right depends on what the operator wants.
+const NOT_KNOWN: Proposal = Proposal::Untried("what is right here is for the operator to say");
 
-/// Does a request offer another protocol and mean the request itself? TLS inside of the connection (RFC 2817) is something
-/// no proxy passes on; and the content of a request that has some would not leave before a 101, which no app sends before it
-/// has read the content.
-fn is_ordinary(exchange: &Exchange) -> bool {
-    let offer = exchange.field("upgrade").filter(|_| exchange.protocol == Protocol::Http1);
-    let has_content = exchange.field("content-length").is_some_and(|length| length != "0")
-        || exchange.field("transfer-encoding").is_some();
-    offer.is_some_and(|offer| offer.starts_with("TLS/") || (has_content && !exchange.is_websocket()))
+/// Twice as many, and one at least.
+fn twice(number: u32) -> Proposal {
+    Proposal::Set(number.saturating_mul(2).max(1).to_string().into())
 }
 
 /// The limits of a cluster that differ from the default, or all of them.
@@ -181,8 +130,12 @@ fn keep_longer(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<C
         Some(Role::Alb(alb)) => format!(", which is {} (its idle_timeout)", seconds(alb.idle_timeout.0)),
         _ => String::new(),
     };
-    let mut changes =
-        vec![change(format!("keep idle connections open longer than {name} does{keeps}"), setting.clone())];
+    let what = format!("keep idle connections open longer than {name} does{keeps}");
+    let than = match role {
+        Some(Role::Alb(alb)) => Some(alb.idle_timeout.0),
+        Some(Role::App(_) | Role::Client(_) | Role::Proxy(_)) | None => None,
+    };
+    let mut changes = vec![Change::of(what, setting.clone(), Proposal::Longer(than))];
     let last = hops.last();
     let settings = last.and_then(|last| HostSettings::new(case.scenario, &last.story.host));
     let connection = last.and_then(|last| case.traffic.conversations.get(last.exchange.connection));
@@ -193,16 +146,15 @@ fn keep_longer(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<C
             .and_then(|(settings, it)| Some((settings, settings.led(last.exchange, it)?)))
     {
         let timeouts = &led.options.timeouts;
-        for (what, name, value) in [
-            ("serve requests for longer while draining", "drain_timeout", timeouts.drain),
-            (
-                "close at once, without waiting for the client to close first, 0s",
-                "delayed_close_timeout",
-                timeouts.delayed_close,
-            ),
+        let serve = "serve requests for longer while draining";
+        let close = "close at once, without waiting for the client to close first, 0s";
+        for (what, name, value, proposal) in [
+            (serve, "drain_timeout", timeouts.drain, Proposal::Longer(None)),
+            (close, "delayed_close_timeout", timeouts.delayed_close, set("0s")),
         ] {
             if !value.is_zero() {
-                changes.push(change(what.into(), settings.setting(&led.manager, name, Some(seconds(value)))));
+                let setting = settings.setting(&led.manager, name, Some(seconds(value)));
+                changes.push(Change::of(what, setting, proposal));
             }
         }
     }
@@ -222,7 +174,8 @@ fn endpoint(here: Option<(&HostSettings<'_>, &Routed<'_>)>, what: &str) -> Vec<C
     let Some((_, Action::Forward(forward))) = &led.route else { return Vec::new() };
     let mut changes = Vec::new();
     if let Some((cluster, _)) = settings.cluster(forward) {
-        changes.push(change(format!("name {what}"), settings.setting(&cluster, "load_assignment.endpoints", None)));
+        let setting = settings.setting(&cluster, "load_assignment.endpoints", None);
+        changes.push(Change::of(format!("name {what}"), setting, Proposal::AnotherApp));
     }
     changes.extend(other_endpoint(settings, led));
     changes
@@ -232,7 +185,8 @@ fn endpoint(here: Option<(&HostSettings<'_>, &Routed<'_>)>, what: &str) -> Vec<C
 fn other_endpoint(settings: &HostSettings<'_>, led: &Routed<'_>) -> Option<Change> {
     let (path, Action::Forward(forward)) = led.route.as_ref()? else { return None };
     let setting = settings.setting(path, "route.retry_policy", None);
-    forward.retry.is_none().then(|| change("with a second endpoint, retry_on: connect-failure".into(), setting))
+    let what = "with a second endpoint, retry_on: connect-failure";
+    forward.retry.is_none().then(|| Change::of(what, setting, set("{ retry_on: connect-failure }")))
 }
 
 /// No SYN-ACK came in time. TCP repeats a lost SYN after a second (RFC 6298 2.1), so a limit below that takes one
@@ -247,21 +201,22 @@ fn connect_timeout(
     let mut changes = Vec::new();
     match lost {
         Some(Loss::NoHost) | None => return endpoint(here, "an endpoint that exists"),
-        Some(Loss::NoPower) => changes.push(advice("start the host, or route to another")),
+        Some(Loss::NoPower) => changes.push(Change::advice("start the host, or route to another")),
         Some(Loss::Chance | Loss::Fault) => {
             if let Some((cluster, meant)) = settings.cluster(forward)
                 && meant.connect_timeout <= Duration::from_secs(1)
             {
-                let what = "wait for TCP to retransmit the lost segment, more than 1s".to_owned();
-                let value = Some(seconds(meant.connect_timeout));
-                changes.push(change(what, settings.setting(&cluster, "connect_timeout", value)));
+                let what = "wait for TCP to retransmit the lost segment, more than 1s";
+                let setting = settings.setting(&cluster, "connect_timeout", Some(seconds(meant.connect_timeout)));
+                changes.push(Change::of(what, setting, Proposal::Longer(Some(Duration::from_secs(1)))));
             }
         }
     }
     changes.extend(other_endpoint(settings, led));
     if let Some(policy) = forward.retry.as_ref().filter(|_| origin.tries > 1) {
         let setting = settings.setting(route, "route.retry_policy.num_retries", Some(policy.retries_max.to_string()));
-        changes.push(change(format!("retry more often, although {} attempts failed here", origin.tries), setting));
+        let what = format!("retry more often, although {} attempts failed here", origin.tries);
+        changes.push(Change::of(what, setting, twice(policy.retries_max)));
     }
     changes
 }
@@ -272,7 +227,7 @@ fn retries(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
     let Some((settings, to)) = forward(case, last) else { return Vec::new() };
     let Some(forwarded) = hops.last().map(|hop| hop.exchange) else { return Vec::new() };
     let word = match Repeat::of(forwarded) {
-        Repeat::Never(why) => return vec![advice(why)],
+        Repeat::Never(why) => return vec![Change::advice(why)],
         Repeat::On(word) => word,
     };
     let Some(route) = route(&settings, case, last) else { return Vec::new() };
@@ -287,8 +242,13 @@ fn retries(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
         Some(policy) if last.tries < 2 && covers(policy, word) => {
             return uncovered(&settings, policy, &route, last.exchange);
         }
-        Some(_) if last.tries < 2 => change(format!("add to retry_on: {word}{safe}"), retry(".retry_on", None)),
-        None => change(format!("retry, retry_on: {word}{safe}"), retry("", None)),
+        Some(_) if last.tries < 2 => {
+            Change::of(format!("add to retry_on: {word}{safe}"), retry(".retry_on", None), Proposal::Word(word))
+        }
+        None => {
+            let policy = Proposal::Set(format!("{{ retry_on: {word} }}").into());
+            Change::of(format!("retry, retry_on: {word}{safe}"), retry("", None), policy)
+        }
         Some(policy) => {
             let app = hops.last().map_or("the next hop", |hop| hop.story.host.as_str());
             let what = match forwarded.response {
@@ -298,7 +258,7 @@ fn retries(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
                 ),
                 None => format!("retry more often, although {} attempts failed here", last.tries),
             };
-            change(what, retry(".num_retries", Some(policy.retries_max.to_string())))
+            Change::of(what, retry(".num_retries", Some(policy.retries_max.to_string())), twice(policy.retries_max))
         }
     };
     let mut changes = vec![first];
@@ -354,7 +314,8 @@ fn more_retries(settings: &HostSettings<'_>, to: &Forward) -> Option<Change> {
     };
     let by_key = settings.keys_of_limits(&meant.name, to.priority);
     let setting = by_key.unwrap_or_else(|| settings.setting(&cluster, "circuit_breakers.thresholds", Some(value)));
-    Some(change(format!("permit more concurrent retries, {limit}"), setting))
+    let what = format!("permit more concurrent retries, {limit}");
+    Some(Change::of(what, setting, Proposal::Unlimited))
 }
 
 /// Whether a policy retries after what a word of `retry_on` stands for.
@@ -371,13 +332,13 @@ fn uncovered(settings: &HostSettings<'_>, policy: &RetryPolicy, route: &[String]
     let below = |name: &str| format!("route.retry_policy.{name}");
     if !names.is_empty() && !names.iter().any(|name| forwarded.field(name).is_some()) {
         let setting = settings.setting(route, &below("retriable_request_headers"), Some(names.join(", ")));
-        return vec![change("send a header that permits retries of this request".into(), setting)];
+        return vec![Change::of("send a header that permits retries of this request", setting, Proposal::Remove)];
     }
     if policy.retries_max == 0 {
         let setting = settings.setting(route, &below("num_retries"), Some("0".into()));
-        return vec![change("permit a retry".into(), setting)];
+        return vec![Change::of("permit a retry", setting, set("1"))];
     }
-    vec![advice(match forwarded.response {
+    vec![Change::advice(match forwarded.response {
         Some(_) => "no setting: retry_on covers it, but the runtime key upstream.use_retry leaves this request out",
         None => "no setting: retry_on covers it, but a request body that exceeds the buffer limit is not sent again",
     })]
@@ -390,21 +351,19 @@ fn multiplied(case: &Case<'_>, hops: &[Judged<'_>]) -> Option<Change> {
     let (settings, forward) = forward(case, first)?;
     let route = route(&settings, case, first)?;
     let value = forward.retry.as_ref().map(|policy| policy.retries_max.to_string());
-    let what = "retry at one hop only, since the attempts of several hops multiply".into();
-    Some(change(what, settings.setting(&route, "route.retry_policy.num_retries", value)))
+    let what = "retry at one hop only, since the attempts of several hops multiply";
+    Some(Change::of(what, settings.setting(&route, "route.retry_policy.num_retries", value), set("0")))
 }
 
 /// Two hops that do not understand each other.
 fn protocol(case: &Case<'_>, hop: &Judged<'_>) -> Vec<Change> {
     let Some((settings, to)) = forward(case, hop) else { return Vec::new() };
-    let what = match settings.cluster(&to).map(|(_, cluster)| cluster.protocol) {
-        Some(UpstreamProtocol::Http2(_)) => "use HTTP/1 for this cluster",
-        Some(UpstreamProtocol::Http1) | None => "use the protocol of the next hop",
+    let (what, protocol) = match settings.cluster(&to).map(|(_, cluster)| cluster.protocol) {
+        Some(UpstreamProtocol::Http2(_)) => ("use HTTP/1 for this cluster", "{ http_protocol_options: {} }"),
+        Some(UpstreamProtocol::Http1) | None => ("use the protocol of the next hop", "{ http2_protocol_options: {} }"),
     };
-    cluster(&settings, &to, "explicit_http_config", None)
-        .map(|setting| change(what.into(), setting))
-        .into_iter()
-        .collect()
+    let setting = cluster(&settings, &to, "explicit_http_config", None);
+    setting.map(|setting| Change::of(what, setting, set(protocol))).into_iter().collect()
 }
 
 /// Where the route of a hop leads, and the settings of the hop.
@@ -430,13 +389,4 @@ fn cluster(settings: &HostSettings<'_>, forward: &Forward, below: &str, value: O
 
 fn seconds_of(time: Option<Duration>) -> Option<String> {
     Some(time.map_or("never".into(), seconds))
-}
-
-/// What no setting is about.
-fn advice(what: &str) -> Change {
-    Change { what: what.into(), setting: None }
-}
-
-fn change(what: String, setting: Setting) -> Change {
-    Change { what, setting: Some(setting) }
 }

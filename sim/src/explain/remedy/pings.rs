@@ -2,8 +2,9 @@
 
 use finwait::config::cluster::UpstreamProtocol;
 
-use super::{change, forward};
+use super::forward;
 use crate::explain::hop::Judged;
+use crate::explain::proposal::Proposal;
 use crate::explain::settings::{http_options, seconds};
 use crate::explain::stops::KEEPALIVE;
 use crate::explain::{Case, Change};
@@ -26,6 +27,7 @@ pub(super) fn fewer(case: &Case<'_>, hops: &[Judged<'_>]) -> Option<Change> {
         let interval = options.keepalive?.interval?;
         let below = [KEEPALIVE, ".interval"].concat();
         let what = format!("send PINGs as seldom as {} permits", next.story.host);
-        Some(change(what, settings.setting(&http_options(path), &below, Some(seconds(interval)))))
+        let setting = settings.setting(&http_options(path), &below, Some(seconds(interval)));
+        Some(Change::of(what, setting, Proposal::Longer(None)))
     })
 }

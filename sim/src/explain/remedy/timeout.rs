@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{change, cluster, forward, is_forgotten, keep_longer, keepalive, limits, retries, seconds_of};
+use super::{cluster, forward, is_forgotten, keep_longer, keepalive, limits, retries, seconds_of};
 use crate::explain::hop::{Cause, Judged};
-use crate::explain::settings::{Setting, seconds};
+use crate::explain::proposal::{Proposal, set};
+use crate::explain::settings::{Setting, seconds, time};
 use crate::explain::stops::{IDLE, KEEPALIVE};
 use crate::explain::{Case, Change};
 
@@ -20,19 +21,18 @@ pub(super) fn timeout(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -
             changes.extend(retries(case, hops));
             changes
         }
-        Expired::WaitingForConnection(change) => vec![change],
+        Expired::WaitingForConnection(change) => vec![*change],
         Expired::Keepalive => keepalive(case, setting, hops),
-        Expired::DownstreamKeepalive => vec![change(
-            "the client has to acknowledge PING, as every HTTP/2 peer must (RFC 9113 6.7), or wait longer".into(),
+        Expired::DownstreamKeepalive => vec![Change::of(
+            "the client has to acknowledge PING, as every HTTP/2 peer must (RFC 9113 6.7), or wait longer",
             setting.clone(),
+            Proposal::Longer(None),
         )],
         Expired::Forgotten if let Some((settings, forward)) = before.and_then(|before| forward(case, before)) => {
             let value = seconds_of(settings.cluster(&forward).and_then(|(_, cluster)| cluster.idle_timeout));
-            let what = "the connection had been idle, and no packet crosses it any more: close it before a firewall or NAT in between drops it".into();
+            let what = "the connection had been idle, and no packet crosses it any more: close it before a firewall or NAT in between drops it";
             let idle = cluster(&settings, &forward, "common_http_protocol_options.idle_timeout", value);
-            let mut changes: Vec<Change> = idle.map(|setting| change(what, setting)).into_iter().collect();
-            changes.push(change("time out sooner".into(), setting.clone()));
-            changes
+            idle.map(|setting| Change::of(what, setting, set("1s"))).into_iter().collect()
         }
         Expired::Forgotten | Expired::Other | Expired::OfApp => wait_longer(setting, last, stopped),
     }
@@ -53,7 +53,7 @@ enum Expired {
     /// A response, or a part of a request.
     Other,
     /// A connection, which the circuit breaker did not permit; what would have.
-    WaitingForConnection(Change),
+    WaitingForConnection(Box<Change>),
 }
 
 impl Expired {
@@ -67,7 +67,7 @@ impl Expired {
             return Self::OfApp;
         }
         if let Some(change) = stopped.and_then(|hop| permit_connections(case, hop)) {
-            return Self::WaitingForConnection(change);
+            return Self::WaitingForConnection(Box::new(change));
         }
         match setting.name.as_str() {
             name if name.starts_with(KEEPALIVE) => Self::Keepalive,
@@ -87,16 +87,19 @@ fn close_before(case: &Case<'_>, setting: &Setting, before: &Judged<'_>) -> Opti
         setting.host,
         setting.value.as_deref().unwrap_or("its timeout")
     );
-    cluster(&settings, &forward, "common_http_protocol_options.idle_timeout", value).map(|it| change(what, it))
+    let than = setting.value.as_deref().and_then(time);
+    let proposal = than.map_or(set("1s"), Proposal::Shorter);
+    cluster(&settings, &forward, "common_http_protocol_options.idle_timeout", value)
+        .map(|it| Change::of(what, it, proposal))
 }
 
 /// More connections, for a request that waited for one until its time was over.
 fn permit_connections(case: &Case<'_>, hop: &Judged<'_>) -> Option<Change> {
     let (settings, forward) = Some(hop).filter(|hop| hop.tries == 0).and_then(|hop| forward(case, hop))?;
     let (path, _) = settings.cluster(&forward)?;
-    let what = "permit more connections, since the request waited for one".into();
+    let what = "permit more connections, since the request waited for one";
     let limits = settings.cluster(&forward).map(|(_, cluster)| limits(cluster.limits.of(forward.priority)));
-    Some(change(what, settings.setting(&path, "circuit_breakers.thresholds", limits)))
+    Some(Change::of(what, settings.setting(&path, "circuit_breakers.thresholds", limits), Proposal::Unlimited))
 }
 
 /// The other side does in time what the timer waited for, or the timer waits longer.
@@ -112,8 +115,9 @@ fn wait_longer(setting: &Setting, last: Option<&Judged<'_>>, stopped: Option<&Ju
         let what = format!(
             "no setting: {app} has to respond to the head of a handshake, since what follows it waits for the 101"
         );
-        return vec![Change { what, setting: None }];
+        return vec![Change::advice(what)];
     }
+    let mut needed = None;
     let what = match responded {
         _ if is_request
             || last.is_some_and(|last| last.tries == 0 && !last.exchange.request.is_complete && !is_tunnel) =>
@@ -122,6 +126,7 @@ fn wait_longer(setting: &Setting, last: Option<&Judged<'_>>, stopped: Option<&Ju
         }
         Some((at, last)) if until.is_some_and(|until| at > until) => {
             let took = last.exchange.request.head_arrived.map(|arrived| at.saturating_sub(arrived)).unwrap_or_default();
+            needed = Some(took);
             format!("wait longer: {app} needed {}", seconds(took))
         }
         Some((_, last)) if last.exchange.has_begun_response_by(Duration::MAX) => {
@@ -134,5 +139,5 @@ fn wait_longer(setting: &Setting, last: Option<&Judged<'_>>, stopped: Option<&Ju
         None if is_tunnel => "send data more often, or wait longer (0s waits forever)".into(),
         None => format!("{app} has to respond, which it never did here, or wait longer"),
     };
-    vec![change(what, setting.clone())]
+    vec![Change::of(what, setting.clone(), Proposal::Longer(needed))]
 }

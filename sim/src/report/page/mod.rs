@@ -111,7 +111,7 @@ fn why(out: &mut String, explanations: &[Explanation]) -> fmt::Result {
     }
     out.write_str("<section><h2>Why</h2>")?;
     for explanation in explanations {
-        let Explanation { host, outcome, hops, closed_first, sent, retry, changes, timers: _ } = explanation;
+        let Explanation { host, outcome, hops, closed_first, sent, retry, changes, .. } = explanation;
         write!(out, "<article class=\"why\"><p class=\"verdict\">{}: {}</p><dl>", escape(host), escape(outcome))?;
         for HopStory { host, did, because, log, without } in hops {
             write!(out, "<dt>{}</dt><dd>{}", escape(host), escape(&did.join("; ")))?;
@@ -131,9 +131,13 @@ fn why(out: &mut String, explanations: &[Explanation]) -> fmt::Result {
         }
         let safe = if retry.is_safe { "safe" } else { "not safe" };
         write!(out, "<dt>sent</dt><dd>{}</dd><dt>a retry</dt><dd>{safe}: {}</dd>", escape(sent), escape(&retry.why))?;
-        for Change { what, setting } in changes {
+        for Change { what, setting, trial, .. } in changes {
             let setting = setting.as_ref().map_or_else(String::new, |setting| format!(": {setting}"));
-            write!(out, "<dt>to change it</dt><dd>{}{}</dd>", escape(what), escape(&setting))?;
+            write!(out, "<dt>to change it</dt><dd>{}{}", escape(what), escape(&setting))?;
+            if let Some(trial) = trial {
+                write!(out, "<br>{}: {}", trial.verdict.heading(), escape(&trial.to_string()))?;
+            }
+            out.write_str("</dd>")?;
         }
         out.write_str("</dl></article>")?;
     }

@@ -1,0 +1,82 @@
+//! The reasons of HTTP filters that respond by themselves, but for those that authorise.
+
+use super::proposal::{Proposal, set};
+use super::reason::{At, Reason, reason};
+
+pub(super) const PAYLOAD_TOO_LARGE: Reason = reason(
+    "because the body is larger than the buffer filter permits",
+    "raise max_request_bytes of the buffer filter, for the route or for all",
+    Some((At::Filter("buffer.v3.Buffer"), "max_request_bytes", set("1073741824"))),
+);
+
+pub(super) const BAD_BASE64: Reason = reason(
+    "because the body of a gRPC-Web request in text is not base64",
+    "no setting: the client has to send base64, or application/grpc-web+proto",
+    None,
+);
+
+pub(super) const RESPONSE_TOO_LARGE: Reason = reason(
+    "because a filter has to keep the response's body, which is larger than the connection's buffer",
+    "raise it",
+    Some((At::Listener, "per_connection_buffer_limit_bytes", set("1073741824"))),
+);
+
+pub(super) const FORBIDDEN: Reason = reason(
+    "because the rules of the rbac filter do not let the request through",
+    "let such requests through by its rules",
+    Some((At::Manager, "http_filters", Proposal::WithoutFilter("rbac.v3.RBAC"))),
+);
+
+pub(super) const HEALTH_CHECK: Reason = reason(
+    "because the request is a health check, to which the health_check filter responds",
+    "write pass_through_mode: true to have the upstream respond",
+    Some((At::Filter("health_check.v3.HealthCheck"), "pass_through_mode", set("true"))),
+);
+
+pub(super) const CHECK_CACHED: Reason = reason(
+    "because this was the app's status for a health check less than cache_time ago",
+    "shorten cache_time of the health_check filter",
+    Some((At::Filter("health_check.v3.HealthCheck"), "cache_time", set("0.001s"))),
+);
+
+pub(super) const CHECK_FAILED: Reason = reason(
+    "because POST /healthcheck/fail has marked this proxy as unhealthy",
+    "send POST /healthcheck/ok to its admin interface",
+    None,
+);
+
+pub(super) const CHECK_EMPTY: Reason = reason(
+    "because a cluster that the health_check filter names has no endpoints",
+    "give it endpoints, or take it out of cluster_min_healthy_percentages",
+    Some((At::Filter("health_check.v3.HealthCheck"), "cluster_min_healthy_percentages", Proposal::Remove)),
+);
+
+pub(super) const CHECK_UNHEALTHY: Reason = reason(
+    "because too few endpoints of a cluster that the health_check filter names are healthy",
+    "mend its endpoints, or lower its percentage in cluster_min_healthy_percentages",
+    Some((At::Filter("health_check.v3.HealthCheck"), "cluster_min_healthy_percentages", Proposal::Remove)),
+);
+
+pub(super) const CHECK_WITHOUT_CLUSTER: Reason = reason(
+    "because the health_check filter names a cluster that does not exist",
+    "correct the name in cluster_min_healthy_percentages",
+    Some((At::Filter("health_check.v3.HealthCheck"), "cluster_min_healthy_percentages", Proposal::Remove)),
+);
+
+pub(super) const OTHER_ORIGIN: Reason = reason(
+    "because the request does not come from a page of the host that it asks, nor of one that the csrf filter names",
+    "name the page's host in additional_origins of the csrf filter",
+    Some((At::Manager, "http_filters", Proposal::WithoutFilter("csrf.v3.CsrfPolicy"))),
+);
+
+pub(super) const PREFLIGHT: Reason = reason(
+    "because the request is a preflight, which the route's CORS policy responds to",
+    "no setting: the response names what the policy allows",
+    None,
+);
+
+pub(super) const FAULT: Reason = reason(
+    "because the fault filter refuses such requests on purpose",
+    "remove its abort, or lower the percentage",
+    Some((At::Manager, "http_filters", Proposal::WithoutFilter("fault.v3.HTTPFault"))),
+);
