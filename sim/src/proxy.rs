@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use finwait::config::cluster::Discovery;
 use finwait::config::tls::CertificateError;
 use finwait::config::{CertificateFiles, Config, ConfigError, Differences, Listener, Loaded, Surroundings};
-use finwait::drain::{Drain, DrainControl, Stage, drain};
+use finwait::drain::{Drain, DrainControl, Stage, Strategy, drain_over};
 use finwait::net::{Address, Clock, ListenOptions, Outside};
 use finwait::server::reload::{Applied, Reloader};
 use finwait::server::{Admin, AdminInterface, ServerShared, Worker};
@@ -22,7 +22,7 @@ use tokio::{join, select};
 
 use crate::clock::EPOCH;
 use crate::left_out::{self, LeftOut};
-use crate::scenario::{LeaveOut, ProxyConfig};
+use crate::scenario::{DrainFlags, DrainStrategy, LeaveOut, ProxyConfig};
 use crate::tls::{Authorities, Files, crypto};
 use crate::trace::accounts;
 
@@ -85,7 +85,12 @@ impl Proxy {
     /// It is not one; the message names the place.
     pub(crate) fn new(given: Given<'_>) -> Result<Self, String> {
         let Read { loaded, certificates, left_out } = load_with_accounts(given)?;
-        let (control, drain) = drain();
+        let DrainFlags { time, strategy } = given.config.drain;
+        let strategy = match strategy {
+            DrainStrategy::Gradual => Strategy::Gradual,
+            DrainStrategy::Immediate => Strategy::Immediate,
+        };
+        let (control, drain) = drain_over(time.0, strategy);
         let shared = ServerShared::new(loaded.config, UNIX_EPOCH + EPOCH, 1); // a simulated host has one worker
         let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
         let file = given.config.file.clone();

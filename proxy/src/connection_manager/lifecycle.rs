@@ -116,7 +116,7 @@ impl Lifecycle {
     /// An HTTP/1 response is about to leave: does it carry `connection: close`?
     pub(super) fn closes_with_response(&mut self, drain: &ListenerDrain) -> bool {
         self.elapse();
-        if drain.is_draining() {
+        if drain.sends_away() {
             self.drain_with_server();
         }
         !self.is_unannounced()

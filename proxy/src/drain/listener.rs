@@ -9,7 +9,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::signal::{LocalSignal, Signal};
 use super::{Direction, Listening, Stage, Standing, Strategy};
@@ -38,6 +38,10 @@ struct Local {
     followed: Cell<u64>,
     signal: LocalSignal<Seen>,
     direction: Direction,
+    /// Since when an operator's gradual drain is under way, as the first response in it saw.
+    gradual: Cell<Option<Instant>>,
+    /// Responses that such a drain has met.
+    responses: Cell<u64>,
 }
 
 /// The state that decides whether a listener drains.
@@ -66,8 +70,14 @@ impl WorkerDrain {
     pub fn listener(&self, direction: Direction) -> ListenerDrain {
         let followed = Cell::new(self.process.changes());
         let seen = Seen { process: self.process.now(), service: Service::Configured };
-        let local =
-            Rc::new(Local { process: Arc::clone(&self.process), followed, signal: LocalSignal::new(seen), direction });
+        let local = Rc::new(Local {
+            process: Arc::clone(&self.process),
+            followed,
+            signal: LocalSignal::new(seen),
+            direction,
+            gradual: Cell::default(),
+            responses: Cell::default(),
+        });
         let mut listeners = self.listeners.borrow_mut();
         listeners.retain(|listener| listener.strong_count() > 0);
         listeners.push(Rc::downgrade(&local));
@@ -86,6 +96,9 @@ impl WorkerDrain {
             let listeners: Vec<Rc<Local>> = self.listeners.borrow().iter().filter_map(Weak::upgrade).collect();
             for listener in listeners {
                 listener.followed.set(seen);
+                if listener.gradual.get().is_none() && process.listening(listener.direction) == Listening::Draining {
+                    listener.gradual.set(Some(Instant::now()));
+                }
                 listener.signal.set(Seen { process, ..listener.signal.now() });
             }
         }
@@ -107,19 +120,36 @@ impl ListenerDrain {
         if process.changes() == followed.get() { signal.now().process.is_unwell } else { process.now().is_unwell }
     }
 
-    /// Shall a response have its client open another connection, by `connection: close` or GOAWAY?
+    /// Shall this response have its client open another connection, by `connection: close` or GOAWAY? In a gradual drain that
+    /// an operator has begun, a share of the responses shall, which grows with the time that has passed.
+    #[must_use]
+    pub fn sends_away(&self) -> bool {
+        let seen = self.0.signal.now();
+        match self.listening(&seen) {
+            _ if self.is_unwell_for(&seen) || self.is_leaving(&seen) => true,
+            Listening::Draining => match seen.process.strategy {
+                Strategy::Gradual => self.is_of_share(seen.process.time),
+                Strategy::Immediate => true,
+            },
+            Listening::Closed | Listening::Open => false,
+        }
+    }
+
+    /// Is a drain under way, so that it is one if a connection ends with its response?
     #[must_use]
     pub fn is_draining(&self) -> bool {
         let seen = self.0.signal.now();
-        (seen.process.is_unwell && self.0.direction != Direction::Internal) || self.has_begun(&seen)
+        self.is_unwell_for(&seen) || self.is_leaving(&seen) || self.listening(&seen) == Listening::Draining
     }
 
-    /// Waits until connections are to be closed, idle ones too.
+    /// Waits until connections are to be closed, idle ones too. A gradual drain that an operator has begun leaves those alone.
     ///
     /// # Cancellation
     /// Safe to drop.
     pub async fn begun(&self) {
-        self.0.signal.until(|now| self.has_begun(now)).await;
+        let at_once =
+            |now: &Seen| self.listening(now) == Listening::Draining && now.process.strategy == Strategy::Immediate;
+        self.0.signal.until(|now| self.is_leaving(now) || at_once(now)).await;
     }
 
     /// Waits until no more connections are to be accepted.
@@ -184,10 +214,21 @@ impl ListenerDrain {
         self.0.signal.now().process.time
     }
 
-    fn has_begun(&self, seen: &Seen) -> bool {
-        seen.service == Service::Removed
-            || self.stage(seen) >= Stage::Draining
-            || self.listening(seen) == Listening::Draining
+    fn is_unwell_for(&self, seen: &Seen) -> bool {
+        seen.process.is_unwell && self.0.direction != Direction::Internal
+    }
+
+    /// Does the process end, or has the configuration left the listener out?
+    fn is_leaving(&self, seen: &Seen) -> bool {
+        seen.service == Service::Removed || self.stage(seen) >= Stage::Draining
+    }
+
+    /// Is the next response of the share that a drain of this length has reached?
+    fn is_of_share(&self, time: Duration) -> bool {
+        let Local { gradual, responses, .. } = &*self.0;
+        let elapsed = gradual.get().map(|since| since.elapsed()).unwrap_or_default();
+        responses.set(responses.get().wrapping_add(1));
+        spread(time.as_nanos(), responses.get()) < elapsed.as_nanos()
     }
 
     /// How far the process has come, as far as that concerns the listener: clients within the process have no other place to go
@@ -204,14 +245,17 @@ impl ListenerDrain {
     }
 }
 
-/// How long a tunnel stays open in a drain that takes `time`. Multiples of the golden ratio, without their whole part,
-/// are evenly distributed, however many there are and whichever of them are left.
+/// How long a tunnel stays open in a drain that takes `time`.
 fn spared(time: Duration, number: u64) -> Duration {
-    const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15; // times 2^64
     let (from, to) = (time * TUNNELS_SPARED_PERCENT / 100, time * TUNNELS_GONE_PERCENT / 100);
-    let window = (to - from).as_nanos();
-    let part = window.saturating_mul(number.wrapping_mul(GOLDEN_RATIO).into()) >> 64;
-    from + Duration::from_nanos(u64::try_from(part).unwrap_or(u64::MAX))
+    from + Duration::from_nanos(u64::try_from(spread((to - from).as_nanos(), number)).unwrap_or(u64::MAX))
+}
+
+/// A part of `whole` for each number. Multiples of the golden ratio, without their whole part, are evenly distributed, however
+/// many there are and whichever of them are left.
+fn spread(whole: u128, number: u64) -> u128 {
+    const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15; // times 2^64
+    whole.saturating_mul(number.wrapping_mul(GOLDEN_RATIO).into()) >> 64
 }
 
 #[cfg(test)]
@@ -239,9 +283,15 @@ mod tests {
         let (inbound, other) = (worker.listener(Direction::Inbound), worker.listener(Direction::Other));
         following(&worker, async {
             control.close_listeners(Scope::Inbound, true);
-            inbound.begun().await;
-            assert!(inbound.is_draining() && !other.is_draining());
             let begun = Instant::now();
+            tokio::task::yield_now().await;
+            assert!(inbound.is_draining() && !other.is_draining());
+            // Of a hundred responses in each second, a share that grows from none to all.
+            for second in 0..7_u32 {
+                let sent_away = (0..100).filter(|_| inbound.sends_away()).count();
+                assert!(sent_away.abs_diff(second as usize * 100 / 7) <= 2, "{sent_away} after {second} s");
+                assert!(timeout(SECOND, inbound.begun()).await.is_err(), "idle connections stay");
+            }
             inbound.accepts_no_more().await;
             assert_eq!(begun.elapsed(), 7 * SECOND);
             assert!(timeout(SECOND, other.accepts_no_more()).await.is_err());

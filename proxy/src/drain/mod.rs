@@ -30,11 +30,11 @@ pub enum Stage {
     Stopped,
 }
 
-/// How long-lived tunnels end in a drain. Everything else is sent elsewhere at its beginning in either case.
+/// How clients are sent elsewhere in a drain that an operator has begun, and how long-lived tunnels end in any drain.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Strategy {
-    /// Each at an instant of its own between the middle of the drain and shortly before its end, so that their clients do
-    /// not all come back at once.
+    /// Clients by a share of the responses that grows over the drain time. Tunnels each at an instant of its own between the
+    /// middle of the drain and shortly before its end, so that their clients do not all come back at once.
     #[default]
     Gradual,
     /// All at once, when the drain begins.

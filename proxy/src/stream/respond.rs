@@ -121,7 +121,7 @@ pub(super) fn begin_response(
             Writer::Http1(connection.respond(&head, payload, &request.method))
         }
         Responder::Http2 { respond, go_away } => {
-            if service.drain.is_draining() {
+            if service.drain.sends_away() {
                 go_away.request();
             }
             handshake::response_to_http2(&mut head);

@@ -2,7 +2,7 @@
 
 use super::runner::Runner;
 use crate::proxy::Stop;
-use crate::scenario::{Direction, Intervention, Pair, Segments, TimeStep};
+use crate::scenario::{Direction, Intervention, NameAnswer, Pair, Segments, TimeStep};
 use crate::trace::HostId;
 use crate::world::fault::{Effect, Fault};
 
@@ -54,7 +54,11 @@ impl Runner {
             }
             Intervention::Repair(pair) => self.pair(&pair, |a, b| control.repair(a, b)),
             Intervention::Resolve(naming) => {
-                control.rename(&naming.name, &naming.to);
+                match &naming.to {
+                    NameAnswer::Addresses(to) => control.rename(&naming.name, to),
+                    NameAnswer::NoSuchName => control.rename(&naming.name, &[]),
+                    NameAnswer::ServerFailed => control.fail_name(&naming.name),
+                }
                 Ok(())
             }
             Intervention::Restart(host) => {

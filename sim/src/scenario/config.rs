@@ -1,7 +1,9 @@
 //! The configuration that a proxy reads: at the start, or later in place of the one it has.
 
+use serde::Deserialize;
+
 use super::certificate::{Certificate, Certificates};
-use super::{LeaveOut, Ordered};
+use super::{LeaveOut, Ordered, Time};
 
 /// A configuration as text.
 #[derive(Clone, Debug)]
@@ -20,15 +22,44 @@ pub struct ProxyConfig {
     pub leave_out: LeaveOut,
     /// Values of the placeholders of files that it reads.
     pub env: Ordered<String>,
+    /// What its command line says of drains.
+    pub drain: DrainFlags,
     /// None for what the host began with.
     pub reloaded: Option<Box<Reloaded>>,
+}
+
+/// `--drain-time-s` and `--drain-strategy`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DrainFlags {
+    /// How long a drain takes that an operator has begun.
+    pub time: Time,
+    /// How it sends clients elsewhere.
+    pub strategy: DrainStrategy,
+}
+
+/// How a drain that an operator has begun sends clients elsewhere.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum DrainStrategy {
+    /// By a share of the responses that grows over the drain time.
+    #[default]
+    Gradual,
+    /// By every response.
+    Immediate,
+}
+
+impl Default for DrainFlags {
+    fn default() -> Self {
+        Self { time: Time(finwait::drain::DRAIN_TIME), strategy: DrainStrategy::default() }
+    }
 }
 
 impl ProxyConfig {
     /// What a host begins with.
     pub(crate) fn new(file: String, text: String, unpatched: Option<String>, exact: bool) -> Self {
-        let (certificates, leave_out, env) = Default::default();
-        Self { file, text, certificates, exact, unpatched, leave_out, env, reloaded: None }
+        let (certificates, leave_out, env, drain) = Default::default();
+        Self { file, text, certificates, exact, unpatched, leave_out, env, drain, reloaded: None }
     }
 
     pub(super) fn with_certificates(self, certificates: Ordered<Certificate>) -> Self {
@@ -37,6 +68,10 @@ impl ProxyConfig {
 
     pub(super) fn with_env(self, env: Ordered<String>) -> Self {
         Self { env, ..self }
+    }
+
+    pub(super) fn with_drain(self, drain: DrainFlags) -> Self {
+        Self { drain, ..self }
     }
 
     pub(crate) fn without(self, leave_out: LeaveOut) -> Self {

@@ -17,9 +17,9 @@ use super::script::WORDS;
 use super::tree::options;
 use super::vary::Variations;
 use super::{
-    Alb, App, Certificate, Client, Cue, Expect, Host, Intervention, Invariant, Label, LeaveOut, Library, Link, Ordered,
-    Pair, Patch, Path, ProxyConfig, Reload, Reloaded, ReloadedFrom, Remedies, Role, Scenario, ScenarioError, Step,
-    Time, Times, When,
+    Alb, App, Certificate, Client, Cue, DrainFlags, Expect, Host, Intervention, Invariant, Label, LeaveOut, Library,
+    Link, Ordered, Pair, Patch, Path, ProxyConfig, Reload, Reloaded, ReloadedFrom, Remedies, Role, Scenario,
+    ScenarioError, Step, Time, Times, When,
 };
 use crate::course::{Bounds, Course, Perturbation};
 use crate::words::SCRIPT_HOST;
@@ -106,6 +106,7 @@ struct HostFields {
     leave_out: LeaveOut,
     #[serde(default)]
     env: Ordered<String>,
+    drain: Option<DrainFlags>,
     #[serde(default)]
     aliases: Vec<Spanned<String>>,
     pod: Option<Spanned<String>>,
@@ -259,8 +260,22 @@ impl Reading<'_> {
         let here = fields.referenced;
         let aliases = fields.value.aliases.iter().map(|alias| alias.value.clone()).collect();
         let pod = fields.value.pod.as_ref().map(|pod| pod.value.clone());
-        let HostFields { ip, config, inline, mut patch, alb, client, app, exact, certificates, leave_out, env, .. } =
-            fields.value;
+        let fields = fields.value;
+        let HostFields {
+            ip,
+            config,
+            inline,
+            mut patch,
+            alb,
+            client,
+            app,
+            exact,
+            certificates,
+            leave_out,
+            env,
+            drain,
+            ..
+        } = fields;
         for (_, changes) in self.variations.patches(self.label).filter(|(host, _)| *host == name) {
             patch.0.0.extend(changes.0.0.iter().cloned());
         }
@@ -269,16 +284,21 @@ impl Reading<'_> {
         }
         let role = match (config, inline, alb, client, app) {
             (Some(config), None, None, None, None) => {
-                Role::Proxy(self.proxy(&config, &patch, exact, env)?.with_certificates(certificates).without(leave_out))
+                let config = self.proxy(&config, &patch, exact, env)?.with_drain(drain.unwrap_or_default());
+                Role::Proxy(config.with_certificates(certificates).without(leave_out))
             }
             (None, Some(inline), None, None, None) => {
-                let config = self.patched(self.path, inline, &patch, None, exact)?;
+                let config =
+                    self.patched(self.path, inline, &patch, None, exact)?.with_drain(drain.unwrap_or_default());
                 Role::Proxy(config.with_certificates(certificates).without(leave_out))
             }
             _ if !certificates.0.is_empty() => {
                 let what = "has `certificates`, which are those that the configuration of a proxy names; those of a \
                             client or an app are in its `tls`";
                 return Err(self.error(here, format!("`{name}` {what}")));
+            }
+            _ if drain.is_some() => {
+                return Err(self.error(here, format!("`{name}` has `drain`, which is for the command line of a proxy")));
             }
             _ if leave_out != LeaveOut::Nothing => {
                 let what = "has `leave_out`, which is for the configuration of a proxy";

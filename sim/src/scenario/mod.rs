@@ -28,7 +28,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_yaml::Spanned;
 
 pub use certificate::{Certificate, Certificates};
-pub use config::{ProxyConfig, Reloaded, ReloadedFrom};
+pub use config::{DrainFlags, DrainStrategy, ProxyConfig, Reloaded, ReloadedFrom};
 pub use document::Document;
 pub(crate) use env::placeholders;
 pub use error::ScenarioError;
@@ -46,7 +46,7 @@ pub use patch::Patch;
 pub(crate) use patch::steps;
 pub use script::{
     Action, ClockStep, Cue, Direction, Draining, Ending, ErrorCode, Frame, FrameFields, FrameKind, Gate, Intervention,
-    Naming, Opcode, Pair, Payload, Reload, Repeat, Reply, Request, Segments, Stall, Step, WebSocketFields,
+    NameAnswer, Naming, Opcode, Pair, Payload, Reload, Repeat, Reply, Request, Segments, Stall, Step, WebSocketFields,
     WebSocketFrame, setting,
 };
 pub(crate) use tree::flow;

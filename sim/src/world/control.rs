@@ -48,7 +48,15 @@ impl Control {
     /// From now on `name` resolves to `addresses`; none: it is unknown.
     pub fn rename(&self, name: &str, addresses: &[IpAddr]) {
         if let Some(world) = self.world.upgrade() {
+            world.failing_names.borrow_mut().remove(name);
             world.names.borrow_mut().insert(name.into(), addresses.to_vec());
+        }
+    }
+
+    /// From now on the name server fails for `name`, until [`Control::rename`].
+    pub fn fail_name(&self, name: &str) {
+        if let Some(world) = self.world.upgrade() {
+            world.failing_names.borrow_mut().insert(name.into());
         }
     }
 

@@ -28,7 +28,7 @@ pub mod turmoil;
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
@@ -104,6 +104,7 @@ impl World {
             steering,
             trace,
             names: RefCell::default(),
+            failing_names: RefCell::default(),
             kernels: RefCell::default(),
             clocks: RefCell::default(),
             commands: RefCell::default(),
@@ -335,6 +336,8 @@ struct WorldShared {
     now: Arc<WorldTime>,
     trace: SharedTrace,
     names: RefCell<BTreeMap<String, Vec<IpAddr>>>,
+    /// Names for which the name server fails.
+    failing_names: RefCell<BTreeSet<String>>,
     network: RefCell<Network>,
     steering: Rc<RefCell<Steering>>,
     clocks: RefCell<BTreeMap<HostId, WallClock>>,

@@ -154,7 +154,11 @@ pub(super) fn resolve(world: &Weak<WorldShared>, name: &str) -> Result<Vec<IpAdd
     if name == "localhost" {
         return Ok(vec![Ipv4Addr::LOCALHOST.into()]);
     }
-    let addresses = world.upgrade().and_then(|world| world.names.borrow().get(name).cloned());
+    let world = world.upgrade();
+    if world.as_ref().is_some_and(|world| world.failing_names.borrow().contains(name)) {
+        return Err(io::Error::other("the name server failed (SERVFAIL)").into());
+    }
+    let addresses = world.and_then(|world| world.names.borrow().get(name).cloned());
     addresses.filter(|addresses| !addresses.is_empty()).ok_or(ResolveError::NoAddress)
 }
 

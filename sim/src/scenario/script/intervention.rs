@@ -126,8 +126,41 @@ pub struct Gate {
 pub struct Naming {
     /// The name that resolves differently from now on.
     pub name: String,
-    /// Its addresses; with none the name does not exist.
-    pub to: Vec<IpAddr>,
+    /// What the name server responds; `answer` for whom that reads better.
+    #[serde(alias = "answer")]
+    pub to: NameAnswer,
+}
+
+/// What a name server responds.
+#[derive(Clone, Debug)]
+pub enum NameAnswer {
+    /// These addresses; with none the name exists and has no address.
+    Addresses(Vec<IpAddr>),
+    /// There is no such name (NXDOMAIN).
+    NoSuchName,
+    /// The server failed (SERVFAIL): nothing is known.
+    ServerFailed,
+}
+
+impl<'de> Deserialize<'de> for NameAnswer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected nxdomain, servfail or a list of addresses")]
+        enum Written {
+            Addresses(Vec<IpAddr>),
+            Word(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Addresses(addresses) => Ok(Self::Addresses(addresses)),
+            Written::Word(word) => match word.to_ascii_lowercase().as_str() {
+                "nxdomain" => Ok(Self::NoSuchName),
+                "servfail" => Ok(Self::ServerFailed),
+                _ => {
+                    Err(D::Error::custom(format!("`{word}` is neither nxdomain nor servfail nor a list of addresses")))
+                }
+            },
+        }
+    }
 }
 
 /// A host that does not run for a while.
@@ -292,11 +325,15 @@ impl fmt::Display for Intervention {
                 None => write!(f, "{} reads its configuration again, which has changed", reload.host),
             },
             Self::Repair(pair) => write!(f, "{} is whole again", pair.0),
-            Self::Resolve(Naming { name, to }) => {
-                let to: Vec<String> = to.iter().map(ToString::to_string).collect();
-                let to = if to.is_empty() { "nothing".into() } else { to.join(", ") };
-                write!(f, "{name} resolves to {to}")
-            }
+            Self::Resolve(Naming { name, to }) => match to {
+                NameAnswer::Addresses(to) if to.is_empty() => write!(f, "{name} resolves to nothing"),
+                NameAnswer::Addresses(to) => {
+                    let to: Vec<String> = to.iter().map(ToString::to_string).collect();
+                    write!(f, "{name} resolves to {}", to.join(", "))
+                }
+                NameAnswer::NoSuchName => write!(f, "{name} does not exist (NXDOMAIN)"),
+                NameAnswer::ServerFailed => write!(f, "the name server fails for {name} (SERVFAIL)"),
+            },
             Self::Restart(host) => write!(f, "{host} starts again"),
             Self::Stall(Stall { host, time }) => write!(f, "{host} does not run for {time}"),
         }

@@ -20,7 +20,7 @@ use crate::scenario::error::nearest;
 use crate::scenario::units::Time;
 pub use action::{Action, Ending, Request};
 pub use http2_frame::{ErrorCode, Frame, FrameFields, FrameKind, setting};
-pub use intervention::{ClockStep, Direction, Draining, Gate, Intervention, Naming, Pair, Segments, Stall};
+pub use intervention::{ClockStep, Direction, Draining, Gate, Intervention, NameAnswer, Naming, Pair, Segments, Stall};
 pub use payload::Payload;
 pub use reload::Reload;
 pub use reply::Reply;
