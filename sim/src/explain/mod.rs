@@ -4,7 +4,7 @@
 //! Everything is read from the trace and the configurations: the proxy has no hook for it, and its access log may have
 //! any format, since [`accounts`](crate::trace::accounts) are there in any case. [`traffic`] finds exchanges and the acts
 //! that end them, [`failed`] those that failed, [`chain`] follows a request from hop to hop, [`hop`] judges what each proxy
-//! did ([`own`] what it decided and [`health`] why it had no endpoint, [`stops`] what its timers ended, [`next`] what followed from the next hop) and [`app`] what
+//! did ([`own`] what it decided, [`unresolved`] and [`health`] why it had no endpoint, [`stops`] what its timers ended, [`next`] what followed from the next hop) and [`app`] what
 //! the app did. [`reasons`] puts it in words, [`settings`] finds where it was configured, [`remedy`] what to write instead and whether it helps, and
 //! [`repeat`] judges whether a retry was safe.
 
@@ -28,6 +28,7 @@ mod repeat;
 mod settings;
 mod stops;
 mod traffic;
+mod unresolved;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

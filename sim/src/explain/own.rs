@@ -6,6 +6,7 @@ use finwait::codec::Violation;
 use super::hop::{Cause, Hop, Judged, ProxyView};
 use super::reasons;
 use super::traffic::Protocol;
+use super::unresolved::unresolved;
 use super::{HopStory, health};
 
 impl<'a> Hop<'a> {
@@ -25,7 +26,9 @@ impl<'a> Hop<'a> {
             let did = vec![format!("{what} {}", beginning.why())];
             return self.judged(name, Cause::Beginning(beginning, setting), did);
         }
+        let unresolved = unresolved(self.case, at, self.exchange.request.began.at).filter(|_| is_unserved);
         let why = match reasons::of(details, flags) {
+            _ if let Some(unresolved) = &unresolved => unresolved.why.as_str(),
             _ if let Some(left_out) = &left_out => left_out.why,
             _ if is_admin => return self.judged(name, Cause::Admin, vec![format!("{what}, by its admin interface")]),
             _ if self.lacks_allow_connect(details) => {

@@ -29,7 +29,7 @@ use crate::trace::conversation::Conversation;
 use crate::trace::{HostId, Trace};
 use crate::words::SCRIPT_HOST;
 use crate::world::turmoil::Inexpressible;
-use crate::world::{Ended, Run, Settings, World, free_address};
+use crate::world::{Ended, Lookup, Run, Settings, World, free_address};
 use progress::Progress;
 use roles::{Placement, Roles};
 use runner::Runner;
@@ -68,6 +68,8 @@ pub struct Played {
     pub reloads: Vec<InForce>,
     /// Where it departed from its plain course.
     pub perturbed: Vec<Perturbed>,
+    /// What names resolved to.
+    pub lookups: Vec<Lookup>,
     /// The seed that it was played with.
     pub seed: u64,
     /// The course that it was to take.
@@ -268,6 +270,7 @@ impl Scenario {
             stats: roles.numbers(),
             reloads: roles.reloads(),
             perturbed: run.perturbed,
+            lookups: run.lookups,
             seed,
             course: course.clone(),
             took: run.virtual_time,
@@ -299,6 +302,7 @@ fn refuse(world: World, hosts: &[(String, HostId)], refused: Vec<(String, String
         stats: Vec::new(),
         reloads: Vec::new(),
         perturbed: run.perturbed,
+        lookups: run.lookups,
         seed,
         course: Course::Plain,
         took: run.virtual_time,

@@ -105,6 +105,7 @@ impl World {
             trace,
             names: RefCell::default(),
             failing_names: RefCell::default(),
+            lookups: RefCell::default(),
             kernels: RefCell::default(),
             clocks: RefCell::default(),
             commands: RefCell::default(),
@@ -242,7 +243,8 @@ impl World {
         }
         let perturbed = shared.steering.borrow_mut().happened();
         let (virtual_time, instants) = (shared.now.get(), scheduler.instants);
-        Run { trace, ended, open_sockets, with_tasks, perturbed, virtual_time, instants }
+        let lookups = shared.lookups.take();
+        Run { trace, ended, open_sockets, with_tasks, perturbed, lookups, virtual_time, instants }
     }
 }
 
@@ -259,10 +261,34 @@ pub struct Run {
     pub with_tasks: Vec<HostId>,
     /// Where it departed from its plain course.
     pub perturbed: Vec<Perturbed>,
+    /// What names resolved to: the first answer about each, and each that differs from the one before.
+    pub lookups: Vec<Lookup>,
     /// How long it took, on the world's clock.
     pub virtual_time: Duration,
     /// How often the clock moved: what a run costs, next to its packets.
     pub instants: u64,
+}
+
+/// What came of resolving a name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Lookup {
+    /// When, since the world began.
+    pub at: Duration,
+    /// The name.
+    pub name: String,
+    /// What was found.
+    pub found: Found,
+}
+
+/// What a name server's answer has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Found {
+    /// One address at least.
+    Addresses,
+    /// No such name, or no address.
+    Nothing,
+    /// The server failed: nothing is known.
+    ServerFailed,
 }
 
 /// How a run ended.
@@ -338,6 +364,7 @@ struct WorldShared {
     names: RefCell<BTreeMap<String, Vec<IpAddr>>>,
     /// Names for which the name server fails.
     failing_names: RefCell<BTreeSet<String>>,
+    lookups: RefCell<Vec<Lookup>>,
     network: RefCell<Network>,
     steering: Rc<RefCell<Steering>>,
     clocks: RefCell<BTreeMap<HostId, WallClock>>,

@@ -18,7 +18,7 @@ use finwait::net::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::WorldShared;
+use super::{Found, Lookup, WorldShared};
 use crate::chance::Chance;
 use crate::clock::EPOCH;
 use crate::course::PartsPerMillion;
@@ -154,12 +154,24 @@ pub(super) fn resolve(world: &Weak<WorldShared>, name: &str) -> Result<Vec<IpAdd
     if name == "localhost" {
         return Ok(vec![Ipv4Addr::LOCALHOST.into()]);
     }
-    let world = world.upgrade();
-    if world.as_ref().is_some_and(|world| world.failing_names.borrow().contains(name)) {
-        return Err(io::Error::other("the name server failed (SERVFAIL)").into());
+    let Some(world) = world.upgrade() else { return Err(ResolveError::NoAddress) };
+    let answer = if world.failing_names.borrow().contains(name) {
+        Err(ResolveError::Unavailable(io::Error::other("the name server failed (SERVFAIL)")))
+    } else {
+        let addresses = world.names.borrow().get(name).cloned();
+        addresses.filter(|addresses| !addresses.is_empty()).ok_or(ResolveError::NoAddress)
+    };
+    let found = match &answer {
+        Ok(_) => Found::Addresses,
+        Err(ResolveError::NoAddress) => Found::Nothing,
+        Err(ResolveError::Unavailable(_)) => Found::ServerFailed,
+    };
+    let mut lookups = world.lookups.borrow_mut();
+    // What is resolved again and again is of interest where the answer changes.
+    if lookups.iter().rev().find(|it| it.name == name).is_none_or(|before| before.found != found) {
+        lookups.push(Lookup { at: world.now.get(), name: name.into(), found });
     }
-    let addresses = world.and_then(|world| world.names.borrow().get(name).cloned());
-    addresses.filter(|addresses| !addresses.is_empty()).ok_or(ResolveError::NoAddress)
+    answer
 }
 
 /// Where a connection to an address goes: one to 0.0.0.0 stays on its machine, as in Linux.

@@ -85,7 +85,8 @@ impl World {
         }
         let (trace, virtual_time) = (shared.trace.take(), shared.now.get());
         let (open_sockets, with_tasks, perturbed) = Default::default();
-        Ok(Run { trace, ended, open_sockets, with_tasks, perturbed, virtual_time, instants: steps })
+        let lookups = shared.lookups.take();
+        Ok(Run { trace, ended, open_sockets, with_tasks, perturbed, lookups, virtual_time, instants: steps })
     }
 
     fn check_expressible(&self) -> Result<(), Inexpressible> {

@@ -14,6 +14,7 @@ use crate::explain::reason::At;
 use crate::explain::reasons;
 use crate::explain::settings::{HostSettings, Routed, Setting, http_options};
 use crate::explain::traffic::{Exchange, Protocol};
+use crate::explain::unresolved::unresolved;
 use crate::explain::{Case, Change};
 
 /// Where runtime keys stand.
@@ -84,9 +85,12 @@ pub(super) fn decision(
     let Some((settings, led)) = here else { return none() };
     if (details == Some(&Details::NoHealthyUpstream) || flags.contains(&ResponseFlag::UH))
         && let Some(host) = origin.exchange.server
-        && let Some(left_out) = health::left_out(case, ProxyView { host, settings: Some(settings), led: Some(led) })
     {
-        return left_out.changes;
+        let at = ProxyView { host, settings: Some(settings), led: Some(led) };
+        let unresolved = unresolved(case, at, origin.exchange.request.began.at).map(|it| it.changes);
+        if let Some(changes) = unresolved.or_else(|| health::left_out(case, at).map(|it| it.changes)) {
+            return changes;
+        }
     }
     let extends_connect = origin.exchange.is_websocket() && origin.exchange.protocol == Protocol::Http2;
     if details == Some(&Details::Codec(Violation::InvalidHeaderField)) && extends_connect {

@@ -1,0 +1,51 @@
+//! Names of a cluster's endpoints that had no address when a request came: why its proxy had nowhere to send it.
+
+use std::time::Duration;
+
+use finwait::config::cluster::Discovery;
+use finwait::config::route::Action;
+
+use super::hop::ProxyView;
+use super::proposal::Proposal;
+use super::{Case, Change, ms};
+use crate::world::Found;
+
+/// A name without an address.
+pub(super) struct Unresolved {
+    /// Follows what was done.
+    pub(super) why: String,
+    /// What to do about it.
+    pub(super) changes: Vec<Change>,
+}
+
+/// The first name that the cluster of a request leads to and that had no address at `when`; none if all had one.
+pub(super) fn unresolved(case: &Case<'_>, at: ProxyView<'_>, when: Duration) -> Option<Unresolved> {
+    let (settings, led) = (at.settings?, at.led?);
+    let Some((_, Action::Forward(forward))) = &led.route else { return None };
+    let (path, cluster) = settings.cluster(forward)?;
+    let names: Vec<&str> = match &cluster.discovery {
+        Discovery::Static(_) => return None,
+        Discovery::LogicalDns { target: (name, _), .. } => vec![name],
+        Discovery::StrictDns { targets, .. } => targets.iter().map(|(name, _)| name.as_str()).collect(),
+    };
+    let last = |name: &str| case.played.lookups.iter().rev().find(|it| it.name == name && it.at <= when);
+    let lookup = names.into_iter().filter_map(last).find(|it| it.found != Found::Addresses)?;
+    let name = &lookup.name;
+    let is_of_host = case.scenario.hosts.iter().any(|host| host.name == *name || host.aliases.contains(name));
+    let setting = settings.setting(&path, "load_assignment.endpoints", None);
+    let (why, what) = match lookup.found {
+        Found::ServerFailed => (
+            format!("because the name server failed for {name}, to which its cluster leads, since {}", ms(lookup.at)),
+            "mend the name server: the cluster has no address to use until it responds".to_owned(),
+        ),
+        Found::Addresses | Found::Nothing if is_of_host => (
+            format!("because {name}, to which its cluster leads, has had no address since {}", ms(lookup.at)),
+            format!("give {name} an address again, or name a host that resolves"),
+        ),
+        Found::Addresses | Found::Nothing => (
+            format!("because no host has the name {name}, to which its cluster leads"),
+            format!("name a host that exists, or give one this name: `aliases: [{name}]` in the scenario"),
+        ),
+    };
+    Some(Unresolved { why, changes: vec![Change::of(what, setting, Proposal::AnotherApp)] })
+}
