@@ -287,13 +287,19 @@ mod tests {
             tokio::task::yield_now().await;
             assert!(inbound.is_draining() && !other.is_draining());
             // Of a hundred responses in each second, a share that grows from none to all.
-            for second in 0..7_u32 {
-                let sent_away = (0..100).filter(|_| inbound.sends_away()).count();
-                assert!(sent_away.abs_diff(second as usize * 100 / 7) <= 2, "{sent_away} after {second} s");
-                assert!(timeout(SECOND, inbound.begun()).await.is_err(), "idle connections stay");
-            }
-            inbound.accepts_no_more().await;
-            assert_eq!(begun.elapsed(), 7 * SECOND);
+            let shares = async {
+                for second in 0..7_u32 {
+                    let sent_away = (0..100).filter(|_| inbound.sends_away()).count();
+                    assert!(sent_away.abs_diff(second as usize * 100 / 7) <= 2, "{sent_away} after {second} s");
+                    assert!(timeout(SECOND, inbound.begun()).await.is_err(), "idle connections stay");
+                }
+            };
+            let closed = async {
+                inbound.accepts_no_more().await;
+                begun.elapsed()
+            };
+            let ((), closed) = tokio::join!(shares, closed);
+            assert_eq!(closed, 7 * SECOND);
             assert!(timeout(SECOND, other.accepts_no_more()).await.is_err());
             control.close_listeners(Scope::All, false);
             other.accepts_no_more().await;
