@@ -4,9 +4,10 @@
 //! Every candidate runs as a process of its own with one worker and an access log to a file, between the same
 //! clients and the same app. Twice: with one route, and as people configure a proxy, with 64 routes of which the last is
 //! taken, ten header edits and a log in JSON (finwait and Envoy only). What is compared is the processor time that the kernel charges to the candidate,
-//! so a busy machine disturbs little. Rounds alternate between the candidates.
+//! so a busy machine disturbs little. Rounds alternate between the candidates. With `filters`, one HTTP filter after the other
+//! stands before the router, for finwait and Envoy.
 //!
-//!     [FINWAIT_BEFORE=path/to/finwait] cargo bench -p finwait --bench cpu_per_request [-- REQUESTS ROUNDS]
+//!     [FINWAIT_BEFORE=path/to/finwait] cargo bench -p finwait --bench cpu_per_request [-- [filters] REQUESTS ROUNDS]
 //!
 //! FINWAIT_BEFORE names another binary of finwait: an earlier build takes part beside the present one.
 
@@ -60,6 +61,31 @@ const JSON_LOG: &str = "{ name: envoy.access_loggers.file, typed_config: { \
     received: \"%BYTES_RECEIVED%\", sent: \"%BYTES_SENT%\", duration: \"%DURATION%\", agent: \"%REQ(USER-AGENT)%\", \
     id: \"%REQ(X-REQUEST-ID)%\", authority: \"%REQ(:AUTHORITY)%\", upstream: \"%UPSTREAM_HOST%\" } } } }";
 
+/// Each with its configuration, before `typed_config` and in it. None of them changes the exchange.
+const FILTERS: [(&str, &str); 9] = [
+    ("buffer.v3.Buffer", "max_request_bytes: 10000"),
+    (
+        "compressor.v3.Compressor",
+        "compressor_library: { name: gzip, typed_config: { \
+     \"@type\": type.googleapis.com/envoy.extensions.compression.gzip.compressor.v3.Gzip } }",
+    ),
+    ("cors.v3.Cors", ""),
+    ("csrf.v3.CsrfPolicy", "filter_enabled: { default_value: { numerator: 100 } }"),
+    ("fault.v3.HTTPFault", "abort: { http_status: 503, percentage: { numerator: 0 } }"),
+    ("grpc_stats.v3.FilterConfig", "stats_for_all_methods: true"),
+    (
+        "header_mutation.v3.HeaderMutation",
+        "mutations: { request_mutations: [{ append: { header: { key: x-one, value: one } } }] }",
+    ),
+    (
+        "local_ratelimit.v3.LocalRateLimit",
+        "stat_prefix: limit, \
+     token_bucket: { max_tokens: 100000000, tokens_per_fill: 100000000, fill_interval: 1s }, \
+     filter_enabled: { default_value: { numerator: 100 } }, filter_enforced: { default_value: { numerator: 100 } }",
+    ),
+    ("rbac.v3.RBAC", "rules: { policies: { all: { permissions: [{ any: true }], principals: [{ any: true }] } } }"),
+];
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
@@ -67,8 +93,12 @@ fn main() {
         ["relay", at, to] => relay(at, to),
         ["probe", at, to] => probe(at, to),
         [] => compare_both(40_000, 5),
+        ["filters"] => compare_filters(40_000, 5),
+        ["filters", requests, rounds] => {
+            compare_filters(requests.parse().expect("REQUESTS"), rounds.parse().expect("ROUNDS"));
+        }
         [requests, rounds] => compare_both(requests.parse().expect("REQUESTS"), rounds.parse().expect("ROUNDS")),
-        _ => eprintln!("usage: cpu_per_request [REQUESTS ROUNDS]"),
+        _ => eprintln!("usage: cpu_per_request [filters] [REQUESTS ROUNDS]"),
     }
 }
 
@@ -88,6 +118,18 @@ fn compare_both(requests: usize, rounds: usize) {
     println!("64 routes of which the last is taken, ten header edits, a log in JSON:");
     let options = Options { routes: &routes, host: &EDITS, log: Some(JSON_LOG), ..Options::default() };
     compare(requests, rounds, &[Kind::Finwait, Kind::FinwaitExact, Kind::Envoy], &options);
+}
+
+/// Each filter alone before the router.
+fn compare_filters(requests: usize, rounds: usize) {
+    for (of, fields) in FILTERS {
+        let comma = if fields.is_empty() { "" } else { ", " };
+        let of_type = format!("\"@type\": type.googleapis.com/envoy.extensions.filters.http.{of}");
+        let filter = format!("{{ name: filter, typed_config: {{ {of_type}{comma}{fields} }} }}");
+        println!("The filter {of}:");
+        let options = Options { filters: &[&filter], ..Options::default() };
+        compare(requests, rounds, &[Kind::Finwait, Kind::Envoy], &options);
+    }
 }
 
 fn compare(requests: usize, rounds: usize, kinds: &[Kind], options: &Options<'_>) {

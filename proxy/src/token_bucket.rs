@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::rate_limit::BucketSize;
+use crate::config::rate_limit::{BucketSize, RateLimit};
 
 /// A bucket of tokens.
 #[derive(Debug)]
@@ -77,21 +77,43 @@ impl TokenBucket {
     }
 }
 
-/// The buckets of a listener, which all workers share: by the place of their limits in the file.
+/// The buckets of one limit.
+#[derive(Debug)]
+pub struct BucketSet {
+    /// `None` refuses no request.
+    pub default: Option<Arc<TokenBucket>>,
+    /// Of its descriptors, in their order.
+    pub descriptors: Vec<Arc<TokenBucket>>,
+}
+
+impl BucketSet {
+    /// Those of a limit: `bucket` makes each, of which the descriptors' are numbered from 1 on.
+    #[must_use]
+    pub fn of(limit: &RateLimit, bucket: impl Fn(usize, BucketSize) -> Arc<TokenBucket>) -> Self {
+        let descriptors = limit.descriptors.iter().enumerate();
+        Self {
+            default: limit.bucket.map(|size| bucket(0, size)),
+            descriptors: descriptors.map(|(nth, descriptor)| bucket(nth + 1, descriptor.bucket)).collect(),
+        }
+    }
+}
+
+/// The buckets of a listener, which all workers share: by the place of their limits in the file, and their numbers.
 #[derive(Debug, Default)]
-pub struct Buckets(Mutex<BTreeMap<String, (BucketSize, Arc<TokenBucket>)>>);
+pub struct Buckets(Mutex<BTreeMap<(String, usize), (BucketSize, Arc<TokenBucket>)>>);
 
 impl Buckets {
     /// The bucket of a limit. It stays for as long as its place has a bucket of that size.
     #[must_use]
-    pub fn of(&self, place: &str, size: BucketSize) -> Arc<TokenBucket> {
+    pub fn of(&self, place: &str, number: usize, size: BucketSize) -> Arc<TokenBucket> {
         // No insertion is done in two steps: a panic elsewhere leaves the map whole.
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match buckets.get(place) {
+        let key = (place.to_owned(), number);
+        match buckets.get(&key) {
             Some((known, bucket)) if *known == size => Arc::clone(bucket),
             Some(_) | None => {
                 let bucket = Arc::new(TokenBucket::new(size));
-                buckets.insert(place.to_owned(), (size, Arc::clone(&bucket)));
+                buckets.insert(key, (size, Arc::clone(&bucket)));
                 bucket
             }
         }
@@ -99,7 +121,7 @@ impl Buckets {
 
     /// Forgets those that stand at no place for which `is_kept` holds.
     pub fn retain(&self, is_kept: impl Fn(&str) -> bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|place, _| is_kept(place));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(place, _), _| is_kept(place));
     }
 }
 

@@ -52,6 +52,8 @@ pub(crate) struct Options<'a> {
     pub(crate) routes: &'a [&'a str],
     /// More fields of the connection manager, a line each.
     pub(crate) manager: &'a [&'a str],
+    /// HTTP filters before the router, a line each.
+    pub(crate) filters: &'a [&'a str],
     /// More fields of the cluster, a line each.
     pub(crate) cluster: &'a [&'a str],
     /// Connections that a worker opens to the application at most; None for more than any benchmark needs.
@@ -226,6 +228,8 @@ fn bootstrap(dir: &Path, at: SocketAddr, admin: SocketAddr, app: SocketAddr, opt
         Bootstrap { port: at.port(), app: app.port(), manager: &manager, host, routes, route, cluster: &cluster };
     let admin = format!("address: 127.0.0.1, port_value: {}", admin.port());
     let text = format!("admin: {{ address: {{ socket_address: {{ {admin} }} }} }}\n{}", proxy.yaml());
+    let filters: String = options.filters.iter().map(|filter| format!("          - {filter}\n")).collect();
+    let text = text.replace("http_filters:\n", &format!("http_filters:\n{filters}"));
     write_file(dir, "bootstrap.yaml", &text)
 }
 

@@ -73,6 +73,10 @@ text_enum! {
         PathNormalizationFailed = "path_normalization_failed",
         /// A QUERY without content-type.
         QueryMissingContentType = "query_missing_content_type",
+        /// The request's body could not be decompressed.
+        RequestNotDecodable = "request_body_not_decodable",
+        /// The response's body could not be decompressed.
+        ResponseNotDecodable = "response_body_not_decodable",
         /// The request's body is larger than a filter permits.
         RequestPayloadTooLarge = "request_payload_too_large",
         /// A response's body that a filter has to keep is larger than the connection's buffer.

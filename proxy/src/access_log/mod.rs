@@ -31,7 +31,7 @@ use crate::gate::Denial;
 use crate::net::socket_ends::ends;
 use crate::net::{Address, Conn, ConnInfo, LogWriter, Passed, Random, SocketEnds, TlsSession};
 use crate::stats::PartStats;
-use crate::token_bucket::TokenBucket;
+use crate::token_bucket::BucketSet;
 
 pub use details::{ConnectionTermination, DeniedBy, Details, ResetCause, ResponseStart, UpstreamReset};
 pub use flags::{ResponseFlag, ResponseFlags};
@@ -66,7 +66,7 @@ pub struct Downstream {
     /// Why we ended it, once we did.
     pub local_end: Cell<Option<LocalEnd>>,
     /// From which its requests take tokens, where a limit is one for each connection.
-    pub bucket: OnceCell<Arc<TokenBucket>>,
+    pub buckets: OnceCell<Arc<BucketSet>>,
 }
 
 impl Downstream {
@@ -105,7 +105,7 @@ impl Downstream {
             protocol: Cell::new(None),
             is_malformed: Cell::new(false),
             local_end: Cell::new(None),
-            bucket: OnceCell::new(),
+            buckets: OnceCell::new(),
         }
     }
 }

@@ -38,18 +38,35 @@ fn cookie_holds(matcher: &CookieMatch, head: &RequestHead) -> bool {
 }
 
 fn query_holds(matcher: &QueryMatch, head: &RequestHead) -> bool {
+    match (&matcher.value, query_parameter(head, &matcher.name)) {
+        (QueryTest::Absent, found) => found.is_none(),
+        (QueryTest::Present, found) => found.is_some(),
+        (QueryTest::Text(text), Some(value)) => text.takes(value),
+        (QueryTest::Text(_), None) => false,
+    }
+}
+
+/// The first value of a query parameter, as it stands in the path.
+pub(crate) fn query_parameter<'h>(head: &'h RequestHead, name: &str) -> Option<&'h [u8]> {
     let path = head.path.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
     let query = path.splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default();
     let mut parameters = query.split(|byte| *byte == b'&').map(|parameter| {
         let mut parts = parameter.splitn(2, |byte| *byte == b'=');
         (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
     });
-    let found = parameters.find(|(name, _)| *name == matcher.name.as_bytes());
-    match (&matcher.value, found) {
-        (QueryTest::Absent, found) => found.is_none(),
-        (QueryTest::Present, found) => found.is_some(),
-        (QueryTest::Text(text), Some((_, value))) => text.takes(value),
-        (QueryTest::Text(_), None) => false,
+    parameters.find(|(other, _)| *other == name.as_bytes()).map(|(_, value)| value)
+}
+
+/// Does a condition hold that is about the head alone? One of another kind does not.
+pub(crate) fn condition_of_head_holds(condition: &Condition, head: &RequestHead) -> bool {
+    match condition {
+        Condition::Header(matcher) => header_holds(matcher, head),
+        Condition::Query(matcher) => query_holds(matcher, head),
+        Condition::Cookie(_)
+        | Condition::ClientCertificate(_)
+        | Condition::Fraction(_)
+        | Condition::Grpc
+        | Condition::Never => false,
     }
 }
 

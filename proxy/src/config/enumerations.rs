@@ -15,6 +15,11 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
     ("ClusterNotFoundResponseCode", &[("SERVICE_UNAVAILABLE", 0), ("NOT_FOUND", 1), ("INTERNAL_SERVER_ERROR", 2)]),
     ("CodecType", &[("AUTO", 0), ("HTTP1", 1), ("HTTP2", 2), ("HTTP3", 3)]),
     ("ComparisonOp", &[("EQ", 0), ("GE", 1), ("LE", 2), ("NE", 3)]),
+    ("CompressionLevel", &[
+        ("DEFAULT_COMPRESSION", 0), ("BEST_SPEED", 1), ("COMPRESSION_LEVEL_2", 2), ("COMPRESSION_LEVEL_3", 3),
+        ("COMPRESSION_LEVEL_4", 4), ("COMPRESSION_LEVEL_5", 5), ("COMPRESSION_LEVEL_6", 6), ("COMPRESSION_LEVEL_7", 7),
+        ("COMPRESSION_LEVEL_8", 8), ("COMPRESSION_LEVEL_9", 9),
+    ]),
     ("ConnectionSourceType", &[("ANY", 0), ("SAME_IP_OR_LOOPBACK", 1), ("EXTERNAL", 2)]),
     ("DenominatorType", &[("HUNDRED", 0), ("TEN_THOUSAND", 1), ("MILLION", 2)]),
     ("DiscoveryType", &[("STATIC", 0), ("STRICT_DNS", 1), ("LOGICAL_DNS", 2), ("EDS", 3), ("ORIGINAL_DST", 4)]),
@@ -70,6 +75,7 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
     ("TlsRequirementType", &[("NONE", 0), ("EXTERNAL_ONLY", 1), ("ALL", 2)]),
     ("TrafficDirection", &[("UNSPECIFIED", 0), ("INBOUND", 1), ("OUTBOUND", 2)]),
     ("TrustChainVerification", &[("VERIFY_TRUST_CHAIN", 0), ("ACCEPT_UNTRUSTED", 1)]),
+    ("VhRateLimitsOptions", &[("OVERRIDE", 0), ("INCLUDE", 1), ("IGNORE", 2)]),
     ("XRateLimitHeadersRfcVersion", &[("OFF", 0), ("DRAFT_VERSION_03", 1)]),
 ];
 
@@ -89,6 +95,7 @@ mod tests {
             include_str!("bootstrap/mod.rs"),
             include_str!("bootstrap/access_log.rs"),
             include_str!("bootstrap/cluster.rs"),
+            include_str!("bootstrap/compression.rs"),
             include_str!("bootstrap/filter.rs"),
             include_str!("bootstrap/filter_state.rs"),
             include_str!("bootstrap/listener.rs"),

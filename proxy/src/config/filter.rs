@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::compression::{Coding, Compressor, CompressorName, Decompressor};
 use super::cors::Cors;
 pub use super::ext_authz::ExtAuthz;
 use super::fault::Fault;
@@ -18,7 +19,7 @@ use super::fraction::Fraction;
 pub use super::jwt_authn::JwtAuthn;
 use super::metadata::Struct;
 pub use super::mutation::{AppendAction, Mutation};
-use super::rate_limit::RateLimit;
+use super::rate_limit::{Policy, RateLimit};
 use super::rbac::Rules;
 use super::route::HeaderMatch;
 use super::string_match::StringMatch;
@@ -55,10 +56,14 @@ pub struct Chain {
 pub enum Filter {
     /// `envoy.filters.http.buffer`
     Buffer(Buffer),
+    /// `envoy.filters.http.compressor`
+    Compressor(Arc<Compressor>),
     /// `envoy.filters.http.cors`
     Cors(Arc<Cors>),
     /// `envoy.filters.http.csrf`
     Csrf(Arc<Csrf>),
+    /// `envoy.filters.http.decompressor`
+    Decompressor(Arc<Decompressor>),
     /// `envoy.filters.http.ext_authz`
     ExtAuthz(Arc<ExtAuthz>),
     /// `envoy.filters.http.fault`
@@ -74,7 +79,7 @@ pub enum Filter {
     /// `envoy.filters.http.jwt_authn`
     JwtAuthn(Arc<JwtAuthn>),
     /// `envoy.filters.http.local_ratelimit`
-    RateLimit(Arc<RateLimit>),
+    RateLimit(RateLimited),
     /// `envoy.filters.http.rbac`
     Rbac(Arc<Rbac>),
     /// `envoy.filters.http.set_filter_state`
@@ -86,10 +91,14 @@ pub enum Filter {
 /// A filter with stats of its own for the whole connection manager.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Kind {
+    /// `envoy.filters.http.compressor`
+    Compressor(CompressorName),
     /// `envoy.filters.http.cors`
     Cors,
     /// `envoy.filters.http.csrf`
     Csrf,
+    /// `envoy.filters.http.decompressor`, with the name of its library
+    Decompressor(String, Coding),
     /// `envoy.filters.http.ext_authz`, with its `stat_prefix`
     ExtAuthz(String),
     /// `envoy.filters.http.fault`
@@ -150,6 +159,15 @@ pub struct RbacPrefixes {
     pub rules: String,
     /// Of the shadow rules.
     pub shadow_rules: String,
+}
+
+/// `envoy.filters.http.local_ratelimit` on a route.
+#[derive(Clone, Debug)]
+pub struct RateLimited {
+    /// The limit.
+    pub limit: Arc<RateLimit>,
+    /// What requests are told apart by.
+    pub policies: Arc<[Policy]>,
 }
 
 /// `envoy.filters.http.csrf`: from which pages requests may come that change something.

@@ -12,6 +12,7 @@ mod bootstrap;
 mod changes;
 pub mod client_cert;
 pub mod cluster;
+pub mod compression;
 mod constraints;
 pub mod cors;
 mod difference;

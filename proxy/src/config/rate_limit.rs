@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::fraction::Fraction;
+use super::matching::{Condition, Sense};
 use super::mutation::Edits;
 
 /// A limit of requests.
@@ -32,8 +33,110 @@ pub struct RateLimit {
     pub response: Arc<Edits>,
     /// What is set in a request that gets no token and is forwarded all the same.
     pub unenforced: Edits,
+    /// `descriptors`: requests with one of these take tokens from its bucket. That which fills most slowly comes first.
+    pub descriptors: Vec<Descriptor>,
+    /// `always_consume_default_token_bucket`
+    pub default_bucket: DefaultBucket,
+    /// `rate_limits`: what requests are told apart by; none leaves it to the route.
+    pub policies: Arc<[Policy]>,
+    /// `stage`: policies of routes with another one do not count.
+    pub stage: u32,
+    /// `vh_rate_limits`: whether the policies of the virtual host count.
+    pub of_host: OfHost,
     /// Whether responses have headers about the bucket.
     pub headers: BucketHeaders,
+}
+
+/// Requests that take tokens from a bucket of their own.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Descriptor {
+    /// Keys and values, in their order.
+    pub entries: Vec<(String, String)>,
+    /// `token_bucket`
+    pub bucket: BucketSize,
+}
+
+/// Which requests take a token from `token_bucket` of the filter.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DefaultBucket {
+    /// All.
+    All,
+    /// Those without a descriptor of the filter.
+    Others,
+}
+
+/// Whether the policies of a virtual host count for its routes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OfHost {
+    /// Never.
+    Ignored,
+    /// Besides those of the route.
+    Included,
+    /// Where the route has none.
+    Overridden,
+}
+
+/// `envoy.config.route.v3.RateLimit`: what a descriptor of a request is made of. Without one of the parts there is none.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// `stage`
+    pub stage: u32,
+    /// One part each.
+    pub actions: Vec<Action>,
+}
+
+/// A part of a descriptor.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// `destination_cluster`: that of the route.
+    DestinationCluster,
+    /// `generic_key`, and `header_value_match` and `query_parameter_value_match` for requests that these conditions take.
+    Fixed {
+        /// `descriptor_key`
+        key: String,
+        /// `descriptor_value`
+        value: String,
+        /// All of them hold, or do not all hold.
+        conditions: Option<(Vec<Condition>, Sense)>,
+    },
+    /// `masked_remote_address`: so many bits of the client's address.
+    MaskedRemoteAddress {
+        /// Of IPv4.
+        v4: u32,
+        /// Of IPv6.
+        v6: u32,
+    },
+    /// `query_parameters`
+    Query {
+        /// `query_parameter_name`
+        name: String,
+        /// `descriptor_key`
+        key: String,
+        /// What becomes of the descriptor of a request without it.
+        absent: Absent,
+    },
+    /// `remote_address`: the client's address.
+    RemoteAddress,
+    /// `request_headers`
+    RequestHeader {
+        /// `header_name`
+        name: String,
+        /// `descriptor_key`
+        key: String,
+        /// What becomes of the descriptor of a request without it.
+        absent: Absent,
+    },
+    /// `source_cluster`: that of this proxy.
+    SourceCluster,
+}
+
+/// `skip_if_absent`
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Absent {
+    /// There is no descriptor.
+    Ends,
+    /// The descriptor goes without the part.
+    Skipped,
 }
 
 /// `envoy.type.v3.TokenBucket`

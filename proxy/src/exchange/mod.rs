@@ -4,6 +4,7 @@
 //! sending, or close, and its timers may fire. [`Exchange::alongside`] is that rule in one place.
 
 mod again;
+mod filtered;
 mod lazy_timer;
 mod periodic;
 mod replay;
@@ -18,12 +19,9 @@ use std::task::{Context, Poll, ready};
 
 use tokio::time::Instant;
 
-use crate::access_log::StreamInfo;
-use crate::codec::{
-    Body, CopiedBody, Copier, ExchangeError, Frame, Headers, InformationalSender, Payload, RequestHead, Writer, copied,
-};
+use crate::codec::{Body, CopiedBody, Copier, ExchangeError, Frame, Headers, InformationalSender, Writer, copied};
 use crate::config::route::KeptBody;
-use crate::filter::{End, FilterReply, Filters, Flow, Piece, Refusal};
+use crate::filter::{End, Filters, Flow, Kept, Piece, Refusal};
 use crate::net::{Pace, PaceTicket};
 use crate::stats::{FlowStats, HttpStats, Pause};
 pub(crate) use again::Again;
@@ -243,49 +241,6 @@ impl<'c> Exchange<'c> {
         self.delivery == Delivery::Finished
     }
 
-    /// Lets the filters see the request's head, which `payload` follows, and what waited with it; to be called again once
-    /// [`receive`](Self::receive) has ended their wait.
-    pub(crate) fn filter_request(
-        &mut self,
-        request: &mut RequestHead,
-        payload: Payload,
-        info: &mut StreamInfo,
-    ) -> Flow<FilterReply> {
-        loop {
-            let waiting = self.filters.requested();
-            let flow = self.filters.on_request(request, payload, info);
-            if let Flow::Respond(_) = flow {
-                return flow;
-            }
-            // The filter that waits has seen the body that is here; those behind it have not.
-            let first = if std::mem::take(&mut self.is_anew) { 0 } else { waiting + 1 };
-            if let Err(refusal) = self.filter_held(first) {
-                return Flow::Respond(FilterReply::Refused(refusal));
-            }
-            if flow == Flow::Continue || self.filters.holds_request() {
-                return flow;
-            }
-        }
-    }
-
-    /// Takes the body that waits through the filters from `first` on.
-    fn filter_held(&mut self, first: usize) -> Result<(), Refusal> {
-        let mut held: Vec<Piece> = self.replay.drain().map(Piece::data).collect();
-        if let Received::Complete { trailers } = &mut self.received {
-            held.push(Piece::end(trailers.take()));
-        }
-        for mut piece in held {
-            self.filters.on_held_data(first, &mut piece)?;
-            if !piece.data.is_empty() {
-                self.replay.push(piece.data);
-            }
-            if let End::Complete(trailers) = piece.end {
-                self.received = Received::Complete { trailers };
-            }
-        }
-        Ok(())
-    }
-
     /// Reads the body without an upstream, until the filter that holds the request lets it go on.
     ///
     /// # Errors
@@ -414,6 +369,16 @@ impl<'c> Exchange<'c> {
                 return Poll::Pending; // the writer wakes us
             }
             self.paused = None;
+            match self.filters.poll_kept_request(cx) {
+                Kept::Nothing => {}
+                // The filter wakes us.
+                Kept::Full => return Poll::Pending,
+                Kept::Due(_, Flow::Respond(refusal)) => return Poll::Ready(Interrupted::Filter(refusal)),
+                Kept::Due(piece, Flow::Continue | Flow::Wait) => {
+                    self.keep(piece);
+                    continue;
+                }
+            }
             let mut piece = match ready!(self.body.poll_frame(cx)) {
                 None => Piece::end(None),
                 Some(Err(broken)) => return Poll::Ready(Interrupted::Downstream(broken)),

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use super::fetched_keys::FetchedKeys;
 use super::health_sources::{CheckStats, HealthSources, KeptStatuses};
 use super::limits::Limits;
+use crate::config::compression::{Coding, CompressorName, Decompressor};
 use crate::config::filter::{Kind, RbacPrefixes};
 use crate::config::fraction::{Fraction, is_drawn};
 use crate::config::listener::ConnectionManager;
+use crate::config::network_filter::RuntimeFlag;
 use crate::config::rate_limit::RateLimit;
 use crate::net::{Clock, Random};
 use crate::runtime::{Runtime, Watched};
 use crate::stats::{
-    AuthorisationStats, CorsStats, CsrfStats, FaultStats, HealthCheckStats, OriginFaults, RbacStats, Registry,
-    SetMetadataStats, TokenStats,
+    AuthorisationStats, CompressorStats, CorsStats, CsrfStats, DecompressorStats, FaultStats, HealthCheckStats,
+    OriginFaults, RbacStats, Registry, SetMetadataStats, TokenStats,
 };
 
 use crate::token_bucket::Buckets;
@@ -24,8 +26,12 @@ use crate::token_bucket::Buckets;
 /// The stats of those filters that have some; `None` if no chain has the filter.
 #[derive(Default)]
 pub(crate) struct FilterStats {
+    /// By their names.
+    compressors: Vec<(CompressorName, Rc<CompressorStats>)>,
     pub(super) cors: Option<CorsStats>,
     pub(super) csrf: Option<CsrfStats>,
+    /// By the names of their libraries.
+    decompressors: Vec<(String, Coding, DecompressorStats)>,
     /// By their prefixes.
     authorisations: Vec<(String, AuthorisationStats)>,
     /// By their prefixes.
@@ -64,7 +70,18 @@ impl FilterStats {
             let Kind::JwtAuthn(prefix) = kind else { return None };
             Some((prefix.clone(), TokenStats::new(registry, &options.stat_prefix, prefix)))
         };
+        let compressor = |kind: &Kind| {
+            let Kind::Compressor(name) = kind else { return None };
+            Some((name.clone(), Rc::new(CompressorStats::new(registry, &options.stat_prefix, name))))
+        };
+        let decompressor = |kind: &Kind| {
+            let Kind::Decompressor(library, coding) = kind else { return None };
+            let stats = DecompressorStats::new(registry, &options.stat_prefix, library, *coding);
+            Some((library.clone(), *coding, stats))
+        };
         Self {
+            compressors: options.counted.iter().filter_map(compressor).collect(),
+            decompressors: options.counted.iter().filter_map(decompressor).collect(),
             tokens: options.counted.iter().filter_map(tokens).collect(),
             authorisations: options.counted.iter().filter_map(authorisation).collect(),
             cors: options.counted.contains(&Kind::Cors).then(|| CorsStats::new(registry, &options.stat_prefix)),
@@ -92,6 +109,17 @@ impl FilterStats {
         self.authorisations.iter().find(|(known, _)| known == prefix).map(|(_, stats)| stats)
     }
 
+    /// Those of the filter `envoy.filters.http.compressor` with this name.
+    pub(super) fn compressor(&self, name: &CompressorName) -> Option<Rc<CompressorStats>> {
+        self.compressors.iter().find(|(known, _)| known == name).map(|(_, stats)| Rc::clone(stats))
+    }
+
+    /// Those of this filter `envoy.filters.http.decompressor`.
+    pub(super) fn decompressor(&self, options: &Decompressor) -> Option<&DecompressorStats> {
+        let is_its = |library: &str, coding: Coding| library == options.library && coding == options.coding;
+        self.decompressors.iter().find(|(library, coding, _)| is_its(library, *coding)).map(|(.., stats)| stats)
+    }
+
     /// Those of the filter `envoy.filters.http.jwt_authn` with this prefix.
     pub(super) fn tokens(&self, prefix: &str) -> Option<&TokenStats> {
         self.tokens.iter().find(|(known, _)| known == prefix).map(|(_, stats)| stats)
@@ -114,6 +142,8 @@ pub(crate) struct FilterContext {
     runtime: Arc<Runtime>,
     /// As many as routes name keys, in all configurations that were served.
     fractions: RefCell<BTreeMap<String, Watched>>,
+    /// The same of keys that are flags.
+    flags: RefCell<BTreeMap<String, Watched>>,
     pub(super) limits: Limits,
     pub(super) health: HealthSources,
     pub(super) kept_statuses: KeptStatuses,
@@ -136,6 +166,7 @@ impl FilterContext {
             fetched_keys: FetchedKeys::default(),
             runtime,
             fractions: RefCell::default(),
+            flags: RefCell::default(),
             limits: Limits::new(registry, buckets),
             health,
             kept_statuses: KeptStatuses::default(),
@@ -156,6 +187,19 @@ impl FilterContext {
     pub(super) fn draw_share(&self, key: Option<&str>, millionths: u32) -> bool {
         let of_runtime = key.and_then(|key| self.fraction(key));
         is_drawn(of_runtime.unwrap_or(millionths), || self.random.next_u64())
+    }
+
+    /// Is a flag, which is a share of all or none, set?
+    pub(super) fn is_on(&self, flag: &Fraction) -> bool {
+        let of_runtime = flag.key.as_deref().and_then(|key| {
+            let mut known = self.flags.borrow_mut();
+            let watched = || self.runtime.watch_flag(&RuntimeFlag { key: Some(key.to_owned()), is_on: false });
+            match known.get(key) {
+                Some(watched) => watched.of_layers(),
+                None => known.entry(key.to_owned()).or_insert_with(watched).of_layers(),
+            }
+        });
+        of_runtime.unwrap_or(flag.millionths) > 0
     }
 
     /// The count that a key has in the runtime. Takes a lock, so it is for what few requests meet.

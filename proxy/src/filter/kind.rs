@@ -2,15 +2,17 @@
 
 use super::buffer::Buffer;
 use super::call::CallEnd;
+use super::compression::{Compression, Decompression, Encodings};
 use super::context::FilterContext;
 use super::cors::Cors;
 use super::ext_authz::Authorisation;
-use super::fault::{Faults, Limiter};
+use super::fault::Faults;
 use super::grpc_stats::GrpcCalls;
 use super::grpc_web::GrpcWeb;
 use super::header_mutation::HeaderMutation;
 use super::health_check::HealthChecked;
 use super::jwt_authn::Authentication;
+use super::keeper::{Direction, Keeper};
 use super::rate_limit::RateLimited;
 use super::{Around, Awaited, FilterReply, Flow, Piece, Refusal, csrf, rbac, set_filter_state, set_metadata};
 use crate::access_log::StreamInfo;
@@ -20,8 +22,10 @@ use crate::config::filter;
 /// A filter while it serves one stream.
 pub(super) enum Filter<'c> {
     Buffer(Buffer),
+    Compressor(Box<Compression<'c>>),
     Cors(Cors<'c>),
     Csrf(&'c filter::Csrf),
+    Decompressor(Box<Decompression<'c>>),
     ExtAuthz(Box<Authorisation<'c>>),
     Fault(Box<Faults<'c>>),
     GrpcStats(GrpcCalls<'c>),
@@ -39,8 +43,10 @@ impl<'c> Filter<'c> {
     pub(super) fn of(options: &'c filter::Filter) -> Self {
         match options {
             filter::Filter::Buffer(options) => Self::Buffer(Buffer::new(*options)),
+            filter::Filter::Compressor(options) => Self::Compressor(Box::new(Compression::new(options))),
             filter::Filter::Cors(policy) => Self::Cors(Cors::new(policy)),
             filter::Filter::Csrf(policy) => Self::Csrf(policy),
+            filter::Filter::Decompressor(options) => Self::Decompressor(Box::new(Decompression::new(options))),
             filter::Filter::ExtAuthz(options) => Self::ExtAuthz(Box::new(Authorisation::new(options))),
             filter::Filter::Fault(fault) => Self::Fault(Box::new(Faults::new(fault))),
             filter::Filter::GrpcStats(methods) => Self::GrpcStats(GrpcCalls::new(methods)),
@@ -48,7 +54,7 @@ impl<'c> Filter<'c> {
             filter::Filter::HeaderMutation(options) => Self::HeaderMutation(HeaderMutation::new(options)),
             filter::Filter::HealthCheck(options) => Self::HealthCheck(HealthChecked::new(options)),
             filter::Filter::JwtAuthn(options) => Self::JwtAuthn(Box::new(Authentication::new(options))),
-            filter::Filter::RateLimit(limit) => Self::RateLimit(RateLimited::new(limit)),
+            filter::Filter::RateLimit(options) => Self::RateLimit(RateLimited::new(options)),
             filter::Filter::Rbac(options) => Self::Rbac(options),
             filter::Filter::SetFilterState(options) => Self::SetFilterState(options),
             filter::Filter::SetMetadata(options) => Self::SetMetadata(options),
@@ -60,8 +66,10 @@ impl<'c> Filter<'c> {
         match self {
             Self::Buffer(buffer) => buffer.bytes_max(),
             Self::ExtAuthz(authorisation) => authorisation.bytes_max(),
-            Self::Cors(_)
+            Self::Compressor(_)
+            | Self::Cors(_)
             | Self::Csrf(_)
+            | Self::Decompressor(_)
             | Self::Fault(_)
             | Self::GrpcStats(_)
             | Self::GrpcWeb(_)
@@ -82,8 +90,10 @@ impl<'c> Filter<'c> {
             Self::JwtAuthn(authentication) => authentication.take_call(),
             Self::Fault(faults) => return faults.continues_at().map_or(Awaited::Body, Awaited::Instant),
             Self::Buffer(_)
+            | Self::Compressor(_)
             | Self::Cors(_)
             | Self::Csrf(_)
+            | Self::Decompressor(_)
             | Self::GrpcStats(_)
             | Self::GrpcWeb(_)
             | Self::HeaderMutation(_)
@@ -96,9 +106,23 @@ impl<'c> Filter<'c> {
         call.map_or(Awaited::Body, Awaited::Call)
     }
 
-    /// What keeps pieces of the response's body for a time.
-    pub(super) fn limiter(&mut self) -> Option<&mut Limiter> {
-        if let Self::Fault(faults) = self { faults.limiter() } else { None }
+    /// What keeps pieces of a body for a time.
+    pub(super) fn keeper(&mut self, direction: Direction) -> Option<Keeper<'_>> {
+        match (self, direction) {
+            (Self::Compressor(compression), Direction::Request) => compression.request().map(Keeper::Recoder),
+            (Self::Compressor(compression), Direction::Response) => compression.response().map(Keeper::Recoder),
+            (Self::Decompressor(decompression), Direction::Request) => decompression.request().map(Keeper::Recoder),
+            (Self::Decompressor(decompression), Direction::Response) => decompression.response().map(Keeper::Recoder),
+            (Self::Fault(faults), Direction::Response) => faults.limiter().map(Keeper::Limiter),
+            _ => None,
+        }
+    }
+
+    /// A body that it has kept is broken.
+    pub(super) fn count_broken(&self) {
+        if let Self::Decompressor(decompression) = self {
+            decompression.count_broken();
+        }
     }
 
     pub(super) fn end_call(&mut self, end: CallEnd, context: &FilterContext) {
@@ -106,8 +130,10 @@ impl<'c> Filter<'c> {
             Self::ExtAuthz(authorisation) => authorisation.end_call(end),
             Self::JwtAuthn(authentication) => authentication.end_call(end, context),
             Self::Buffer(_)
+            | Self::Compressor(_)
             | Self::Cors(_)
             | Self::Csrf(_)
+            | Self::Decompressor(_)
             | Self::Fault(_)
             | Self::GrpcStats(_)
             | Self::GrpcWeb(_)
@@ -126,8 +152,10 @@ impl<'c> Filter<'c> {
             Self::JwtAuthn(authentication) => authentication.clears_route(),
             Self::SetFilterState(options) => options.clears_route,
             Self::Buffer(_)
+            | Self::Compressor(_)
             | Self::Cors(_)
             | Self::Csrf(_)
+            | Self::Decompressor(_)
             | Self::Fault(_)
             | Self::GrpcStats(_)
             | Self::GrpcWeb(_)
@@ -149,7 +177,15 @@ impl<'c> Filter<'c> {
         match self {
             Self::ExtAuthz(authorisation) => authorisation.on_request(request, payload, info, around),
             Self::Buffer(buffer) => buffer.on_request(request, payload),
+            Self::Compressor(compression) => {
+                compression.on_request(request, payload, around.context);
+                Flow::Continue
+            }
             Self::Cors(cors) => cors.on_request(request, around.context),
+            Self::Decompressor(decompression) => {
+                decompression.on_request(request, payload, around.context);
+                Flow::Continue
+            }
             Self::Csrf(policy) => csrf::on_request(policy, request, around.context),
             Self::Fault(faults) => faults.on_request(request, info, around.context),
             Self::GrpcStats(calls) => {
@@ -184,6 +220,14 @@ impl<'c> Filter<'c> {
     pub(super) fn on_request_data(&mut self, piece: &mut Piece) -> Flow<Refusal> {
         match self {
             Self::Buffer(buffer) => buffer.on_request_data(piece),
+            Self::Compressor(compression) => {
+                compression.on_request_data(piece);
+                Flow::Continue
+            }
+            Self::Decompressor(decompression) => {
+                decompression.on_request_data(piece);
+                Flow::Continue
+            }
             Self::ExtAuthz(authorisation) => authorisation.on_request_data(piece),
             Self::GrpcStats(calls) => {
                 calls.on_request_data(piece);
@@ -209,6 +253,7 @@ impl<'c> Filter<'c> {
         payload: Payload,
         request: &RequestHead,
         info: &StreamInfo,
+        encodings: Option<&mut Encodings<'c>>,
         context: &FilterContext,
     ) -> Flow<Refusal> {
         match self {
@@ -219,7 +264,9 @@ impl<'c> Filter<'c> {
             | Self::Rbac(_)
             | Self::SetFilterState(_)
             | Self::SetMetadata(_) => {}
+            Self::Compressor(compression) => compression.on_response(response, payload, encodings, context),
             Self::Cors(cors) => cors.on_response(response),
+            Self::Decompressor(decompression) => decompression.on_response(response, payload, context),
             Self::ExtAuthz(authorisation) => authorisation.on_response(response),
             Self::GrpcStats(calls) => calls.on_response(response, payload),
             Self::GrpcWeb(web) => return web.on_response(response, payload),
@@ -232,6 +279,14 @@ impl<'c> Filter<'c> {
 
     pub(super) fn on_response_data(&mut self, piece: &mut Piece, context: &FilterContext) -> Flow<Refusal> {
         match self {
+            Self::Compressor(compression) => {
+                compression.on_response_data(piece);
+                Flow::Continue
+            }
+            Self::Decompressor(decompression) => {
+                decompression.on_response_data(piece);
+                Flow::Continue
+            }
             Self::Fault(faults) => {
                 faults.on_response_data(piece);
                 Flow::Continue

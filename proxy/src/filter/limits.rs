@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::config::rate_limit::RateLimit;
 use crate::stats::{RateLimitStats, Registry};
-use crate::token_bucket::{Buckets, TokenBucket};
+use crate::token_bucket::{BucketSet, Buckets};
 
 /// The limits that requests have met or will meet, by their places in the file.
 pub(super) struct Limits {
@@ -18,11 +18,11 @@ pub(super) struct Limits {
     registry: Arc<Registry>,
 }
 
-/// A limit, what it counts, and its bucket if its requests share one.
+/// A limit, what it counts, and the buckets that its requests share.
 pub(super) struct Known {
     limit: Arc<RateLimit>,
     pub(super) stats: RateLimitStats,
-    pub(super) bucket: Option<Arc<TokenBucket>>,
+    pub(super) buckets: Arc<BucketSet>,
 }
 
 impl Limits {
@@ -53,7 +53,7 @@ impl Limits {
         let new = Rc::new(Known {
             limit: Arc::clone(limit),
             stats: RateLimitStats::new(&self.registry, &limit.stat_prefix),
-            bucket: limit.bucket.map(|size| self.buckets.of(&limit.place, size)),
+            buckets: Arc::new(BucketSet::of(limit, |number, size| self.buckets.of(&limit.place, number, size))),
         });
         known.insert(limit.place.clone(), Rc::clone(&new));
         new

@@ -14,9 +14,11 @@
 mod buffer;
 mod call;
 mod change;
+mod compression;
 mod context;
 mod cors;
 mod csrf;
+mod descriptors;
 pub(crate) mod edits;
 mod ext_authz;
 mod fault;
@@ -27,6 +29,7 @@ mod header_mutation;
 mod health_check;
 mod health_sources;
 mod jwt_authn;
+mod keeper;
 mod kind;
 mod limits;
 mod piece;
@@ -50,8 +53,11 @@ use crate::config::filter;
 use crate::config::route::HeaderEdits;
 use crate::stats::{AuthorisationEvent, ClusterAuthorisations, GrpcStats};
 pub(crate) use call::{Call, CallEnd, Sender};
+use compression::Encodings;
 pub(crate) use context::{FilterContext, FilterStats};
 pub(crate) use health_sources::{HealthSources, Membership};
+use keeper::Direction;
+pub(crate) use keeper::Kept;
 use kind::Filter;
 pub(crate) use piece::{End, Piece};
 pub(crate) use reply::{EndedReply, FilterReply, Refusal};
@@ -65,6 +71,8 @@ pub(crate) struct Filters<'c> {
     edits: &'c [Arc<HeaderEdits>],
     /// Of the cluster that the route leads to.
     cluster: Option<ClusterFilterStats>,
+    /// What its compressors have agreed upon, where it has some.
+    encodings: Option<Box<Encodings<'c>>>,
     /// How many have continued with the request's head: those before this index.
     requested: usize,
     /// What the next of them does.
@@ -105,17 +113,6 @@ pub(crate) enum Awaited {
     Instant(Instant),
 }
 
-/// What filters have kept of a response's body.
-#[derive(Debug)]
-pub(crate) enum Kept {
-    /// As much as they may, or all there is: no more is to come to them.
-    Full,
-    /// Nothing that goes on now.
-    Nothing,
-    /// This goes on now, and has passed the filters before the one that kept it.
-    Due(Piece, Flow<Refusal>),
-}
-
 /// What a filter wants done with a head, or with a piece of a body.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Flow<A> {
@@ -137,6 +134,7 @@ impl<'c> Filters<'c> {
             context,
             edits: &[],
             cluster: None,
+            encodings: Encodings::of(chain),
             requested: 0,
             next: Next::Requested,
             awaited: Awaited::Body,
@@ -151,6 +149,7 @@ impl<'c> Filters<'c> {
             context,
             edits: &[],
             cluster: None,
+            encodings: None,
             requested: 0,
             next: Next::Requested,
             awaited: Awaited::Body,
@@ -294,7 +293,8 @@ impl<'c> Filters<'c> {
         while let Some(index) = self.undecided.checked_sub(1)
             && let Some(filter) = self.filters.get_mut(index)
         {
-            match filter.on_response(response, payload, request, info, self.context) {
+            let encodings = self.encodings.as_deref_mut();
+            match filter.on_response(response, payload, request, info, encodings, self.context) {
                 Flow::Continue => self.undecided = index,
                 stop @ (Flow::Respond(_) | Flow::Wait) => return stop,
             }
@@ -328,23 +328,61 @@ impl<'c> Filters<'c> {
         flow
     }
 
-    /// What filters have kept of the response's body for a time.
+    /// What filters have kept of the request's body for a time.
+    pub(crate) fn poll_kept_request(&mut self, cx: &mut Context<'_>) -> Kept {
+        let mut has_room = true;
+        for index in 0..self.filters.len() {
+            let (piece, room) = self.poll_keeper(index, Direction::Request, cx);
+            has_room &= room;
+            let Some(piece) = piece else { continue };
+            let mut piece = match piece {
+                Ok(piece) => piece,
+                Err(refusal) => return Kept::Due(Piece::default(), Flow::Respond(refusal)),
+            };
+            let flow = self.on_held_data(index + 1, &mut piece).map_or_else(Flow::Respond, |()| Flow::Continue);
+            return Kept::Due(piece, flow);
+        }
+        if has_room { Kept::Nothing } else { Kept::Full }
+    }
+
+    /// The same of the response's.
     pub(crate) fn poll_kept(&mut self, cx: &mut Context<'_>) -> Kept {
         let mut has_room = true;
         for index in (0..self.filters.len()).rev() {
-            while let Some(limiter) = self.filters.get_mut(index).and_then(Filter::limiter) {
-                let Poll::Ready(mut piece) = limiter.poll_piece(cx) else {
-                    has_room &= limiter.has_room();
-                    break;
-                };
-                // What goes on from one comes to those before it, which may keep it in their turn.
-                let flow = self.on_held_response_data(index, &mut piece);
-                if flow != Flow::Continue || !piece.data.is_empty() || piece.is_last() {
-                    return Kept::Due(piece, flow);
-                }
-            }
+            let (piece, room) = self.poll_keeper(index, Direction::Response, cx);
+            has_room &= room;
+            let Some(piece) = piece else { continue };
+            let mut piece = match piece {
+                Ok(piece) => piece,
+                Err(refusal) => return Kept::Due(Piece::default(), Flow::Respond(refusal)),
+            };
+            // Those before it may keep it in their turn.
+            let flow = self.on_held_response_data(index, &mut piece);
+            return Kept::Due(piece, flow);
         }
         if has_room { Kept::Nothing } else { Kept::Full }
+    }
+
+    /// What goes on from one filter now, and whether it takes more.
+    fn poll_keeper(
+        &mut self,
+        index: usize,
+        direction: Direction,
+        cx: &mut Context<'_>,
+    ) -> (Option<Result<Piece, Refusal>>, bool) {
+        let Some(filter) = self.filters.get_mut(index) else { return (None, true) };
+        let Some(mut keeper) = filter.keeper(direction) else { return (None, true) };
+        let piece = keeper.poll_piece(direction, cx);
+        let has_room = keeper.has_room();
+        match piece {
+            Poll::Pending => (None, has_room),
+            Poll::Ready(piece) => {
+                if piece.is_err() {
+                    filter.count_broken();
+                }
+                (Some(piece), has_room)
+            }
+        }
     }
 
     /// Takes a response that is there as a whole through all filters.

@@ -5,23 +5,34 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use super::descriptors::descriptors;
 use super::edits::add_to_request;
 use super::reply::EndedReply;
 use super::{FilterContext, FilterReply, Flow};
 use crate::access_log::{Details, ResponseFlag, StreamInfo};
 use crate::codec::{RequestHead, ResponseHead};
-use crate::config::rate_limit::{BucketHeaders, RateLimit, Sharing};
-use crate::token_bucket::TokenBucket;
+use crate::config::filter;
+use crate::config::rate_limit::{BucketHeaders, DefaultBucket, Policy, RateLimit, Sharing};
+use crate::token_bucket::{BucketSet, TokenBucket};
 
 pub(super) struct RateLimited<'c> {
     limit: &'c Arc<RateLimit>,
+    /// What requests are told apart by.
+    policies: &'c [Policy],
     /// From which the request has taken a token, or would have.
     bucket: Option<Arc<TokenBucket>>,
 }
 
+/// What a request has got.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Token {
+    Refused,
+    Taken,
+}
+
 impl<'c> RateLimited<'c> {
-    pub(super) fn new(limit: &'c Arc<RateLimit>) -> Self {
-        Self { limit, bucket: None }
+    pub(super) fn new(options: &'c filter::RateLimited) -> Self {
+        Self { limit: &options.limit, policies: &options.policies, bucket: None }
     }
 
     pub(super) fn on_request(
@@ -36,14 +47,13 @@ impl<'c> RateLimited<'c> {
         }
         let known = context.limits.of(limit);
         known.stats.enabled.inc();
-        self.bucket = match limit.sharing {
-            Sharing::All => known.bucket.clone(),
-            Sharing::Connection => limit.bucket.map(|size| {
-                // As in Envoy, the first limit that a connection meets is that of all its requests.
-                Arc::clone(info.downstream.bucket.get_or_init(|| Arc::new(TokenBucket::new(size))))
-            }),
+        let new = || Arc::new(BucketSet::of(limit, |_, size| Arc::new(TokenBucket::new(size))));
+        let buckets = match limit.sharing {
+            Sharing::All => &known.buckets,
+            // As in Envoy, the first limit that a connection meets is that of all its requests.
+            Sharing::Connection => info.downstream.buckets.get_or_init(new),
         };
-        if self.bucket.as_ref().is_none_or(|bucket| bucket.take()) {
+        if self.take(buckets, request, info, context) == Token::Taken {
             known.stats.ok.inc();
             return Flow::Continue;
         }
@@ -60,6 +70,41 @@ impl<'c> RateLimited<'c> {
             ..EndedReply::new(limit.status, "local_rate_limited", Details::LocalRateLimited)
         }
         .end()
+    }
+
+    /// Takes a token from the bucket of each descriptor of the request, and from that of all requests. Keeps the bucket that is told
+    /// of: the first that refuses, or that the request has.
+    fn take(
+        &mut self,
+        buckets: &BucketSet,
+        request: &RequestHead,
+        info: &StreamInfo,
+        context: &FilterContext,
+    ) -> Token {
+        let limit = self.limit;
+        let requested = descriptors(self.policies, request, info, context);
+        let own = limit.descriptors.iter().zip(&buckets.descriptors);
+        let mut matched =
+            own.filter(|(descriptor, _)| requested.contains(&descriptor.entries)).map(|(_, bucket)| bucket);
+        let mut first = None;
+        for bucket in &mut matched {
+            first.get_or_insert(bucket);
+            if !bucket.take() {
+                self.bucket = Some(Arc::clone(bucket));
+                return Token::Refused;
+            }
+        }
+        self.bucket = first.map(Arc::clone);
+        if first.is_some() && limit.default_bucket == DefaultBucket::Others {
+            return Token::Taken;
+        }
+        let Some(default) = &buckets.default else { return Token::Taken };
+        if !default.take() {
+            self.bucket = Some(Arc::clone(default));
+            return Token::Refused;
+        }
+        self.bucket.get_or_insert_with(|| Arc::clone(default));
+        Token::Taken
     }
 
     pub(super) fn on_response(&self, response: &mut ResponseHead) {

@@ -65,6 +65,10 @@ pub(crate) enum Refusal {
     Base64Data,
     /// A request's body that should be base64 is not made of whole groups of four characters.
     Base64Size,
+    /// A request's body is not of the coding that it names, or becomes too long.
+    RequestUndecodable,
+    /// The same of a response's.
+    ResponseUndecodable,
     /// A request's body is larger than it may be.
     RequestTooLarge,
     /// A response's body that has to be kept is larger than may be.

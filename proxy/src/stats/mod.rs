@@ -30,11 +30,11 @@ pub use health::{Ejections, Health, HealthFlag};
 pub use histogram::{Histogram, Recorded};
 pub(crate) use names::Meter;
 pub use names::{
-    AuthorisationEvent, AuthorisationStats, BreakerStats, ByteStats, ClusterStats, ConnectionLimitStats, CorsStats,
-    CsrfStats, FaultStats, FlowStats, HandshakeFailure, HealthCheckStats, Http1Stats, Http2Stats, HttpInspectorStats,
-    HttpStats, ListenerStats, LogStats, ManagerStats, Origin, OriginFaults, ProxyProtocolStats, RateLimitStats,
-    RbacStats, ResponseStats, RuntimeStats, ServerState, ServerStats, SetMetadataStats, TcpStats, TlsInspectorStats,
-    TlsStats, TokenStats,
+    AuthorisationEvent, AuthorisationStats, BreakerStats, ByteStats, ClusterStats, CompressorStats,
+    ConnectionLimitStats, CorsStats, CsrfStats, DecompressorStats, FaultStats, FlowStats, HandshakeFailure,
+    HealthCheckStats, Http1Stats, Http2Stats, HttpInspectorStats, HttpStats, ListenerStats, LogStats, ManagerStats,
+    Origin, OriginFaults, ProxyProtocolStats, RateLimitStats, RbacStats, RecodedBytes, RecodingStats, ResponseStats,
+    RuntimeStats, ServerState, ServerStats, SetMetadataStats, TcpStats, TlsInspectorStats, TlsStats, TokenStats,
 };
 
 /// A number that only grows.

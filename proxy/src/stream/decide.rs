@@ -211,7 +211,7 @@ pub(super) fn refused(service: &Service, refusal: Refusal) -> LocalReply {
     match refusal {
         Refusal::RequestTooLarge => service.stats.downstream_rq_too_large.inc(),
         Refusal::ResponseTooLarge => service.stats.rs_too_large.inc(),
-        Refusal::Base64Data | Refusal::Base64Size => {}
+        Refusal::Base64Data | Refusal::Base64Size | Refusal::RequestUndecodable | Refusal::ResponseUndecodable => {}
     }
     LocalReply::Filtered(refusal)
 }

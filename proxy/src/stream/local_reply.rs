@@ -110,6 +110,12 @@ impl Row {
         match refusal {
             FilterRefusal::Base64Data => Self::open(StatusCode::BAD_REQUEST, bad_base64, Details::Base64Data, None),
             FilterRefusal::Base64Size => Self::open(StatusCode::BAD_REQUEST, bad_base64, Details::Base64Size, None),
+            FilterRefusal::RequestUndecodable => {
+                Self::open(StatusCode::BAD_REQUEST, "Bad Request", Details::RequestNotDecodable, None)
+            }
+            FilterRefusal::ResponseUndecodable => {
+                Self::open(StatusCode::BAD_GATEWAY, "Bad Gateway", Details::ResponseNotDecodable, None)
+            }
             FilterRefusal::RequestTooLarge => {
                 Self::open(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large", Details::RequestPayloadTooLarge, None)
             }

@@ -80,3 +80,10 @@ pub(super) const FAULT: Reason = reason(
     "remove its abort, or lower the percentage",
     Some((At::Manager, "http_filters", Proposal::WithoutFilter("fault.v3.HTTPFault"))),
 );
+
+pub(super) const NOT_DECODABLE: Reason = reason(
+    "because the decompressor filter cannot read the body: it is not of the coding that content-encoding names, is cut off, or \
+     becomes too long",
+    "have the sender name the coding that its body has, or let bodies through as they are",
+    Some((At::Manager, "http_filters", Proposal::WithoutFilter("decompressor.v3.Decompressor"))),
+);

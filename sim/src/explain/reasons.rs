@@ -346,6 +346,7 @@ fn of_details(details: &Details) -> Option<Reason> {
         Details::NoHealthyUpstream => NO_ENDPOINT,
         Details::PathNormalizationFailed => BAD_PATH,
         Details::RbacAccessDenied(_) => filters::FORBIDDEN,
+        Details::RequestNotDecodable | Details::ResponseNotDecodable => filters::NOT_DECODABLE,
         Details::RequestPayloadTooLarge => filters::PAYLOAD_TOO_LARGE,
         Details::QueryMissingContentType => QUERY_WITHOUT_TYPE,
         Details::ResponsePayloadTooLarge => filters::RESPONSE_TOO_LARGE,

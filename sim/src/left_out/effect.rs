@@ -63,9 +63,7 @@ const NAMED: &[(&str, Effect)] = &[
     ("envoy.filters.http.bandwidth_limit", Effect::May(DELAYS)),
     ("envoy.filters.http.basic_auth", Effect::May(AUTHORISES)),
     ("envoy.filters.http.cache", Effect::May(ANSWERS)),
-    ("envoy.filters.http.compressor", Effect::May(BODIES)),
     ("envoy.filters.http.connect_grpc_bridge", Effect::May(BODIES)),
-    ("envoy.filters.http.decompressor", Effect::May(BODIES)),
     ("envoy.filters.http.dynamic_forward_proxy", Effect::May(CHOOSES)),
     ("envoy.filters.http.dynamic_modules", Effect::May(CODE)),
     ("envoy.filters.http.ext_authz", Effect::May(AUTHORISES)),
@@ -88,12 +86,10 @@ const NAMED: &[(&str, Effect)] = &[
     ("envoy.filters.network.ext_authz", Effect::May("it can close a connection")),
     ("envoy.filters.network.ratelimit", Effect::May("it can close a connection")),
     ("crl", Effect::May("certificates that were withdrawn are accepted")),
-    ("descriptors", Effect::May(LIMITS)),
     ("eds_cluster_config", Effect::May(CHOOSES)),
     ("grpc_health_check", Effect::May(CHECKS)),
     ("max_connection_pools", Effect::May("pools are not limited")),
     ("original_dst_lb_config", Effect::May(CHOOSES)),
-    ("rate_limits", Effect::May(LIMITS)),
     ("rtds_layer", Effect::May("a runtime server could set its values while it runs")),
     ("sds_config", Effect::Nothing),
     ("tracing", Effect::Nothing),
@@ -134,7 +130,7 @@ mod tests {
         assert_eq!(effect("tracer", "envoy.tracers.zipkin"), Effect::Nothing);
         assert_eq!(effect("HTTP filter", "envoy.filters.http.lua"), Effect::May(CODE));
         assert_eq!(effect("HTTP filter", "envoy.filters.http.of_tomorrow"), Effect::UNKNOWN);
-        assert_eq!(of(&Name::Field, "static_resources.listeners[0].rate_limits"), Effect::May(LIMITS));
+        assert_eq!(of(&Name::Field, "static_resources.listeners[0].sds_config"), Effect::Nothing);
     }
 
     #[test]

@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::cluster::Percent;
+use super::compression::{Compressor, CompressorPerRoute, Decompressor};
 use super::ext_authz::{ExtAuthz, ExtAuthzPerRoute};
 use super::fault::HttpFault;
 use super::filter_state::HttpSetFilterState;
 use super::jwt_authn::{JwtAuthentication, JwtPerRoute};
 use super::matchers::HeaderMatcher;
 use super::network_filter::Rbac;
-use super::rate_limit::{HttpStatus, TokenBucket, XRateLimitHeadersRfcVersion};
+use super::rate_limit::{
+    HttpStatus, LocalRateLimitDescriptor, RateLimit, TokenBucket, VhRateLimitsOptions, XRateLimitHeadersRfcVersion,
+};
 use super::{HeaderValue, RuntimeFractionalPercent, StringMatcher};
 use crate::config::constraints::{HeaderName, HeaderText, NonEmpty};
 use crate::config::units::Seconds;
@@ -30,6 +33,8 @@ pub(crate) struct HttpFilter {
 pub(crate) enum HttpFilterConfig {
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer")]
     Buffer(Buffer),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.compressor.v3.Compressor")]
+    Compressor(Box<Compressor>),
     // Envoy takes the type of a route's policy for it as well, and nothing of what it says.
     #[serde(
         rename = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors",
@@ -38,6 +43,8 @@ pub(crate) enum HttpFilterConfig {
     Cors(Empty),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.csrf.v3.CsrfPolicy")]
     Csrf(CsrfPolicy),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.decompressor.v3.Decompressor")]
+    Decompressor(Box<Decompressor>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz")]
     ExtAuthz(Box<ExtAuthz>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault")]
@@ -201,6 +208,8 @@ pub(crate) type TypedPerFilterConfig = BTreeMap<String, At<PerFilterConfig>>;
 pub(crate) enum PerFilterConfig {
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute")]
     Buffer(BufferPerRoute),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.compressor.v3.CompressorPerRoute")]
+    Compressor(Box<CompressorPerRoute>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy")]
     Cors(Box<CorsPolicy>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.csrf.v3.CsrfPolicy")]
@@ -238,6 +247,8 @@ pub(crate) struct FilterConfig {
 pub(crate) enum PerRouteConfig {
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute")]
     Buffer(BufferPerRoute),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.compressor.v3.CompressorPerRoute")]
+    Compressor(Box<CompressorPerRoute>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy")]
     Cors(Box<CorsPolicy>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.csrf.v3.CsrfPolicy")]
@@ -266,6 +277,9 @@ pub(crate) enum PerRouteConfig {
 /// `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit`
 #[derive(Debug, Deserialize)]
 pub(crate) struct LocalRateLimit {
+    pub(crate) always_consume_default_token_bucket: Option<bool>,
+    #[serde(default)]
+    pub(crate) descriptors: Vec<At<LocalRateLimitDescriptor>>,
     pub(crate) enable_x_ratelimit_headers: Option<XRateLimitHeadersRfcVersion>,
     pub(crate) filter_enabled: Option<RuntimeFractionalPercent>,
     pub(crate) filter_enforced: Option<RuntimeFractionalPercent>,
@@ -274,12 +288,16 @@ pub(crate) struct LocalRateLimit {
     #[serde(default)]
     pub(crate) rate_limited_as_resource_exhausted: bool,
     #[serde(default)]
+    pub(crate) rate_limits: Vec<At<RateLimit>>,
+    #[serde(default)]
     pub(crate) request_headers_to_add_when_not_enforced: Vec<At<HeaderValueOption>>,
     #[serde(default)]
     pub(crate) response_headers_to_add: Vec<At<HeaderValueOption>>,
+    pub(crate) stage: Option<At<u32>>,
     pub(crate) stat_prefix: NonEmpty,
     pub(crate) status: Option<HttpStatus>,
     pub(crate) token_bucket: Option<At<TokenBucket>>,
+    pub(crate) vh_rate_limits: Option<VhRateLimitsOptions>,
 }
 
 /// `envoy.extensions.filters.http.health_check.v3.HealthCheck`

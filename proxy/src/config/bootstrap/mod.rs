@@ -6,6 +6,7 @@
 
 pub(crate) mod access_log;
 pub(crate) mod cluster;
+pub(crate) mod compression;
 pub(crate) mod ext_authz;
 pub(crate) mod fault;
 pub(crate) mod filter;

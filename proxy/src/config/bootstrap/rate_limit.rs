@@ -2,6 +2,9 @@
 
 use serde::Deserialize;
 
+use super::matchers::HeaderMatcher;
+use super::route_match::QueryParameterMatcher;
+use crate::config::constraints::{HeaderName, NonEmpty};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
 
@@ -12,6 +15,117 @@ pub(crate) struct TokenBucket {
     #[serde(default)]
     pub(crate) max_tokens: u32,
     pub(crate) tokens_per_fill: Option<At<u32>>,
+}
+
+/// `envoy.config.route.v3.RateLimit`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimit {
+    pub(crate) actions: At<Vec<At<RateLimitAction>>>,
+    pub(crate) stage: Option<At<u32>>,
+}
+
+/// `envoy.config.route.v3.RateLimit.Action`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimitAction {
+    pub(crate) destination_cluster: Option<RateLimitDestinationCluster>,
+    pub(crate) generic_key: Option<RateLimitGenericKey>,
+    pub(crate) header_value_match: Option<RateLimitHeaderValueMatch>,
+    pub(crate) masked_remote_address: Option<RateLimitMaskedRemoteAddress>,
+    pub(crate) query_parameter_value_match: Option<RateLimitQueryParameterValueMatch>,
+    pub(crate) query_parameters: Option<RateLimitQueryParameters>,
+    pub(crate) remote_address: Option<RateLimitRemoteAddress>,
+    pub(crate) request_headers: Option<RateLimitRequestHeaders>,
+    pub(crate) source_cluster: Option<RateLimitSourceCluster>,
+}
+
+/// `envoy.config.route.v3.RateLimit.Action.DestinationCluster`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimitDestinationCluster {}
+
+/// `envoy.config.route.v3.RateLimit.Action.GenericKey`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimitGenericKey {
+    #[serde(default)]
+    pub(crate) descriptor_key: String,
+    pub(crate) descriptor_value: At<NonEmpty>,
+}
+
+/// `envoy.config.route.v3.RateLimit.Action.HeaderValueMatch`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimitHeaderValueMatch {
+    #[serde(default)]
+    pub(crate) descriptor_key: String,
+    pub(crate) descriptor_value: At<NonEmpty>,
+    pub(crate) expect_match: Option<bool>,
+    pub(crate) headers: Vec<At<HeaderMatcher>>,
+}
+
+/// `envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimitMaskedRemoteAddress {
+    pub(crate) v4_prefix_mask_len: Option<At<u32>>,
+    pub(crate) v6_prefix_mask_len: Option<At<u32>>,
+}
+
+/// `envoy.config.route.v3.RateLimit.Action.QueryParameterValueMatch`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimitQueryParameterValueMatch {
+    #[serde(default)]
+    pub(crate) descriptor_key: String,
+    pub(crate) descriptor_value: At<NonEmpty>,
+    pub(crate) expect_match: Option<bool>,
+    pub(crate) query_parameters: Vec<At<QueryParameterMatcher>>,
+}
+
+/// `envoy.config.route.v3.RateLimit.Action.QueryParameters`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimitQueryParameters {
+    pub(crate) descriptor_key: NonEmpty,
+    pub(crate) query_parameter_name: NonEmpty,
+    #[serde(default)]
+    pub(crate) skip_if_absent: bool,
+}
+
+/// `envoy.config.route.v3.RateLimit.Action.RemoteAddress`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimitRemoteAddress {}
+
+/// `envoy.config.route.v3.RateLimit.Action.RequestHeaders`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimitRequestHeaders {
+    pub(crate) descriptor_key: NonEmpty,
+    pub(crate) header_name: HeaderName,
+    #[serde(default)]
+    pub(crate) skip_if_absent: bool,
+}
+
+/// `envoy.config.route.v3.RateLimit.Action.SourceCluster`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimitSourceCluster {}
+
+/// `envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor`
+#[derive(Debug, Deserialize)]
+pub(crate) struct LocalRateLimitDescriptor {
+    pub(crate) entries: At<Vec<At<RateLimitEntry>>>,
+    pub(crate) token_bucket: At<TokenBucket>,
+}
+
+/// `envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimitEntry {
+    pub(crate) key: NonEmpty,
+    pub(crate) value: Option<At<String>>,
+}
+
+/// `envoy.extensions.common.ratelimit.v3.VhRateLimitsOptions`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum VhRateLimitsOptions {
+    #[serde(rename = "OVERRIDE")]
+    Override,
+    #[serde(rename = "INCLUDE")]
+    Include,
+    #[serde(rename = "IGNORE")]
+    Ignore,
 }
 
 /// `envoy.extensions.common.ratelimit.v3.XRateLimitHeadersRFCVersion`

@@ -7,6 +7,7 @@ use super::filter::{CorsPolicy, HeaderMutationRule, HeaderValueOption, HttpFilte
 use super::matchers::{HeaderMatcher, RegexMatchAndSubstitute};
 use super::policies::{HashPolicy, HedgePolicy, InternalRedirectPolicy, RetryPolicy};
 use super::proxy_protocol::ProxyProtocolConfig;
+use super::rate_limit::RateLimit;
 use super::route_match::RouteMatch;
 use super::{DataSource, RuntimeFractionalPercent};
 use crate::config::constraints::{HeaderName, HeaderText, NonEmpty, OneLine};
@@ -55,6 +56,8 @@ pub(crate) struct VirtualHost {
     pub(crate) include_is_timeout_retry_header: bool,
     pub(crate) include_request_attempt_count: Option<bool>,
     pub(crate) per_request_buffer_limit_bytes: Option<u32>,
+    #[serde(default)]
+    pub(crate) rate_limits: Vec<At<RateLimit>>,
     pub(crate) request_body_buffer_limit: Option<At<u32>>,
     #[serde(default)]
     pub(crate) request_mirror_policies: Vec<At<RequestMirrorPolicy>>,
@@ -182,6 +185,7 @@ pub(crate) struct RouteAction {
     pub(crate) host_rewrite_literal: Option<At<String>>,
     pub(crate) host_rewrite_path_regex: Option<At<RegexMatchAndSubstitute>>,
     pub(crate) idle_timeout: Option<Seconds>,
+    pub(crate) include_vh_rate_limits: Option<bool>,
     pub(crate) internal_redirect_policy: Option<At<InternalRedirectPolicy>>,
     pub(crate) max_grpc_timeout: Option<Seconds>,
     pub(crate) max_stream_duration: Option<MaxStreamDuration>,
@@ -189,6 +193,8 @@ pub(crate) struct RouteAction {
     pub(crate) path_rewrite_policy: Option<PathRewritePolicy>,
     pub(crate) prefix_rewrite: Option<At<String>>,
     pub(crate) priority: Option<RoutingPriority>,
+    #[serde(default)]
+    pub(crate) rate_limits: Vec<At<RateLimit>>,
     pub(crate) regex_rewrite: Option<At<RegexMatchAndSubstitute>>,
     #[serde(default)]
     pub(crate) request_mirror_policies: Vec<At<RequestMirrorPolicy>>,

@@ -8,7 +8,7 @@ use http::StatusCode;
 use super::pattern::string_match;
 use super::{fraction, metadata, mutation, service};
 use crate::config::bootstrap::ext_authz::{
-    BufferSettings, CheckSettings, ExtAuthz as Written, ExtAuthzPerRoute, HttpService, RuntimeFeatureFlag,
+    BufferSettings, CheckSettings, ExtAuthz as Written, ExtAuthzPerRoute, HttpService,
 };
 use crate::config::bootstrap::stats::ListStringMatcher;
 use crate::config::error::Place;
@@ -64,7 +64,7 @@ pub(super) fn filter(written: &Written, place: &Place, notes: &Notes) -> Result<
                 Some((path, value, if at.value.invert { Sense::Inverted } else { Sense::Direct }))
             }
         },
-        denied_at_disable: flag(written.deny_at_disable.as_ref(), notes),
+        denied_at_disable: fraction::flag(written.deny_at_disable.as_ref(), 0, notes),
         allowed: patterns(allowed, &ALWAYS_SEEN)?,
         disallowed: patterns(written.disallowed_headers.as_ref(), &[])?,
         body: written.with_request_body.as_ref().map(body).transpose()?,
@@ -163,13 +163,4 @@ fn body(written: &At<BufferSettings>) -> Result<CheckedBody, Problem> {
     let bytes_max = NonZeroU32::new(bytes.value).ok_or_else(|| bytes.invalid("must be greater than 0"))?;
     let larger = if written.value.allow_partial_message { LargerBody::Cut } else { LargerBody::Refused };
     Ok(CheckedBody { bytes_max, larger })
-}
-
-/// A flag is a share of none or all.
-fn flag(written: Option<&RuntimeFeatureFlag>, notes: &Notes) -> Fraction {
-    let Some(RuntimeFeatureFlag { default_value, runtime_key }) = written else {
-        return Fraction { millionths: 0, key: None };
-    };
-    notes.reads(runtime_key);
-    Fraction { millionths: if *default_value { MILLION } else { 0 }, key: Some(runtime_key.to_string()) }
 }

@@ -8,17 +8,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::filter_override::{Override, OverrideOptions, buffer, csrf, overridden};
-use super::rate_limit::{self, Owner};
-use super::{cors, ext_authz, fault, filter_state, health_check, jwt_authn, metadata, mutation, rbac};
+use super::rate_limit::{self, OfLevel, Owner};
+use super::{compression, cors, ext_authz, fault, filter_state, health_check, jwt_authn, metadata, mutation, rbac};
 use crate::config::bootstrap::filter::{
     CorsPolicy, GrpcStatsConfig, HttpFilter, HttpFilterConfig, Router, TypedPerFilterConfig,
 };
 use crate::config::bootstrap::route::UpgradeConfig;
+use crate::config::compression::{Compressor, Decompressor};
+use crate::config::cors::Cors;
 use crate::config::error::{Name, Place};
 use crate::config::fault::Fault;
 use crate::config::filter::{
     Buffer, Chain, Chains, CountedMethods, Csrf, ExtAuthz, Filter, HeaderMutation, HealthCheck, JwtAuthn, Kind,
-    MetadataEntry, Mutations, Rbac, RouterOptions, ServiceNames, SetFilterState, SetMetadata, StrictHeader,
+    MetadataEntry, Mutations, RateLimited, Rbac, RouterOptions, ServiceNames, SetFilterState, SetMetadata,
+    StrictHeader,
 };
 use crate::config::problem::{Problem, unknown};
 use crate::config::rate_limit::RateLimit;
@@ -47,8 +50,10 @@ struct FilterTemplate {
 
 enum Options {
     Buffer(Buffer),
+    Compressor(Arc<Compressor>),
     Cors,
     Csrf(Arc<Csrf>),
+    Decompressor(Arc<Decompressor>),
     ExtAuthz(Arc<ExtAuthz>),
     Fault(Arc<Fault>),
     GrpcStats(Arc<CountedMethods>),
@@ -69,6 +74,8 @@ pub(super) struct Level {
     overrides: BTreeMap<String, Override>,
     /// `cors`, the deprecated field.
     cors: Option<Arc<cors::Policy>>,
+    /// `rate_limits`
+    pub(super) limits: Option<OfLevel>,
 }
 
 /// What becomes of the requests that a chain is for.
@@ -120,6 +127,11 @@ impl Template {
         self.filters().filter_map(limit).collect()
     }
 
+    /// Does a limit tell requests apart by what routes say?
+    pub(super) fn tells_apart(&self) -> bool {
+        self.filters().any(|filter| matches!(filter.options, Options::RateLimit(_)))
+    }
+
     /// The limits of requests that routes, and levels above them, have.
     pub(super) fn take_limits_of_routes(&self) -> Vec<Arc<RateLimit>> {
         self.limits_of_routes.take()
@@ -139,7 +151,7 @@ impl Template {
         notes: &Notes,
     ) -> Result<Level, Problem> {
         let cors = cors.map(|policy| cors::Policy::new(policy, notes)).transpose()?.map(Arc::new);
-        let mut level = Level { overrides: BTreeMap::new(), cors };
+        let mut level = Level { overrides: BTreeMap::new(), cors, limits: None };
         for (name, config) in written {
             let said = overridden(config, name, notes)?;
             let mut named = self.filters().filter(|filter| filter.name == *name).peekable();
@@ -174,7 +186,7 @@ impl Template {
 impl Level {
     /// Does it leave every filter as it is?
     pub(super) fn is_empty(&self) -> bool {
-        self.overrides.is_empty() && self.cors.is_none()
+        self.overrides.is_empty() && self.cors.is_none() && self.limits.is_none()
     }
 }
 
@@ -199,17 +211,14 @@ impl FilterTemplate {
                 let own = options().rev().find_map(OverrideOptions::buffer);
                 return own.unwrap_or(Some(*buffer)).map(Filter::Buffer);
             }
+            Options::Compressor(own) => {
+                Filter::Compressor(compression::below(own, options().rev().find_map(OverrideOptions::compressor)))
+            }
             // Envoy has no policy for a response of the route's own.
             Options::Cors if forwarding == Forwarding::NotForwarded => return None,
-            Options::Cors => {
-                let of_levels = options().rev().filter_map(OverrideOptions::cors);
-                let mut policies: Vec<Arc<cors::Policy>> = of_levels.cloned().collect();
-                if policies.is_empty() {
-                    policies.extend(levels.iter().rev().filter_map(|level| level.cors.clone()));
-                }
-                return cors::merged(&policies).map(Arc::new).map(Filter::Cors);
-            }
+            Options::Cors => return cors_below(&said, levels).map(Filter::Cors),
             Options::Csrf(own) => Filter::Csrf(most_specific(&said, OverrideOptions::csrf, own)),
+            Options::Decompressor(options) => Filter::Decompressor(Arc::clone(options)),
             Options::ExtAuthz(own) => {
                 return ext_authz::below(own, options().filter_map(OverrideOptions::ext_authz)).map(Filter::ExtAuthz);
             }
@@ -231,7 +240,7 @@ impl FilterTemplate {
                 return jwt_authn::below(own, options().rev().find_map(OverrideOptions::jwt_authn))
                     .map(Filter::JwtAuthn);
             }
-            Options::RateLimit(own) => Filter::RateLimit(most_specific(&said, OverrideOptions::rate_limit, own)),
+            Options::RateLimit(own) => Filter::RateLimit(rate_limited(&said, own, levels)),
             Options::Rbac(own) => match options().rev().find_map(OverrideOptions::rbac) {
                 None => Filter::Rbac(Arc::clone(own)),
                 Some(of_route) => Filter::Rbac(Arc::new(rbac::below(own, of_route.as_ref()?))),
@@ -248,6 +257,21 @@ impl FilterTemplate {
     }
 }
 
+fn cors_below(said: &[&Override], levels: &[&Level]) -> Option<Arc<Cors>> {
+    let of_levels = said.iter().rev().filter_map(|said| said.options.as_ref()?.cors());
+    let mut policies: Vec<Arc<cors::Policy>> = of_levels.cloned().collect();
+    if policies.is_empty() {
+        policies.extend(levels.iter().rev().filter_map(|level| level.cors.clone()));
+    }
+    cors::merged(&policies).map(Arc::new)
+}
+
+fn rate_limited(said: &[&Override], own: &Arc<RateLimit>, levels: &[&Level]) -> RateLimited {
+    let limit = most_specific(said, OverrideOptions::rate_limit, own);
+    let policies = rate_limit::policies_below(&limit, levels.iter().filter_map(|level| level.limits.as_ref()));
+    RateLimited { limit, policies }
+}
+
 /// The options of the most specific level that has some, or the filter's own.
 fn most_specific<'s, T>(
     said: &[&'s Override],
@@ -261,8 +285,10 @@ impl Options {
     fn kind(&self) -> &'static str {
         match self {
             Self::Buffer(_) => "envoy.filters.http.buffer",
+            Self::Compressor(_) => "envoy.filters.http.compressor",
             Self::Cors => "envoy.filters.http.cors",
             Self::Csrf(_) => "envoy.filters.http.csrf",
+            Self::Decompressor(_) => "envoy.filters.http.decompressor",
             Self::ExtAuthz(_) => "envoy.filters.http.ext_authz",
             Self::Fault(_) => "envoy.filters.http.fault",
             Self::GrpcStats(_) => "envoy.filters.http.grpc_stats",
@@ -282,6 +308,7 @@ impl Options {
         matches!(
             (options, self),
             (OverrideOptions::Buffer(_), Self::Buffer(_))
+                | (OverrideOptions::Compressor(_), Self::Compressor(_))
                 | (OverrideOptions::Cors(_), Self::Cors)
                 | (OverrideOptions::Csrf(_), Self::Csrf(_))
                 | (OverrideOptions::ExtAuthz(_), Self::ExtAuthz(_))
@@ -298,8 +325,10 @@ impl Options {
     /// The filter, if it has stats of its own.
     fn counted(&self) -> Option<Kind> {
         match self {
+            Self::Compressor(options) => Some(Kind::Compressor(options.stats.clone())),
             Self::Cors => Some(Kind::Cors),
             Self::Csrf(_) => Some(Kind::Csrf),
+            Self::Decompressor(options) => Some(Kind::Decompressor(options.library.clone(), options.coding)),
             Self::ExtAuthz(options) => Some(Kind::ExtAuthz(options.stat_prefix.clone())),
             Self::Fault(_) => Some(Kind::Fault),
             Self::HealthCheck(_) => Some(Kind::HealthCheck),
@@ -324,8 +353,14 @@ fn chain(filters: &[At<HttpFilter>], place: &Place, kind: &str, notes: &Notes) -
         let disabled = filter.disabled.as_ref().is_some_and(|disabled| disabled.value);
         let options = match &filter.typed_config {
             HttpFilterConfig::Buffer(written) => Options::Buffer(buffer(written)?),
+            HttpFilterConfig::Compressor(written) => {
+                Options::Compressor(Arc::new(compression::compressor(written, notes)?))
+            }
             HttpFilterConfig::Cors(_) => Options::Cors,
             HttpFilterConfig::Csrf(written) => Options::Csrf(Arc::new(csrf(written, notes)?)),
+            HttpFilterConfig::Decompressor(written) => {
+                Options::Decompressor(Arc::new(compression::decompressor(written, notes)?))
+            }
             HttpFilterConfig::ExtAuthz(written) => {
                 Options::ExtAuthz(Arc::new(ext_authz::filter(written, &at.place, notes)?))
             }

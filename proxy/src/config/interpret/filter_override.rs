@@ -4,7 +4,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::rate_limit::{self, Owner};
-use super::{cors, ext_authz, fault, filter_state, fraction, jwt_authn, metadata, mutation, pattern, rbac};
+use super::{
+    compression, cors, ext_authz, fault, filter_state, fraction, jwt_authn, metadata, mutation, pattern, rbac,
+};
 use crate::config::bootstrap::ext_authz::ExtAuthzPerRoute;
 use crate::config::bootstrap::fault::HttpFault;
 use crate::config::bootstrap::filter::{
@@ -31,6 +33,7 @@ pub(super) struct Override {
 pub(super) enum OverrideOptions {
     /// `None` switches it off.
     Buffer(Option<Buffer>),
+    Compressor(compression::OfRoute),
     Cors(Arc<cors::Policy>),
     Csrf(Arc<Csrf>),
     ExtAuthz(ext_authz::OfRoute),
@@ -47,6 +50,10 @@ pub(super) enum OverrideOptions {
 impl OverrideOptions {
     pub(super) fn buffer(&self) -> Option<Option<Buffer>> {
         if let Self::Buffer(buffer) = self { Some(*buffer) } else { None }
+    }
+
+    pub(super) fn compressor(&self) -> Option<&compression::OfRoute> {
+        if let Self::Compressor(said) = self { Some(said) } else { None }
     }
 
     pub(super) fn cors(&self) -> Option<&Arc<cors::Policy>> {
@@ -104,6 +111,9 @@ pub(super) fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) ->
         }
         PerFilterConfig::FilterConfig(FilterConfig { config: Some(config), .. }) => match &config.value {
             PerRouteConfig::Buffer(written) => Some(buffer_override(written, &config.place)?),
+            PerRouteConfig::Compressor(written) => {
+                Some(OverrideOptions::Compressor(compression::of_route(written, &config.place)?))
+            }
             PerRouteConfig::Cors(written) => Some(cors_override(written, notes)?),
             PerRouteConfig::Csrf(written) => Some(csrf_override(written, notes)?),
             PerRouteConfig::Empty(_) => None,
@@ -119,6 +129,9 @@ pub(super) fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) ->
             PerRouteConfig::SetMetadata(written) => Some(metadata_override(written)?),
         },
         PerFilterConfig::Buffer(written) => Some(buffer_override(written, &at.place)?),
+        PerFilterConfig::Compressor(written) => {
+            Some(OverrideOptions::Compressor(compression::of_route(written, &at.place)?))
+        }
         PerFilterConfig::Cors(written) => Some(cors_override(written, notes)?),
         PerFilterConfig::Csrf(written) => Some(csrf_override(written, notes)?),
         PerFilterConfig::ExtAuthz(written) => Some(authorisation_override(written, &at.place, notes)?),

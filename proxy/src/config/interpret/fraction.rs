@@ -1,7 +1,8 @@
 //! What shares of requests mean.
 
+use crate::config::bootstrap::ext_authz::RuntimeFeatureFlag;
 use crate::config::bootstrap::{DenominatorType, RuntimeFractionalPercent};
-use crate::config::fraction::Fraction;
+use crate::config::fraction::{Fraction, MILLION};
 use crate::config::yaml::Notes;
 
 /// A share of the requests.
@@ -21,4 +22,13 @@ pub(super) fn unit(denominator: Option<DenominatorType>) -> u32 {
         Some(DenominatorType::TenThousand) => 100,
         Some(DenominatorType::Million) => 1,
     }
+}
+
+/// A flag is a share of none or all; `default` where there is none.
+pub(super) fn flag(written: Option<&RuntimeFeatureFlag>, default: u32, notes: &Notes) -> Fraction {
+    let Some(RuntimeFeatureFlag { default_value, runtime_key }) = written else {
+        return Fraction { millionths: default, key: None };
+    };
+    notes.reads(runtime_key);
+    Fraction { millionths: if *default_value { MILLION } else { 0 }, key: Some(runtime_key.to_string()) }
 }

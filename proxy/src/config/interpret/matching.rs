@@ -114,7 +114,7 @@ pub(super) fn header(at: &At<HeaderMatcher>) -> Result<HeaderMatch, Problem> {
     })
 }
 
-fn query(at: &At<QueryParameterMatcher>) -> Result<QueryMatch, Problem> {
+pub(super) fn query(at: &At<QueryParameterMatcher>) -> Result<QueryMatch, Problem> {
     let value = match (&at.value.string_match, at.value.present_match) {
         (Some(_), Some(_)) => {
             return Err(at.invalid("a query parameter matcher takes at most one of string_match and present_match"));

@@ -6,6 +6,7 @@
 mod access_log;
 mod address;
 mod cluster;
+mod compression;
 mod connection_manager;
 mod cors;
 mod data_source;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::filter::{Forwarding, Level, Template};
 use super::mutation::edits;
+use super::rate_limit::{self, OfLevel};
 use super::targets::{Levels, Targets};
 use super::{ClusterNames, data_source, matching, proxy_protocol, redirects, retry, rewrite, weighted};
 use crate::config::bootstrap::cluster::RoutingPriority;
@@ -18,6 +19,7 @@ use crate::config::bootstrap::route::{
 use crate::config::cluster::Priority;
 use crate::config::constraints::OneLine;
 use crate::config::problem::Problem;
+use crate::config::rate_limit::OfHost;
 use crate::config::route::{
     Action, AttemptCount, Destination, Domain, Forward, GrpcLimit, GrpcTimeout, HeaderEdits, KeptBody, Mirror,
     NamedCluster, ParameterMatch, PortMatch, RequireTls, RetryPolicy, Route, RouteTable, Termination, Upgrade,
@@ -126,7 +128,10 @@ fn virtual_host(written: &WrittenHost, targets: Targets<'_>, above: &Above<'_>) 
     if written.domains.value.is_empty() {
         return Err(written.domains.invalid_but("a virtual host needs at least one domain", "write [\"*\"] for any"));
     }
-    let level = targets.filters.level(&written.typed_per_filter_config, written.cors.as_deref(), targets.notes)?;
+    let mut level = targets.filters.level(&written.typed_per_filter_config, written.cors.as_deref(), targets.notes)?;
+    if !written.rate_limits.is_empty() {
+        level.limits = Some(OfLevel::Host(rate_limit::policies(&written.rate_limits)?));
+    }
     let edits = HeaderEdits {
         request: edits(&written.request_headers_to_add, &written.request_headers_to_remove)?,
         response: edits(&written.response_headers_to_add, &written.response_headers_to_remove)?,
@@ -200,7 +205,13 @@ fn route(
         Some(forward) => (forward.value.cors.as_deref(), Forwarding::Forwarded),
         None => (None, Forwarding::NotForwarded),
     };
-    let own = targets.filters.level(&written.value.typed_per_filter_config, cors, targets.notes)?;
+    let mut own = targets.filters.level(&written.value.typed_per_filter_config, cors, targets.notes)?;
+    if let Some(forward) = &written.value.route
+        && targets.filters.tells_apart()
+    {
+        let included = forward.value.include_vh_rate_limits.unwrap_or(false).then_some(OfHost::Included);
+        own.limits = Some(OfLevel::Route(rate_limit::policies(&forward.value.rate_limits)?, included));
+    }
     let edits = HeaderEdits {
         request: edits(&written.value.request_headers_to_add, &written.value.request_headers_to_remove)?,
         response: edits(&written.value.response_headers_to_add, &written.value.response_headers_to_remove)?,

@@ -1,10 +1,13 @@
 //! Fields of the process, of listeners and of routes.
 
 use super::Support::{self, Ignored, Old, Only, Refused, Within};
-use super::{DYNAMIC, EXTENSION, HEADER_EDITS, METADATA, RATE_LIMIT, RESOLVER, SOCKET};
+use super::{DYNAMIC, EXTENSION, HEADER_EDITS, METADATA, RESOLVER, SOCKET};
 
-const BUCKETS: &str =
-    "requests are not told apart by descriptors: each limit has one token_bucket; write limits for routes";
+const BUCKETS: &str = "every descriptor has its values in the file, and a bucket for each; write them out";
+const HITS: &str = "a request takes one token when it comes";
+const CODING: &str =
+    "bodies have the same content with any value; how long they are when they are compressed may differ";
+const DICTIONARY: &str = "no client of HTTP has one (RFC 8878 5); leave it out";
 const FLOOD: &str = "the frames that wait for a peer are bounded: a peer that does not read them is not read either";
 const RBAC: &str = "rules are about addresses, ports and the server name, and those for requests about heads, metadata and certificates";
 const SUBSETS: &str = "no cluster has subsets, since lb_subset_config is refused: all of its endpoints match";
@@ -220,13 +223,35 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
 
     ("VirtualHost", "matcher", Refused("routes are a list")),
     ("VirtualHost", "metadata", Ignored(METADATA)),
-    ("LocalRateLimit", "always_consume_default_token_bucket", Ignored(BUCKETS)),
-    ("LocalRateLimit", "descriptors", Refused(BUCKETS)),
+    ("BrotliCompressor", "chunk_size", Ignored(CODING)),
+    ("BrotliCompressor", "disable_literal_context_modeling", Ignored(CODING)),
+    ("BrotliCompressor", "encoder_mode", Ignored(CODING)),
+    ("BrotliCompressor", "input_block_bits", Ignored(CODING)),
+    ("BrotliDecompressor", "chunk_size", Ignored(CODING)),
+    ("BrotliDecompressor", "disable_ring_buffer_reallocation", Ignored(CODING)),
+    ("CompressorResponseDirectionConfig", "status_header_enabled", Refused("stats tell how many responses are compressed, and why others are not")),
+    ("GzipCompressor", "chunk_size", Ignored(CODING)),
+    ("GzipCompressor", "compression_strategy", Ignored(CODING)),
+    ("GzipCompressor", "memory_level", Ignored(CODING)),
+    ("GzipCompressor", "window_bits", Ignored(CODING)),
+    ("GzipDecompressor", "chunk_size", Ignored(CODING)),
+    ("GzipDecompressor", "window_bits", Ignored(CODING)),
+    ("ZstdCompressor", "chunk_size", Ignored(CODING)),
+    ("ZstdCompressor", "dictionary", Refused(DICTIONARY)),
+    ("ZstdCompressor", "strategy", Ignored(CODING)),
+    ("ZstdDecompressor", "chunk_size", Ignored(CODING)),
+    ("ZstdDecompressor", "dictionaries", Refused(DICTIONARY)),
     ("LocalRateLimit", "local_cluster_rate_limit", Refused("a bucket is that of one process")),
     ("LocalRateLimit", "max_dynamic_descriptors", Ignored(BUCKETS)),
-    ("LocalRateLimit", "rate_limits", Refused(BUCKETS)),
-    ("LocalRateLimit", "stage", Ignored(BUCKETS)),
-    ("LocalRateLimit", "vh_rate_limits", Ignored(BUCKETS)),
+    ("LocalRateLimitDescriptor", "shadow_mode", Refused("a limit that only counts has filter_enforced of 0 percent")),
+    ("RateLimit", "apply_on_stream_done", Refused(HITS)),
+    ("RateLimit", "disable_key", Ignored("only limits by a rate limit service read it")),
+    ("RateLimit", "hits_addend", Refused(HITS)),
+    ("RateLimit", "limit", Ignored("only limits by a rate limit service read it")),
+    ("RateLimitAction", "dynamic_metadata", Refused("descriptors are made of heads and addresses")),
+    ("RateLimitAction", "extension", Refused(EXTENSION)),
+    ("RateLimitAction", "metadata", Refused("descriptors are made of heads and addresses")),
+    ("RateLimitAction", "remote_address_match", Refused("write remote_address or masked_remote_address")),
 
     ("ExtAuthz", "bootstrap_metadata_labels_key", Refused("only a service that speaks gRPC gets them")),
     ("ExtAuthz", "clear_route_cache_headers", Refused("write clear_route_cache: true; the route is then looked for again")),
@@ -260,7 +285,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("JwtRequirement", "extract_only_without_validation", Refused("tokens are verified wherever they are read")),
     ("RemoteJwks", "async_fetch", Ignored("keys are fetched for the first request that needs them, and kept for cache_duration")),
 
-    ("VirtualHost", "rate_limits", Refused(RATE_LIMIT)),
     ("VirtualCluster", "method", Old("headers: [{name: \":method\", string_match: {exact: ...}}]")),
     ("VirtualCluster", "pattern", Old("headers: [{name: \":path\", string_match: {safe_regex: ...}}]")),
 
@@ -280,11 +304,9 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("RouteAction", "early_data_policy", Refused("clients send no early data (RFC 8470)")),
     ("HedgePolicy", "additional_request_chance", Ignored("as in Envoy, there is one request to begin with")),
     ("HedgePolicy", "initial_requests", Ignored("as in Envoy, there is one request to begin with")),
-    ("RouteAction", "include_vh_rate_limits", Refused(RATE_LIMIT)),
     ("RouteAction", "inline_cluster_specifier_plugin", Refused(EXTENSION)),
     ("RouteAction", "internal_redirect_action", Old("internal_redirect_policy")),
     ("RouteAction", "metadata_match", Ignored(SUBSETS)),
-    ("RouteAction", "rate_limits", Refused(RATE_LIMIT)),
     ("RouteAction", "max_internal_redirects", Old("internal_redirect_policy: {max_internal_redirects: ...}")),
     ("RequestMirrorPolicy", "runtime_key", Old("runtime_fraction: {default_value: {numerator: ...}, runtime_key: ...}")),
     ("RequestMirrorPolicy", "trace_sampled", Ignored("there is no distributed tracing")),

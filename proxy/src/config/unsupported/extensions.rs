@@ -80,7 +80,6 @@ const CACHE: &str = "nothing is stored here; serve it from an application behind
 const CHECKS: &str = "checks speak HTTP/1.1 or plain TCP; write http_health_check or tcp_health_check";
 const CLUSTER_TYPE: &str = "endpoints come from the file or from DNS; write type: STATIC, STRICT_DNS or LOGICAL_DNS";
 const CODE: &str = "no foreign code runs here; write what it does as routes and header edits, or in the application";
-const COMPRESSION: &str = "bodies are passed on as they come; compress in the application";
 const FORMATTER: &str = "its operators are not there; the built-in ones are";
 const FORWARD_PROXY: &str = "no host is looked up because a request names it; write a cluster for each host";
 const LIMITS: &str = "limits do not adapt; write circuit_breakers, a retry budget and outlier_detection in the cluster";
@@ -118,11 +117,9 @@ const EXTENSIONS: &[Extension] = &[
     (HttpFilter, "envoy.filters.http.cdn_loop", &["filters.http.cdn_loop.v3.CdnLoopConfig"], NO_FILTER),
     (HttpFilter, "envoy.filters.http.checksum", &["filters.http.checksum.v3alpha.ChecksumConfig"], NO_FILTER),
     (HttpFilter, "envoy.filters.http.composite", &["filters.http.composite.v3.Composite", "filters.http.composite.v3.CompositePerRoute"], NO_FILTER),
-    (HttpFilter, "envoy.filters.http.compressor", &["filters.http.compressor.v3.Compressor", "filters.http.compressor.v3.CompressorPerRoute"], COMPRESSION),
     (HttpFilter, "envoy.filters.http.connect_grpc_bridge", &["filters.http.connect_grpc_bridge.v3.FilterConfig"], TRANSLATION),
     (HttpFilter, "envoy.filters.http.credential_injector", &["filters.http.credential_injector.v3.CredentialInjector"], AUTHENTICATION),
     (HttpFilter, "envoy.filters.http.custom_response", &["filters.http.custom_response.v3.CustomResponse"], NO_FILTER),
-    (HttpFilter, "envoy.filters.http.decompressor", &["filters.http.decompressor.v3.Decompressor"], COMPRESSION),
     (HttpFilter, "envoy.filters.http.dynamic_forward_proxy", &["filters.http.dynamic_forward_proxy.v3.FilterConfig", "filters.http.dynamic_forward_proxy.v3.PerRouteConfig"], FORWARD_PROXY),
     (HttpFilter, "envoy.filters.http.dynamo", &["filters.http.dynamo.v3.Dynamo"], NO_FILTER),
     (HttpFilter, "envoy.filters.http.ext_proc", &["filters.http.ext_proc.v3.ExtProcPerRoute", "filters.http.ext_proc.v3.ExternalProcessor"], CODE),

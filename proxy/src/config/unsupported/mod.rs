@@ -73,7 +73,7 @@ const EXTENSION: &str = "there is no such extension here";
 const HEADER_EDITS: &str = "headers are edited by routes and by the filter envoy.filters.http.header_mutation alone";
 const LOAD_BALANCING: &str = "endpoints are equal: round robin, least request and random choose among all of them";
 const METADATA: &str = "nothing here reads metadata";
-const NO_FILTER: &str = "the HTTP filters are buffer, cors, csrf, ext_authz, fault, grpc_stats, grpc_web, header_mutation, health_check, jwt_authn, local_ratelimit, rbac, set_filter_state, set_metadata and router";
+const NO_FILTER: &str = "the HTTP filters are buffer, compressor, cors, csrf, decompressor, ext_authz, fault, grpc_stats, grpc_web, header_mutation, health_check, jwt_authn, local_ratelimit, rbac, set_filter_state, set_metadata and router";
 const RATE_LIMIT: &str = "requests are limited by the filter envoy.filters.http.local_ratelimit alone";
 const RESOLVER: &str = "names are resolved by the operating system, as envoy.network.dns_resolver.getaddrinfo does it";
 const SOCKET: &str = "sockets are opened with fixed options";
@@ -110,6 +110,7 @@ mod tests {
         include_str!("../bootstrap/mod.rs"),
         include_str!("../bootstrap/access_log.rs"),
         include_str!("../bootstrap/cluster.rs"),
+        include_str!("../bootstrap/compression.rs"),
         include_str!("../bootstrap/ext_authz.rs"),
         include_str!("../bootstrap/fault.rs"),
         include_str!("../bootstrap/filter.rs"),

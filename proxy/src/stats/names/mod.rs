@@ -9,6 +9,7 @@
 
 mod bytes;
 mod cluster;
+mod compression;
 mod downstream;
 mod fault;
 mod gates;
@@ -26,6 +27,7 @@ use super::{Counter, Gauge, Histogram, Registry, State};
 pub use bytes::ByteStats;
 pub(crate) use bytes::Meter;
 pub use cluster::{BreakerStats, ClusterStats, FlowStats};
+pub use compression::{CompressorStats, DecompressorStats, RecodedBytes, RecodingStats};
 pub use downstream::{
     AuthorisationEvent, AuthorisationStats, CorsStats, CsrfStats, HealthCheckStats, HttpStats, ListenerStats,
     RateLimitStats, ResponseStats, SetMetadataStats, TokenStats,

@@ -1,0 +1,36 @@
+//! `envoy.filters.http.compressor` and `envoy.filters.http.decompressor`: bodies into a coding and back.
+//!
+//! A body passes a [`Recoder`], which works on it in small steps: neither a long body nor one that becomes very long
+//! holds the event loop.
+
+mod choice;
+mod compressor;
+mod decode;
+mod decompressor;
+mod encode;
+mod recoder;
+
+use http::HeaderName;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+
+use crate::codec::Headers;
+pub(super) use compressor::{Compression, Encodings};
+pub(super) use decompressor::Decompression;
+pub(super) use recoder::Recoder;
+
+/// Lists of tokens in all lines of a header, without blanks around them.
+fn tokens<'h, 'n>(headers: &'h Headers, name: &'n HeaderName) -> impl Iterator<Item = &'h str> + use<'h, 'n> {
+    let lines = headers.iter().filter(move |(other, _)| *other == name);
+    lines.filter_map(|(_, value)| value.to_str().ok()).flat_map(|line| line.split(',')).map(str::trim)
+}
+
+/// Has the body to stay as it is (RFC 9111 5.2.2.6)?
+fn forbids_transform(headers: &Headers) -> bool {
+    tokens(headers, &CACHE_CONTROL).any(|directive| directive.eq_ignore_ascii_case("no-transform"))
+}
+
+/// The media type, in lower case and without parameters.
+fn media_type(headers: &Headers) -> Option<String> {
+    let value = headers.get(&CONTENT_TYPE)?.to_str().unwrap_or_default();
+    Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
