@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     /// Where the messages are; a line that names none of them would never be found.
-    pub(super) const MESSAGES: [&str; 21] = [
+    pub(super) const MESSAGES: [&str; 22] = [
         include_str!("../bootstrap/mod.rs"),
         include_str!("../bootstrap/access_log.rs"),
         include_str!("../bootstrap/cluster.rs"),
