@@ -153,8 +153,8 @@ impl Recoder {
         let mut output = vec![0; STEP_BYTES];
         let step = decoder.step(front.get(..STEP_BYTES.min(front.len())).unwrap_or_default(), &mut output)?;
         front.advance(step.consumed);
-        // With room left, all that the bytes stand for has come out.
-        if front.is_empty() && step.produced < output.len() {
+        // With room left, all that the bytes stand for has come out; behind the coding's own end there is nothing either.
+        if front.is_empty() && (step.produced < output.len() || decoder.has_ended()) {
             queue.pop_front();
         }
         output.truncate(step.produced);
@@ -225,6 +225,16 @@ mod tests {
             let halves = compressed.split_at(compressed.len() / 2);
             let (plain, _) = all(&mut decoder(method.coding(), 1000), &[halves.0, halves.1]).await.unwrap();
             assert!(plain == text, "{method:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_ends_with_a_full_step_is_whole() {
+        for (method, steps) in METHODS.into_iter().flat_map(|method| [1, 2].map(|steps| (method, steps))) {
+            let text: Vec<u8> = (0..steps * STEP_BYTES).map(|at| (at % 251) as u8).collect();
+            let (compressed, _) = all(&mut encoder(method), &[&text]).await.unwrap();
+            let (plain, _) = all(&mut decoder(method.coding(), 10_000), &[&compressed, b""]).await.unwrap();
+            assert!(plain == text, "{method:?} {steps}");
         }
     }
 
