@@ -291,6 +291,8 @@ pub enum UpstreamProtocol {
     Http1,
     /// HTTP/2 with prior knowledge.
     Http2(Http2Options),
+    /// `auto_config`: what ALPN agrees upon, HTTP/2 or HTTP/1.1.
+    Alpn(Http2Options),
 }
 
 /// Which of a cluster's limits and connections a request uses: Envoy's `RoutingPriority`.

@@ -339,6 +339,11 @@ impl Conn {
         }
     }
 
+    /// Has ALPN led to HTTP/2 (RFC 9113 3.2)?
+    pub(crate) fn has_agreed_upon_http2(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.alpn.as_deref() == Some(b"h2"))
+    }
+
     /// Gives bytes back that were read too early.
     pub(crate) fn with_unread(mut self, bytes: Bytes) -> Self {
         if !bytes.is_empty() {

@@ -15,10 +15,12 @@ use crate::codec::{Headers, RequestHead, ResponseHead, names};
 use crate::config::filter_state::Object;
 use crate::config::log_format::{
     AddressPart, ByteKind, End, Hop, Operator, PathChoice, Query, StateForm, StateOwner, TimePoint, TimeUnit, TlsPart,
-    TlsPeer, Way,
+    TlsPeer, ValidityEnd, Way,
 };
 use crate::config::metadata::{Found, Value};
+use crate::config::tls::x509::{self, NameKind, Validity};
 use crate::net::Address;
+use crate::net::tls::{TlsSession, subject};
 use crate::texts::Text;
 
 /// Appends the value of `operator`; `None`, with nothing appended, if it is not known.
@@ -75,6 +77,10 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
         | Operator::UpstreamRequestAttemptCount
         | Operator::UpstreamTransportFailureReason => of_upstream(operator, info, out),
         Operator::RequestedServerName => text(info.downstream.requested_server_name.as_deref()?, out),
+        Operator::PeerValidity { with, end, format } => {
+            let peer = session(*with, info)?.peer.as_ref()?;
+            point_in_time(format.as_deref(), valid_at(peer.der(), *end)?, second, out)
+        }
         Operator::Tls { with, part } => tls(*with, *part, info, out),
         Operator::VirtualClusterName => text(info.virtual_cluster.as_deref()?, out),
         Operator::WireBytes { hop, kind, way } => number(wire_bytes(*hop, *kind, *way, info), out),
@@ -161,14 +167,36 @@ fn state(object: &Object, form: &StateForm, out: &mut Vec<u8>) -> Option<()> {
     }
 }
 
+fn session(with: TlsPeer, info: &StreamInfo) -> Option<&TlsSession> {
+    match with {
+        TlsPeer::Client => info.downstream.tls.as_deref(),
+        TlsPeer::Upstream => info.upstream_connection.as_ref()?.tls.as_deref(),
+    }
+}
+
+/// Names of a certificate; none is no value.
+fn names_of(certificate: &[u8], kind: NameKind, out: &mut Vec<u8>) -> Option<()> {
+    let names = x509::alt_names(certificate, kind);
+    if names.is_empty() { None } else { text(&names.join(","), out) }
+}
+
+fn valid_at(certificate: &[u8], end: ValidityEnd) -> Option<std::time::SystemTime> {
+    let Validity { start, end: until } = x509::validity(certificate)?;
+    Some(match end {
+        ValidityEnd::Start => start,
+        ValidityEnd::End => until,
+    })
+}
+
 fn tls(with: TlsPeer, part: TlsPart, info: &StreamInfo, out: &mut Vec<u8>) -> Option<()> {
-    let session = match with {
-        TlsPeer::Client => info.downstream.tls.as_ref()?,
-        TlsPeer::Upstream => info.upstream_connection.as_ref()?.tls.as_ref()?,
-    };
-    let peer = || session.peer.as_ref();
+    let session = session(with, info)?;
+    let (peer, own) = (|| session.peer.as_ref(), || session.own.as_ref()?.chain().first());
     match part {
         TlsPart::Cipher => text(session.cipher, out),
+        TlsPart::LocalNames(kind) => names_of(own()?, kind, out),
+        TlsPart::LocalSubject => text(&subject(own()?)?, out),
+        TlsPart::PeerCertificate => text(&peer()?.url_encoded(), out),
+        TlsPart::PeerNames(kind) => names_of(peer()?.der(), kind, out),
         TlsPart::PeerDnsNames => text(&peer()?.dns_names.join(","), out),
         TlsPart::PeerFingerprint => text(&peer()?.sha256, out),
         TlsPart::PeerIssuer => text(&peer()?.issuer, out),

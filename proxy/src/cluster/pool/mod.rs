@@ -20,6 +20,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
+use http::Version;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -229,7 +230,8 @@ impl Pool {
     /// Connects that the queue needs.
     fn connections_wanted(&self) -> usize {
         match self.budget.shared.config.protocol {
-            UpstreamProtocol::Http1 => self.queue.len(),
+            // Of a connection that may become one of HTTP/1 no more is known yet, as in Envoy.
+            UpstreamProtocol::Alpn(_) | UpstreamProtocol::Http1 => self.queue.len(),
             UpstreamProtocol::Http2(_) => self.queue.len().min(1), // one connection has room for the whole queue
         }
     }
@@ -268,6 +270,7 @@ impl Pool {
         let connecting = self.budget.connecting();
         match self.budget.shared.config.protocol {
             UpstreamProtocol::Http1 => connecting + self.idle.len(),
+            UpstreamProtocol::Alpn(_) => connecting.saturating_add(self.idle.len()).saturating_add(self.free_streams()),
             UpstreamProtocol::Http2(options) => {
                 let each = usize::try_from(options.max_concurrent_streams.get()).unwrap_or(usize::MAX);
                 connecting.saturating_mul(each).saturating_add(self.free_streams())
@@ -278,14 +281,10 @@ impl Pool {
     /// Starts a task that opens a connection.
     fn connect(&self, permit: Permit) {
         let Some(pool) = self.this.upgrade() else { return };
-        let stats = &self.budget.shared.stats;
         match self.budget.shared.config.protocol {
-            UpstreamProtocol::Http1 => stats.upstream_cx_http1_total.inc(),
-            UpstreamProtocol::Http2(_) => {
-                stats.upstream_cx_http2_total.inc();
-                // As in Envoy, whose codec is made with the connection, whether or not that comes about.
-                self.budget.shared.http2_stats.nghttp2_upstream_connections.inc();
-            }
+            UpstreamProtocol::Alpn(_) => {} // counted once it is known what it speaks
+            UpstreamProtocol::Http1 => self.count_protocol(Version::HTTP_11),
+            UpstreamProtocol::Http2(_) => self.count_protocol(Version::HTTP_2),
         }
         let connecting = self.budget.begin_connect(permit);
         self.wake_reaper_at(None);
@@ -294,9 +293,28 @@ impl Pool {
         tasks.spawn_local(pool.open_one(connecting));
     }
 
+    fn count_protocol(&self, version: Version) {
+        let shared = &self.budget.shared;
+        if version == Version::HTTP_2 {
+            shared.stats.upstream_cx_http2_total.inc();
+            // As in Envoy, whose codec is made with the connection, whether or not that comes about.
+            shared.http2_stats.nghttp2_upstream_connections.inc();
+        } else {
+            shared.stats.upstream_cx_http1_total.inc();
+        }
+    }
+
     async fn open_one(self: Rc<Self>, connecting: Connecting) {
         match self.budget.connect(connecting).await {
             Ok((conn, record)) => match self.budget.shared.config.protocol {
+                UpstreamProtocol::Alpn(options) if conn.has_agreed_upon_http2() => {
+                    self.count_protocol(Version::HTTP_2);
+                    self.drive_http2(conn, &options, record).await;
+                }
+                UpstreamProtocol::Alpn(_) => {
+                    self.count_protocol(Version::HTTP_11);
+                    self.add_http1(conn, record);
+                }
                 UpstreamProtocol::Http1 => self.add_http1(conn, record),
                 UpstreamProtocol::Http2(options) => self.drive_http2(conn, &options, record).await,
             },

@@ -208,6 +208,7 @@ pub(crate) enum TypedHttpProtocolOptions {
 /// `envoy.extensions.upstreams.http.v3.HttpProtocolOptions`
 #[derive(Debug, Deserialize)]
 pub(crate) struct HttpProtocolOptions {
+    pub(crate) auto_config: Option<At<AutoHttpConfig>>,
     pub(crate) common_http_protocol_options: Option<UpstreamHttpProtocolOptions>,
     pub(crate) explicit_http_config: Option<At<ExplicitHttpConfig>>,
     pub(crate) upstream_http_protocol_options: Option<UpstreamNameOptions>,
@@ -221,6 +222,13 @@ pub(crate) struct UpstreamNameOptions {
     #[serde(default)]
     pub(crate) auto_sni: bool,
     pub(crate) override_auto_sni_header: Option<At<String>>,
+}
+
+/// `envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct AutoHttpConfig {
+    pub(crate) http_protocol_options: Option<UpstreamHttp1ProtocolOptions>,
+    pub(crate) http2_protocol_options: Option<Http2ProtocolOptions>,
 }
 
 /// `envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig`

@@ -268,7 +268,7 @@ pub(crate) enum DenominatorType {
 }
 
 /// `envoy.config.core.v3.Http2ProtocolOptions`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(crate) struct Http2ProtocolOptions {
     pub(crate) allow_connect: Option<At<bool>>,
     pub(crate) connection_keepalive: Option<At<KeepaliveSettings>>,

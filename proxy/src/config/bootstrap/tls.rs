@@ -182,6 +182,8 @@ pub(crate) struct SubjectAltNameMatcher {
 pub(crate) enum SanType {
     #[serde(rename = "DNS")]
     Dns,
+    #[serde(rename = "EMAIL")]
+    Email,
     #[serde(rename = "IP_ADDRESS")]
     IpAddress,
     #[serde(rename = "URI")]

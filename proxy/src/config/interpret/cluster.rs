@@ -13,9 +13,10 @@ use super::secret::Secrets;
 use super::{address, buffer_bytes_max, health, http2_options, name_case, proxy_protocol, tls, trailer_rule};
 use crate::config::bootstrap::Http2ProtocolOptions;
 use crate::config::bootstrap::cluster::{
-    Cluster as Written, DiscoveryType, DnsLookupFamily, Endpoint, ExplicitHttpConfig, HttpProtocolOptions, LbPolicy,
-    PreconnectPolicy, RetryBudget as WrittenBudget, RoutingPriority, TcpKeepalive as WrittenKeepalive,
-    TypedHttpProtocolOptions, UpstreamHttp1ProtocolOptions, UpstreamHttpProtocolOptions, UpstreamNameOptions,
+    AutoHttpConfig, Cluster as Written, DiscoveryType, DnsLookupFamily, Endpoint, ExplicitHttpConfig,
+    HttpProtocolOptions, LbPolicy, PreconnectPolicy, RetryBudget as WrittenBudget, RoutingPriority,
+    TcpKeepalive as WrittenKeepalive, TypedHttpProtocolOptions, UpstreamHttp1ProtocolOptions,
+    UpstreamHttpProtocolOptions, UpstreamNameOptions,
 };
 use crate::config::bootstrap::tls::{MetadataValueSource, TransportSocket, TransportSocketConfig};
 use crate::config::cluster::{
@@ -36,6 +37,22 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const DNS_REFRESH: Duration = Duration::from_secs(5);
 
+impl HttpProtocolOptions {
+    fn http1_options(&self) -> Option<&UpstreamHttp1ProtocolOptions> {
+        match (&self.explicit_http_config, &self.auto_config) {
+            (Some(explicit), _) => explicit.value.http_protocol_options.as_ref(),
+            (None, auto) => auto.as_ref()?.value.http_protocol_options.as_ref(),
+        }
+    }
+
+    fn http2_options(&self) -> Option<&Http2ProtocolOptions> {
+        match (&self.explicit_http_config, &self.auto_config) {
+            (Some(explicit), _) => explicit.value.http2_protocol_options.as_ref(),
+            (None, auto) => auto.as_ref()?.value.http2_protocol_options.as_ref(),
+        }
+    }
+}
+
 impl Written {
     fn http_options(&self) -> Option<&At<HttpProtocolOptions>> {
         let extensions = self.typed_extension_protocol_options.as_ref()?;
@@ -45,7 +62,7 @@ impl Written {
     /// The HTTP/2 options that hold, from wherever they were written.
     pub(super) fn http2_options(&self) -> Option<&Http2ProtocolOptions> {
         match self.http_options() {
-            Some(options) => options.value.explicit_http_config.as_ref()?.value.http2_protocol_options.as_ref(),
+            Some(options) => options.value.http2_options(),
             None => self.http2_protocol_options.as_ref().map(|options| &options.value),
         }
     }
@@ -58,9 +75,10 @@ pub(super) fn cluster(written: At<Written>, secrets: &Secrets<'_>, notes: &Notes
     }
     note_deprecated(cluster, notes);
     let protocol = protocol(cluster)?;
-    let alpn: &[u8] = match protocol {
-        UpstreamProtocol::Http1 => b"http/1.1",
-        UpstreamProtocol::Http2(_) => b"h2",
+    let alpn: tls::DefaultAlpn = match protocol {
+        UpstreamProtocol::Alpn(_) => &[b"h2", b"http/1.1"],
+        UpstreamProtocol::Http1 => &[b"http/1.1"],
+        UpstreamProtocol::Http2(_) => &[b"h2"],
     };
     Ok(Cluster {
         name: cluster.name.value.as_str().into(),
@@ -224,8 +242,13 @@ fn protocol(cluster: &Written) -> Result<UpstreamProtocol, Problem> {
             (None, _) => Ok(UpstreamProtocol::Http1),
         };
     };
-    let Some(explicit) = &options.value.explicit_http_config else {
-        return Err(options.problem(Cause::Missing { field: "explicit_http_config" }));
+    let explicit = match (&options.value.explicit_http_config, &options.value.auto_config) {
+        (Some(explicit), None) => explicit,
+        (None, Some(auto)) => return alpn_protocol(cluster, auto),
+        (Some(_), Some(auto)) => {
+            return Err(auto.invalid("takes exactly one of explicit_http_config and auto_config"));
+        }
+        (None, None) => return Err(options.problem(Cause::Missing { field: "explicit_http_config" })),
     };
     match &explicit.value {
         ExplicitHttpConfig { http_protocol_options: Some(_), http2_protocol_options: None } => {
@@ -241,10 +264,25 @@ fn protocol(cluster: &Written) -> Result<UpstreamProtocol, Problem> {
     }
 }
 
+/// What ALPN decides needs TLS.
+fn alpn_protocol(cluster: &Written, auto: &At<AutoHttpConfig>) -> Result<UpstreamProtocol, Problem> {
+    let encrypts =
+        |socket: &At<TransportSocket>| matches!(socket.value.typed_config.value, TransportSocketConfig::Upstream(_));
+    if !sockets(cluster).any(encrypts) {
+        let name = &cluster.name.value;
+        return Err(auto.invalid_but(
+            format!("ALPN configured for cluster {name} which has a non-ALPN transport socket"),
+            "write explicit_http_config, or transport_socket with an UpstreamTlsContext",
+        ));
+    }
+    let options = auto.value.http2_protocol_options.as_ref();
+    http2_options(options.unwrap_or(&Http2ProtocolOptions::default())).map(UpstreamProtocol::Alpn)
+}
+
 /// The HTTP/1 options that hold, from wherever they were written.
 fn http1_options(cluster: &Written) -> Option<&UpstreamHttp1ProtocolOptions> {
     match cluster.http_options() {
-        Some(options) => options.value.explicit_http_config.as_ref()?.value.http_protocol_options.as_ref(),
+        Some(options) => options.value.http1_options(),
         None => cluster.http_protocol_options.as_ref().map(|options| &options.value),
     }
 }

@@ -304,6 +304,7 @@ fn peer_name(written: &At<SubjectAltNameMatcher>) -> Result<PeerName, Problem> {
     let wanted = string_match(matcher)?;
     match written.value.san_type {
         SanType::Dns => Ok(PeerName::Dns(wanted)),
+        SanType::Email => Ok(PeerName::Email(wanted)),
         SanType::Uri => Ok(PeerName::Uri(wanted)),
         SanType::IpAddress => match &wanted.pattern {
             Pattern::Exact(text) => {

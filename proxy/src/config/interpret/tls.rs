@@ -17,7 +17,7 @@ use crate::config::tls::{
 use crate::config::yaml::{At, Notes};
 
 /// The application protocols that an upstream of HTTP is offered if the file names none.
-pub(super) type DefaultAlpn = &'static [u8];
+pub(super) type DefaultAlpn = &'static [&'static [u8]];
 
 /// What a filter chain's connections are wrapped in; `None` is nothing.
 pub(super) fn downstream(
@@ -100,7 +100,7 @@ fn client(
     // Envoy offers upstreams 1.2 at most, unless tls_params says otherwise.
     let mut common = common(written, Versions::Tls12, secrets, notes)?;
     if common.alpn.is_empty() {
-        common.alpn = vec![default_alpn.to_vec()];
+        common.alpn = default_alpn.iter().map(|protocol| protocol.to_vec()).collect();
     }
     let second = written.tls_certificates.get(1).map(|it| &it.place);
     if let Some(second) = second.or(written.tls_certificate_sds_secret_configs.get(1).map(|it| &it.place)) {

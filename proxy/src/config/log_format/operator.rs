@@ -2,6 +2,7 @@
 
 use crate::config::cluster::MetadataOwner;
 use crate::config::metadata::MetadataPath;
+use crate::config::tls::x509::NameKind;
 
 /// A `%...%` operator. Unset values print `-` in a line of text, `null` in one of JSON.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -144,6 +145,15 @@ pub enum Operator {
     UpstreamRequestAttemptCount,
     /// `%REQUESTED_SERVER_NAME%`: of the ClientHello, where `tls_inspector` has read it.
     RequestedServerName,
+    /// `%DOWNSTREAM_PEER_CERT_V_START%` and its like, with an optional strftime format.
+    PeerValidity {
+        /// Of the connection of the client or that of the upstream.
+        with: TlsPeer,
+        /// This of the peer's certificate.
+        end: ValidityEnd,
+        /// How it is written.
+        format: Option<String>,
+    },
     /// `%DOWNSTREAM_TLS_VERSION%` and its like.
     Tls {
         /// Of the connection of the client or that of the upstream.
@@ -306,6 +316,14 @@ pub enum TlsPeer {
 pub enum TlsPart {
     /// The cipher suite.
     Cipher,
+    /// Names of our own certificate.
+    LocalNames(NameKind),
+    /// Whose our own certificate is.
+    LocalSubject,
+    /// The peer's certificate, in PEM, with its special characters as in a URL.
+    PeerCertificate,
+    /// Names of the peer's certificate that are no DNS names and no URIs.
+    PeerNames(NameKind),
     /// DNS names of the peer's certificate.
     PeerDnsNames,
     /// SHA-256 of the peer's certificate.
@@ -320,6 +338,15 @@ pub enum TlsPart {
     PeerUris,
     /// The TLS version: `TLSv1.3`.
     Version,
+}
+
+/// Which end of the time for which a certificate is valid.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ValidityEnd {
+    /// `notBefore`
+    Start,
+    /// `notAfter`
+    End,
 }
 
 /// Whose filter state it is.

@@ -2,13 +2,14 @@
 
 use super::operator::{
     AddressPart, ByteKind, End, GrpcStatusForm, Hop, Operator, PathChoice, Query, StateForm, StateOwner, TimePoint,
-    TimeUnit, TlsPart, TlsPeer, Way,
+    TimeUnit, TlsPart, TlsPeer, ValidityEnd, Way,
 };
 use super::{FormatError, Written};
 use crate::config::cluster::MetadataOwner;
 use crate::config::constraints::is_header_name;
 use crate::config::metadata::MetadataPath;
 use crate::config::problem::nearest;
+use crate::config::tls::x509::NameKind;
 
 /// Where a format is used, which decides what some operators stand for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -116,6 +117,24 @@ const PLAIN: &[(&str, Operator)] = &[
     ("UPSTREAM_REQUEST_ATTEMPT_COUNT", Operator::UpstreamRequestAttemptCount),
     ("DOWNSTREAM_PEER_DNS_SAN", Operator::Tls { with: TlsPeer::Client, part: TlsPart::PeerDnsNames }),
     ("DOWNSTREAM_PEER_FINGERPRINT_256", Operator::Tls { with: TlsPeer::Client, part: TlsPart::PeerFingerprint }),
+    ("DOWNSTREAM_LOCAL_DNS_SAN", Operator::Tls { with: TlsPeer::Client, part: TlsPart::LocalNames(NameKind::Dns) }),
+    ("DOWNSTREAM_LOCAL_EMAIL_SAN", Operator::Tls { with: TlsPeer::Client, part: TlsPart::LocalNames(NameKind::Email) }),
+    ("DOWNSTREAM_LOCAL_IP_SAN", Operator::Tls { with: TlsPeer::Client, part: TlsPart::LocalNames(NameKind::Ip) }),
+    (
+        "DOWNSTREAM_LOCAL_OTHERNAME_SAN",
+        Operator::Tls { with: TlsPeer::Client, part: TlsPart::LocalNames(NameKind::Other) },
+    ),
+    ("DOWNSTREAM_LOCAL_URI_SAN", Operator::Tls { with: TlsPeer::Client, part: TlsPart::LocalNames(NameKind::Uri) }),
+    ("DOWNSTREAM_LOCAL_SUBJECT", Operator::Tls { with: TlsPeer::Client, part: TlsPart::LocalSubject }),
+    ("DOWNSTREAM_PEER_CERT", Operator::Tls { with: TlsPeer::Client, part: TlsPart::PeerCertificate }),
+    ("DOWNSTREAM_PEER_EMAIL_SAN", Operator::Tls { with: TlsPeer::Client, part: TlsPart::PeerNames(NameKind::Email) }),
+    ("DOWNSTREAM_PEER_IP_SAN", Operator::Tls { with: TlsPeer::Client, part: TlsPart::PeerNames(NameKind::Ip) }),
+    (
+        "DOWNSTREAM_PEER_OTHERNAME_SAN",
+        Operator::Tls { with: TlsPeer::Client, part: TlsPart::PeerNames(NameKind::Other) },
+    ),
+    ("UPSTREAM_PEER_CERT", Operator::Tls { with: TlsPeer::Upstream, part: TlsPart::PeerCertificate }),
+    ("UPSTREAM_PEER_IP_SAN", Operator::Tls { with: TlsPeer::Upstream, part: TlsPart::PeerNames(NameKind::Ip) }),
     ("DOWNSTREAM_PEER_ISSUER", Operator::Tls { with: TlsPeer::Client, part: TlsPart::PeerIssuer }),
     ("DOWNSTREAM_PEER_SERIAL", Operator::Tls { with: TlsPeer::Client, part: TlsPart::PeerSerial }),
     ("DOWNSTREAM_PEER_SUBJECT", Operator::Tls { with: TlsPeer::Client, part: TlsPart::PeerSubject }),
@@ -146,20 +165,10 @@ const ADDRESSES: &[(&str, Operator)] = &[
 /// neither an argument nor a length.
 const NEVER: &[&str] = &[
     "DOWNSTREAM_HANDSHAKE_DURATION",
-    "DOWNSTREAM_LOCAL_DNS_SAN",
-    "DOWNSTREAM_LOCAL_EMAIL_SAN",
-    "DOWNSTREAM_LOCAL_IP_SAN",
-    "DOWNSTREAM_LOCAL_OTHERNAME_SAN",
-    "DOWNSTREAM_LOCAL_SUBJECT",
-    "DOWNSTREAM_LOCAL_URI_SAN",
-    "DOWNSTREAM_PEER_CERT",
     "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1",
     "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256",
     "DOWNSTREAM_PEER_CHAIN_SERIALS",
-    "DOWNSTREAM_PEER_EMAIL_SAN",
     "DOWNSTREAM_PEER_FINGERPRINT_1",
-    "DOWNSTREAM_PEER_IP_SAN",
-    "DOWNSTREAM_PEER_OTHERNAME_SAN",
     "DOWNSTREAM_TLS_SESSION_ID",
     "DOWNSTREAM_TRANSPORT_FAILURE_REASON",
     "ROUNDTRIP_DURATION",
@@ -170,18 +179,8 @@ const NEVER: &[&str] = &[
     "UPSTREAM_LOCAL_DNS_SAN",
     "UPSTREAM_LOCAL_IP_SAN",
     "UPSTREAM_LOCAL_URI_SAN",
-    "UPSTREAM_PEER_CERT",
-    "UPSTREAM_PEER_IP_SAN",
     "UPSTREAM_SERVER_NAME",
     "UPSTREAM_TLS_SESSION_ID",
-];
-
-/// The same, with an optional argument.
-const NEVER_WITH_OPTIONAL: &[&str] = &[
-    "DOWNSTREAM_PEER_CERT_V_END",
-    "DOWNSTREAM_PEER_CERT_V_START",
-    "UPSTREAM_PEER_CERT_V_END",
-    "UPSTREAM_PEER_CERT_V_START",
 ];
 
 /// Operators that Envoy has and that could have a value here, but have none, and what to write instead.
@@ -211,6 +210,8 @@ const CONNECTIONS: &str = "write UPSTREAM_CONNECTION_ID, the last of them";
 const SPECIAL: &[&str] = &[
     "CLUSTER_METADATA",
     "COMMON_DURATION",
+    "DOWNSTREAM_PEER_CERT_V_END",
+    "DOWNSTREAM_PEER_CERT_V_START",
     "DYNAMIC_METADATA",
     "EMIT_TIME",
     "EMIT_TIME_LOCAL",
@@ -229,6 +230,8 @@ const SPECIAL: &[&str] = &[
     "TRAILER",
     "UPSTREAM_FILTER_STATE",
     "UPSTREAM_METADATA",
+    "UPSTREAM_PEER_CERT_V_END",
+    "UPSTREAM_PEER_CERT_V_START",
 ];
 
 /// Operators that have one value in all lines of a log, which the format alone does not say.
@@ -276,10 +279,6 @@ fn known(written: Written<'_>) -> Result<Option<Operator>, FormatError> {
         written.without_argument()?.without_length()?;
         return Ok(Some(Operator::Never));
     }
-    if NEVER_WITH_OPTIONAL.contains(&written.name) {
-        written.without_length()?;
-        return Ok(Some(Operator::Never));
-    }
     special(written)
 }
 
@@ -303,6 +302,10 @@ fn special(written: Written<'_>) -> Result<Option<Operator>, FormatError> {
             None | Some("ORIG") => return Ok(Some(Operator::QueryParameters)),
             Some(_) => return Err(written.misused("takes ORIG: the query is written as it came")),
         },
+        "DOWNSTREAM_PEER_CERT_V_START" => validity(TlsPeer::Client, ValidityEnd::Start, argument),
+        "DOWNSTREAM_PEER_CERT_V_END" => validity(TlsPeer::Client, ValidityEnd::End, argument),
+        "UPSTREAM_PEER_CERT_V_START" => validity(TlsPeer::Upstream, ValidityEnd::Start, argument),
+        "UPSTREAM_PEER_CERT_V_END" => validity(TlsPeer::Upstream, ValidityEnd::End, argument),
         "START_TIME" => Operator::StartTime(argument.map(str::to_owned)),
         "EMIT_TIME" => Operator::EmitTime(argument.map(str::to_owned)),
         "START_TIME_LOCAL" => Operator::StartTimeLocal(argument.map(str::to_owned)),
@@ -364,6 +367,10 @@ fn filter_state(written: Written<'_>, of: StateOwner) -> Result<Operator, Format
         _ => return Err(written.misused("takes PLAIN, TYPED or FIELD behind the key")),
     };
     Ok(Operator::FilterState { of, key: key.to_owned(), form })
+}
+
+fn validity(with: TlsPeer, end: ValidityEnd, format: Option<&str>) -> Operator {
+    Operator::PeerValidity { with, end, format: format.map(str::to_owned) }
 }
 
 fn configured(written: Written<'_>, of: MetadataOwner) -> Result<Operator, FormatError> {

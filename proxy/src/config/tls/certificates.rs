@@ -56,7 +56,8 @@ impl Certificate {
     }
 
     /// The chain, its first certificate at the front.
-    pub(super) fn chain(&self) -> &[CertificateDer<'static>] {
+    #[must_use]
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.0.cert
     }
 
@@ -76,6 +77,14 @@ impl Certificate {
     /// Can a client that takes these signatures check it?
     fn has_one_of(&self, schemes: &[SignatureScheme]) -> bool {
         self.0.key.choose_scheme(schemes).is_some()
+    }
+}
+
+impl Eq for Certificate {}
+
+impl PartialEq for Certificate {
+    fn eq(&self, other: &Self) -> bool {
+        self.chain() == other.chain()
     }
 }
 

@@ -8,6 +8,7 @@ mod crypto;
 mod renewable;
 mod suites;
 mod verify;
+pub mod x509;
 
 use std::fmt;
 use std::sync::Arc;
@@ -228,8 +229,14 @@ impl ServerContext {
     /// The first URI among the names of the certificate that a client gets with the SNI `server_name`.
     #[must_use]
     pub fn own_uri(&self, server_name: Option<&str>) -> Option<String> {
+        self.own(server_name)?.uri()
+    }
+
+    /// The certificate that a client gets with the SNI `server_name`, if it can check it.
+    #[must_use]
+    pub fn own(&self, server_name: Option<&str>) -> Option<&Certificate> {
         let named = server_name.and_then(|name| self.shown.iter().find(|certificate| certificate.is_for(name)));
-        named.or(self.shown.first())?.uri()
+        named.or(self.shown.first())
     }
 
     /// For a client that offers these application protocols; `None` if it offers none.

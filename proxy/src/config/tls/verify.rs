@@ -10,6 +10,7 @@ use rustls::{CertificateError as Fault, DigitallySignedStruct, DistinguishedName
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::certificates::{CertificateError, chain_of};
+use super::x509::{NameKind, alt_names};
 use crate::config::string_match::{Pattern, StringMatch};
 
 /// What a peer's certificate has to fulfil.
@@ -33,6 +34,8 @@ struct Trusted {
 pub enum PeerName {
     /// A DNS name. What is written exactly is taken by a wildcard of the certificate as well.
     Dns(StringMatch),
+    /// An rfc822Name.
+    Email(StringMatch),
     /// An IP address.
     Ip(std::net::IpAddr),
     /// A URI, as SPIFFE writes identities.
@@ -74,7 +77,7 @@ impl PeerRules {
             end.verify_for_usage(algorithms, &trusted.anchors, intermediates, now, usage, None, None)
                 .map_err(|error| Error::InvalidCertificate(fault(error)))?;
         }
-        if self.names.is_empty() || self.names.iter().any(|name| name.is_among(&end)) {
+        if self.names.is_empty() || self.names.iter().any(|name| name.is_among(&end, certificate)) {
             Ok(())
         } else {
             Err(Fault::NotValidForName.into())
@@ -92,13 +95,14 @@ impl Trusted {
 }
 
 impl PeerName {
-    fn is_among(&self, certificate: &EndEntityCert<'_>) -> bool {
+    fn is_among(&self, certificate: &EndEntityCert<'_>, der: &CertificateDer<'_>) -> bool {
         let is_valid_for = |name: ServerName<'_>| certificate.verify_is_valid_for_subject_name(&name).is_ok();
         match self {
             Self::Dns(StringMatch { pattern: Pattern::Exact(name), .. }) => {
                 ServerName::try_from(name.as_str()).is_ok_and(is_valid_for)
             }
             Self::Dns(wanted) => certificate.valid_dns_names().any(|name| wanted.takes(name.as_bytes())),
+            Self::Email(wanted) => alt_names(der, NameKind::Email).iter().any(|name| wanted.takes(name.as_bytes())),
             Self::Ip(address) => is_valid_for(ServerName::IpAddress((*address).into())),
             Self::Uri(wanted) => certificate.valid_uri_names().any(|name| wanted.takes(name.as_bytes())),
         }

@@ -143,7 +143,8 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("OutlierDetection", "success_rate_request_volume", Refused(OUTLIER)),
     ("OutlierDetection", "success_rate_stdev_factor", Refused(OUTLIER)),
 
-    ("HttpProtocolOptions", "auto_config", Refused("there is no ALPN; write explicit_http_config")),
+    ("AutoHttpConfig", "alternate_protocols_cache_options", Refused("it is about HTTP/3, and there is no UDP and no QUIC")),
+    ("AutoHttpConfig", "http3_protocol_options", Refused("there is no UDP and no QUIC")),
     ("HttpProtocolOptions", "header_validation_config", Refused("headers are validated in one fixed way")),
     ("HttpProtocolOptions", "http_filters", Refused("there are no upstream filters")),
     ("HttpProtocolOptions", "outlier_detection", Refused("write it in the cluster; which responses are errors is fixed")),

@@ -49,11 +49,22 @@ impl PeerCertificate {
         self.chain.first().map(|first| url_encoded(first)).unwrap_or_default()
     }
 
+    /// It, in DER.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        self.chain.first().map_or(&[], |first| first)
+    }
+
     /// The same of the whole chain.
     #[must_use]
     pub fn url_encoded_chain(&self) -> String {
         self.chain.iter().map(|one| url_encoded(one)).collect()
     }
+}
+
+/// Whose a certificate in DER is, by RFC 2253.
+pub(crate) fn subject(certificate: &CertificateDer<'_>) -> Option<String> {
+    EndEntityCert::try_from(certificate).ok().map(|read| name(read.subject()))
 }
 
 fn leading_zeros(bytes: &[u8]) -> usize {

@@ -14,9 +14,10 @@ use rustls::server::Acceptor;
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 
 use super::{Conn, Io};
-use crate::config::tls::{ClientContext, Presence, ServerContext};
+use crate::config::tls::{Certificate, ClientContext, Presence, ServerContext};
 use crate::config::upstream_name::RequestedNames;
 pub use certificate::PeerCertificate;
+pub(crate) use certificate::subject;
 pub use client_hello::{ClientHello, FirstBytes};
 use io::TlsIo;
 
@@ -31,6 +32,8 @@ pub struct TlsSession {
     pub own_uri: Option<String>,
     /// The certificate that the peer has shown.
     pub peer: Option<PeerCertificate>,
+    /// The certificate that was shown to a client for its SNI.
+    pub own: Option<Certificate>,
     /// `TLSv1.3`
     pub version: &'static str,
 }
@@ -50,6 +53,7 @@ pub async fn accept(conn: Conn, tls: &ServerContext) -> Result<Conn, Error> {
     let config = tls.for_offer(start.client_hello().alpn());
     let stream = start.into_stream(config).await?;
     let mut session = agreed(stream.get_ref().1);
+    session.own = tls.own(stream.get_ref().1.server_name()).cloned();
     if session.peer.is_some() {
         session.own_uri = tls.own_uri(stream.get_ref().1.server_name());
     }
@@ -83,6 +87,7 @@ fn agreed(state: &CommonState) -> TlsSession {
     TlsSession {
         alpn: state.alpn_protocol().map(<[u8]>::to_vec),
         cipher: suite.map_or("", name_of),
+        own: None,
         own_uri: None,
         peer: state.peer_certificates().and_then(PeerCertificate::of),
         version: match state.protocol_version() {
