@@ -77,10 +77,7 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
         | Operator::UpstreamRequestAttemptCount
         | Operator::UpstreamTransportFailureReason => of_upstream(operator, info, out),
         Operator::RequestedServerName => text(info.downstream.requested_server_name.as_deref()?, out),
-        Operator::PeerValidity { with, end, format } => {
-            let peer = session(*with, info)?.peer.as_ref()?;
-            point_in_time(format.as_deref(), valid_at(peer.der(), *end)?, second, out)
-        }
+        Operator::PeerValidity { of, format } => point_in_time(format.as_deref(), peer_valid(*of, info)?, second, out),
         Operator::Tls { with, part } => tls(*with, *part, info, out),
         Operator::VirtualClusterName => text(info.virtual_cluster.as_deref()?, out),
         Operator::WireBytes { hop, kind, way } => number(wire_bytes(*hop, *kind, *way, info), out),
@@ -180,8 +177,8 @@ fn names_of(certificate: &[u8], kind: NameKind, out: &mut Vec<u8>) -> Option<()>
     if names.is_empty() { None } else { text(&names.join(","), out) }
 }
 
-fn valid_at(certificate: &[u8], end: ValidityEnd) -> Option<std::time::SystemTime> {
-    let Validity { start, end: until } = x509::validity(certificate)?;
+fn peer_valid((with, end): (TlsPeer, ValidityEnd), info: &StreamInfo) -> Option<std::time::SystemTime> {
+    let Validity { start, end: until } = x509::validity(session(with, info)?.peer.as_ref()?.der())?;
     Some(match end {
         ValidityEnd::Start => start,
         ValidityEnd::End => until,

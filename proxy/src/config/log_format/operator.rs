@@ -147,10 +147,8 @@ pub enum Operator {
     RequestedServerName,
     /// `%DOWNSTREAM_PEER_CERT_V_START%` and its like, with an optional strftime format.
     PeerValidity {
-        /// Of the connection of the client or that of the upstream.
-        with: TlsPeer,
-        /// This of the peer's certificate.
-        end: ValidityEnd,
+        /// Whose certificate, and which end of its time.
+        of: (TlsPeer, ValidityEnd),
         /// How it is written.
         format: Option<String>,
     },

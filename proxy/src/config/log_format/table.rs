@@ -370,7 +370,7 @@ fn filter_state(written: Written<'_>, of: StateOwner) -> Result<Operator, Format
 }
 
 fn validity(with: TlsPeer, end: ValidityEnd, format: Option<&str>) -> Operator {
-    Operator::PeerValidity { with, end, format: format.map(str::to_owned) }
+    Operator::PeerValidity { of: (with, end), format: format.map(str::to_owned) }
 }
 
 fn configured(written: Written<'_>, of: MetadataOwner) -> Result<Operator, FormatError> {

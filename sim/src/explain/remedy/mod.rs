@@ -359,6 +359,11 @@ fn multiplied(case: &Case<'_>, hops: &[Judged<'_>]) -> Option<Change> {
 fn protocol(case: &Case<'_>, hop: &Judged<'_>) -> Vec<Change> {
     let Some((settings, to)) = forward(case, hop) else { return Vec::new() };
     let (what, protocol) = match settings.cluster(&to).map(|(_, cluster)| cluster.protocol) {
+        Some(UpstreamProtocol::Alpn(_)) => {
+            return vec![Change::advice(
+                "no setting: the next hop has to speak what it chooses by ALPN (RFC 7301 3.2)",
+            )];
+        }
         Some(UpstreamProtocol::Http2(_)) => ("use HTTP/1 for this cluster", "{ http_protocol_options: {} }"),
         Some(UpstreamProtocol::Http1) | None => ("use the protocol of the next hop", "{ http2_protocol_options: {} }"),
     };
