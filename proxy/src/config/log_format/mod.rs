@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_header_value_has_placeholders_for_operators_without_a_value() {
-        let format = Format::parse_header_value("[%ACCESS_LOG_TYPE%%DOWNSTREAM_LOCAL_SUBJECT%%BYTES_RETRANSMITTED%]");
+        let format = Format::parse_header_value("[%ACCESS_LOG_TYPE%%DOWNSTREAM_TLS_SESSION_ID%%BYTES_RETRANSMITTED%]");
         assert_eq!(format, Ok(Format(vec![Piece::Literal("[NotSet0]".to_owned())])));
         for (of_logs, message) in [
             ("%UNIQUE_ID%", "operator %UNIQUE_ID%: makes a line unique; write %REQ(X-REQUEST-ID)% in a header"),
