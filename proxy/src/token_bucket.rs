@@ -98,9 +98,12 @@ impl BucketSet {
     }
 }
 
+/// The name of what the bucket is of, and its place there.
+type BucketKey = (String, usize);
+
 /// The buckets of a listener, which all workers share: by the place of their limits in the file, and their numbers.
 #[derive(Debug, Default)]
-pub struct Buckets(Mutex<BTreeMap<(String, usize), (BucketSize, Arc<TokenBucket>)>>);
+pub struct Buckets(Mutex<BTreeMap<BucketKey, (BucketSize, Arc<TokenBucket>)>>);
 
 impl Buckets {
     /// The bucket of a limit. It stays for as long as its place has a bucket of that size.
