@@ -1,5 +1,7 @@
 //! `/clusters`: limits and endpoints, as lines or as JSON.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::{AdminResponse, AdminState, Query, TEXT, put};
@@ -9,7 +11,7 @@ use crate::config::cluster::Priority;
 use crate::config::runtime::BreakerLimit;
 use crate::net::{Address, InternalAddress};
 use crate::runtime::Runtime;
-use crate::stats::{EndpointFacts, EndpointStats, HealthFlag};
+use crate::stats::{EndpointFacts, EndpointStats, HealthFlag, Rate};
 
 pub(super) fn clusters(query: &Query, state: &AdminState) -> AdminResponse {
     let snapshot = (state.in_force)().snapshot;
@@ -38,11 +40,18 @@ fn as_text(cluster: &Cluster, endpoints: &EndpointTable, runtime: &Runtime, out:
         }
     }
     put(out, format_args!("{name}::added_via_api::false\n"));
-    for (address, endpoint) in endpoints.snapshot() {
+    for (address, endpoint) in by_priority(endpoints) {
         for (fact, value) in facts(&endpoint) {
             put(out, format_args!("{name}::{address}::{fact}::{value}\n"));
         }
     }
+}
+
+/// In the order of the priorities, and in the file's within one.
+fn by_priority(endpoints: &EndpointTable) -> Vec<(Address, Arc<EndpointStats>)> {
+    let mut endpoints = endpoints.snapshot();
+    endpoints.sort_by_cached_key(|(_, endpoint)| endpoint.facts().priority);
+    endpoints
 }
 
 /// The limits in force.
@@ -59,7 +68,7 @@ fn maxima(cluster: &Cluster, priority: Priority, runtime: &Runtime) -> [(&'stati
 
 /// What is said of an endpoint, in Envoy's order. The rest of Envoy's list has one possible value here.
 fn facts(endpoint: &EndpointStats) -> [(&'static str, String); 19] {
-    let EndpointFacts { hostname, is_canary } = endpoint.facts();
+    let EndpointFacts { hostname, is_canary, weight, priority, locality: [region, zone, sub_zone] } = endpoint.facts();
     [
         ("cx_active", endpoint.cx_active.value().to_string()),
         ("cx_connect_fail", endpoint.cx_connect_fail.value().to_string()),
@@ -72,19 +81,27 @@ fn facts(endpoint: &EndpointStats) -> [(&'static str, String); 19] {
         ("rq_total", endpoint.rq_total.value().to_string()),
         ("hostname", hostname),
         ("health_flags", endpoint.health.in_words()),
-        ("weight", "1".to_owned()),
-        ("region", String::new()),
-        ("zone", String::new()),
-        ("sub_zone", String::new()),
+        ("weight", weight.to_string()),
+        ("region", region),
+        ("zone", zone),
+        ("sub_zone", sub_zone),
         ("canary", is_canary.to_string()),
-        ("priority", "0".to_owned()),
-        ("success_rate", "-1".to_owned()),
-        ("local_origin_success_rate", "-1".to_owned()),
+        ("priority", priority.to_string()),
+        ("success_rate", rate(endpoint, 0)),
+        ("local_origin_success_rate", rate(endpoint, 1)),
     ]
 }
 
+/// The success rate of the last interval in percent; -1 is not known.
+fn rate(endpoint: &EndpointStats, which: usize) -> String {
+    match endpoint.health.rates.get(which).map_or(-1, Rate::shown) {
+        unknown @ ..0 => unknown.to_string(),
+        hundredths => (f64::from(hundredths) / 100.0).to_string(),
+    }
+}
+
 fn as_json(cluster: &Cluster, endpoints: &EndpointTable, runtime: &Runtime) -> Value {
-    let endpoints = endpoints.snapshot();
+    let endpoints = by_priority(endpoints);
     let hosts: Vec<Value> = endpoints.iter().map(|(address, endpoint)| host_json(address, endpoint)).collect();
     let thresholds = [Priority::Default, Priority::High].map(|priority| thresholds(cluster, priority, runtime));
     json!({
@@ -127,29 +144,48 @@ fn host_json(address: &Address, endpoint: &EndpointStats) -> Value {
         gauge["type"] = "GAUGE".into();
         gauge
     });
-    let mut health = json!({ "eds_health_status": "HEALTHY" });
+    let health = health_json(endpoint);
+    let EndpointFacts { hostname, weight, priority, locality, .. } = endpoint.facts();
+    let locality = ["region", "zone", "sub_zone"].into_iter().zip(locality).filter(|(_, name)| !name.is_empty());
+    let locality: Map<String, Value> = locality.map(|(key, name)| (key.to_owned(), name.into())).collect();
+    let mut host = json!({
+        "address": address_json(address),
+        "stats": counters.chain(gauges).collect::<Vec<_>>(),
+        "health_status": health,
+        "weight": weight,
+        "locality": locality,
+    });
+    if priority > 0 {
+        host["priority"] = priority.into();
+    }
+    if !hostname.is_empty() {
+        host["hostname"] = hostname.into();
+    }
+    host
+}
+
+/// What the file says of an endpoint's health, and what has been found.
+fn health_json(endpoint: &EndpointStats) -> Value {
+    let reported = [
+        (HealthFlag::ReportedDegraded, "DEGRADED"),
+        (HealthFlag::ReportedDraining, "DRAINING"),
+        (HealthFlag::ReportedUnhealthy, "UNHEALTHY"),
+    ];
+    let reported =
+        reported.into_iter().find(|(flag, _)| endpoint.health.has(*flag)).map_or("HEALTHY", |(_, name)| name);
+    let mut health = json!({ "eds_health_status": reported });
     for (flag, name) in [
         (HealthFlag::FailedCheck, "failed_active_health_check"),
         (HealthFlag::Ejected, "failed_outlier_check"),
         (HealthFlag::Excluded, "excluded_via_immediate_hc_fail"),
         (HealthFlag::CheckTimedOut, "active_hc_timeout"),
+        (HealthFlag::CheckDegraded, "failed_active_degraded_check"),
     ] {
         if endpoint.health.has(flag) {
             health[name] = true.into();
         }
     }
-    let mut host = json!({
-        "address": address_json(address),
-        "stats": counters.chain(gauges).collect::<Vec<_>>(),
-        "health_status": health,
-        "weight": 1,
-        "locality": {},
-    });
-    let EndpointFacts { hostname, .. } = endpoint.facts();
-    if !hostname.is_empty() {
-        host["hostname"] = hostname.into();
-    }
-    host
+    health
 }
 
 /// An address in Envoy's shape.

@@ -84,6 +84,7 @@ impl Process {
         let ground = Ground { registry: &Registry::new(), runtime: &runtime };
         let snapshot = Arc::new(Snapshot::first(config, SystemTime::UNIX_EPOCH, ground));
         let endpoint = snapshot.clusters[0].endpoints.of(&Address::Socket("127.0.0.1:8080".parse().unwrap()));
+        endpoint.set_facts(EndpointFacts { weight: 1, ..EndpointFacts::default() });
         endpoint.cx_total.inc();
         endpoint.rq_total.add(3);
         endpoint.rq_success.add(2);
@@ -219,7 +220,12 @@ fn an_unhealthy_endpoint_shows() {
 #[test]
 fn the_name_and_the_kind_of_an_endpoint_show() {
     let process = Process::new();
-    process.endpoint.set_facts(EndpointFacts { hostname: "app.test".into(), is_canary: true });
+    process.endpoint.set_facts(EndpointFacts {
+        hostname: "app.test".into(),
+        is_canary: true,
+        weight: 1,
+        ..EndpointFacts::default()
+    });
     let text = process.body("/clusters");
     assert!(text.contains("up::127.0.0.1:8080::hostname::app.test\n"), "{text}");
     assert!(text.contains("up::127.0.0.1:8080::canary::true\n"), "{text}");

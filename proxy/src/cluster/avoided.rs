@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
+use super::balancer::Wish;
 use super::{Cluster, Endpoint};
 use crate::access_log::UpstreamMetadata;
-use crate::config::cluster::{Discovery, Labels};
+use crate::config::balancing::{Locality, Placement, ReportedHealth};
+use crate::config::cluster::Labels;
 use crate::config::retry::{HostPredicate, OtherEndpoints};
 use crate::net::Address;
-use crate::stats::EndpointFacts;
+use crate::stats::{EndpointFacts, HealthFlag};
 
 /// Where the tries of one request have gone, and which endpoints its retries avoid.
 #[derive(Debug)]
@@ -39,16 +41,17 @@ impl<'c> Avoided<'c> {
 }
 
 impl Cluster {
-    /// The endpoint for the next try, if possible none of those that are `avoided`.
+    /// The endpoint for the next try of a request with this wish, if possible none of those that are `avoided`.
     #[must_use]
-    pub fn choose(&self, avoided: Option<&mut Avoided<'_>>) -> Option<Rc<Endpoint>> {
-        let mut drawn = self.draw()?;
+    pub fn choose(&self, wish: Wish<'_>, avoided: Option<&mut Avoided<'_>>) -> Option<Rc<Endpoint>> {
+        let draw = |attempt| self.draw(Wish { attempt, ..wish });
+        let mut drawn = draw(0)?;
         let Some(avoided) = avoided else { return Some(drawn) };
-        for _ in 0..avoided.options.draws_max {
+        for attempt in 1..=avoided.options.draws_max {
             if !avoided.rejects(self, &drawn) {
                 break;
             }
-            drawn = self.draw()?;
+            drawn = draw(attempt)?;
         }
         avoided.tried.push(drawn.address.clone());
         Some(drawn)
@@ -57,7 +60,7 @@ impl Cluster {
     /// The name of an endpoint: its `hostname` in the configuration, or the name that resolved to it.
     #[must_use]
     pub fn hostname(&self, endpoint: &Endpoint) -> Option<HeaderValue> {
-        self.shared.config.hostnames.get(self.written_as(endpoint)?)?.clone()
+        self.shared.config.hostnames.get(endpoint.written.get())?.clone()
     }
 
     /// The metadata of an endpoint that balancing and retries match.
@@ -67,14 +70,14 @@ impl Cluster {
         if labels.is_empty() {
             return None; // the common case looks for nothing
         }
-        labels.get(self.written_as(endpoint)?)?.as_ref()
+        labels.get(endpoint.written.get())?.as_ref()
     }
 
     /// What logs and headers may show of the configuration of the cluster and of the endpoint that was chosen, if one was.
     #[must_use]
     pub fn metadata(&self, endpoint: Option<&Endpoint>) -> Option<UpstreamMetadata> {
         let all = Arc::clone(self.shared.config.metadata.as_ref()?);
-        Some(UpstreamMetadata { all, endpoint: endpoint.and_then(|endpoint| self.written_as(endpoint)) })
+        Some(UpstreamMetadata { all, endpoint: endpoint.map(|endpoint| endpoint.written.get()) })
     }
 
     /// Notes for `/clusters` what the configuration says of an endpoint.
@@ -82,17 +85,30 @@ impl Cluster {
         let hostname = self.hostname(endpoint);
         let hostname = hostname.as_ref().and_then(|name| name.to_str().ok()).unwrap_or_default().to_owned();
         let is_canary = self.labels(endpoint).is_some_and(|labels| labels.is_canary);
-        endpoint.counts.set_facts(EndpointFacts { hostname, is_canary });
+        let placement = self.placement(endpoint);
+        let Locality { region, zone, sub_zone } = placement.locality;
+        endpoint.counts.set_facts(EndpointFacts {
+            hostname,
+            is_canary,
+            weight: placement.weight,
+            priority: placement.priority,
+            locality: [region, zone, sub_zone],
+        });
+        for (flag, reported) in [
+            (HealthFlag::ReportedDegraded, ReportedHealth::Degraded),
+            (HealthFlag::ReportedDraining, ReportedHealth::Draining),
+            (HealthFlag::ReportedUnhealthy, ReportedHealth::Unhealthy),
+        ] {
+            match placement.health == reported {
+                true => endpoint.counts.health.set_flag(flag),
+                false => endpoint.counts.health.clear_flag(flag),
+            };
+        }
     }
 
-    /// Which of the configuration's endpoints it is, in their order.
-    fn written_as(&self, endpoint: &Endpoint) -> Option<usize> {
-        match &self.shared.config.discovery {
-            Discovery::Static(addresses) => addresses.iter().position(|address| *address == endpoint.address),
-            Discovery::StrictDns { .. } => {
-                self.known.borrow().iter().position(|known| known.addresses.contains(&endpoint.address))
-            }
-            Discovery::LogicalDns { .. } => Some(0),
-        }
+    /// Where the configuration places an endpoint among the others.
+    pub(super) fn placement(&self, endpoint: &Endpoint) -> Placement {
+        let placement = self.shared.config.placements.get(endpoint.written.get());
+        placement.cloned().unwrap_or_else(|| Placement { weight: 1, ..Placement::default() })
     }
 }

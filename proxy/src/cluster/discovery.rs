@@ -1,6 +1,7 @@
 //! Endpoints from names: every address of every name, if it is of the right family, is an endpoint, or all addresses of the one
 //! name are one endpoint. Names are resolved again and again, each for itself.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
@@ -127,19 +128,19 @@ impl Names {
         self.targets.iter().map(known).collect()
     }
 
-    /// The endpoints: each address of all names once, in the order of the file and of the responses, or one with all of them.
-    pub(super) fn endpoints(&self) -> Vec<Location> {
-        let known = self.targets.iter().flat_map(|target| &target.known);
+    /// The endpoints: each address of all names once, in the order of the file and of the responses, or one with all of them. A
+    /// number says which of the names it is from.
+    pub(super) fn endpoints(&self) -> Vec<(usize, Location)> {
+        let known = (0..).zip(&self.targets).flat_map(|(nth, target)| target.known.iter().map(move |at| (nth, at)));
         if self.kind == DnsKind::Logical {
-            return Location::of_all(known.cloned()).into_iter().collect();
+            return Location::of_all(known.map(|(_, at)| at.clone()))
+                .map(|location| (0, location))
+                .into_iter()
+                .collect();
         }
-        let mut endpoints: Vec<Location> = Vec::new();
-        for address in known {
-            if !endpoints.iter().any(|endpoint| endpoint.address == *address) {
-                endpoints.push(address.clone().into());
-            }
-        }
-        endpoints
+        let mut seen = BTreeSet::new();
+        let once = known.filter(|(_, address)| seen.insert(*address));
+        once.map(|(nth, address)| (nth, address.clone().into())).collect()
     }
 }
 
@@ -320,7 +321,8 @@ mod tests {
             assert_eq!(counters.map(crate::stats::Counter::value), counted, "step {step}");
             let endpoints = names.endpoints();
             assert!(endpoints.len() <= 1, "step {step}");
-            let found: Vec<_> = endpoints.iter().flat_map(Location::addresses).filter_map(Address::ip).collect();
+            let found: Vec<_> =
+                endpoints.iter().flat_map(|(_, location)| location.addresses()).filter_map(Address::ip).collect();
             assert_eq!(found, addresses, "step {step}");
         }
     }
@@ -331,7 +333,7 @@ mod tests {
         let mut names = names(DnsKind::Strict, &["a", "b"], &stats);
         names.resolve(&NameServer(RefCell::new([Ok(vec![ip(1)]), Ok(vec![ip(2)])].into()))).await;
         names.resolve(&NameServer(RefCell::new([Err(unavailable()), Ok(vec![ip(3)])].into()))).await;
-        let found: Vec<_> = names.endpoints().iter().filter_map(|endpoint| endpoint.address.ip()).collect();
+        let found: Vec<_> = names.endpoints().iter().filter_map(|(_, endpoint)| endpoint.address.ip()).collect();
         assert_eq!(found, [ip(1), ip(3)]);
         assert_eq!((stats.update_attempt.value(), stats.update_failure.value()), (4, 1));
     }

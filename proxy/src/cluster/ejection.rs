@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use http::StatusCode;
 use tokio::time::Instant;
 
+use super::rates::{EXTERNAL, LOCAL};
 use super::{Cluster, Endpoint, Failure};
 use crate::config::health::OutlierDetection;
 use crate::net::Address;
-use crate::stats::{EndpointStats, HealthFlag};
+use crate::stats::{Counter, EndpointStats, HealthFlag};
 
 /// What is counted in a row, and leads to ejection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,12 +54,16 @@ impl Cluster {
     /// success.
     pub fn report_connected(&self, endpoint: &Endpoint) {
         endpoint.counts.health.in_a_row_local.store(0, Relaxed);
+        endpoint.counts.health.rates[LOCAL].count(true);
     }
 
     /// A failure of our own making, which counts as `status` where it is not counted apart.
     fn note_local_origin(&self, endpoint: &Endpoint, status: StatusCode) {
         match &self.shared.config.outlier_detection {
-            Some(detection) if detection.splits_local_origin => self.one_more(endpoint, detection, Row::LocalOrigin),
+            Some(detection) if detection.splits_local_origin => {
+                endpoint.counts.health.rates[LOCAL].count(false);
+                self.one_more(endpoint, detection, Row::LocalOrigin);
+            }
             Some(_) | None => self.note_status(endpoint, status),
         }
     }
@@ -66,6 +71,7 @@ impl Cluster {
     fn note_status(&self, endpoint: &Endpoint, status: StatusCode) {
         let Some(detection) = &self.shared.config.outlier_detection else { return };
         let health = &endpoint.counts.health;
+        health.rates[EXTERNAL].count(!status.is_server_error());
         match (502..=504).contains(&status.as_u16()) {
             true => self.one_more(endpoint, detection, Row::Gateway),
             false => health.in_a_row_gateway.store(0, Relaxed),
@@ -119,31 +125,37 @@ impl Cluster {
         if row == Row::FiveHundreds {
             stats.ejections_total.inc();
         }
+        self.eject_by_chance(&endpoint.address, &endpoint.counts, chance, enforced);
+    }
+
+    /// Ejects an endpoint in so many of a hundred cases.
+    pub(super) fn eject_by_chance(&self, address: &Address, counts: &EndpointStats, chance: u32, enforced: &Counter) {
         if self.outside.random.next_u64() % 100 < u64::from(chance) {
             enforced.inc();
-            self.eject(endpoint);
+            self.eject(address, counts);
         }
     }
 
     /// May one more be away?
-    fn may_eject(&self, detection: &OutlierDetection) -> bool {
+    pub(super) fn may_eject(&self, detection: &OutlierDetection) -> bool {
         let all = self.shared.endpoints.snapshot();
         let away = all.iter().filter(|(_, counts)| counts.health.has(HealthFlag::Ejected)).count();
         let fits = (away + 1) * 100 <= all.len() * usize::try_from(detection.ejection_percent_max).unwrap_or(100);
         fits || (detection.always_eject_one && away == 0)
     }
 
-    fn eject(&self, endpoint: &Endpoint) {
-        let health = &endpoint.counts.health;
+    fn eject(&self, address: &Address, counts: &EndpointStats) {
+        let health = &counts.health;
         health.ejections(|ejections| {
             ejections.since = Some(Instant::now());
             ejections.count = ejections.count.saturating_add(1);
         });
         health.set_flag(HealthFlag::Ejected);
-        tracing::info!(cluster = &*self.name, endpoint = %endpoint.address, "the endpoint is ejected");
+        tracing::info!(cluster = &*self.name, endpoint = %address, "the endpoint is ejected");
         self.shared.stats.ejections_enforced_total.inc();
         self.health_changed();
-        endpoint.drain();
+        let endpoints = self.endpoints.borrow();
+        endpoints.iter().filter(|endpoint| endpoint.address == *address).for_each(|endpoint| endpoint.drain());
     }
 
     /// An active check of the endpoint has succeeded, which may end an ejection.
@@ -160,6 +172,7 @@ impl Cluster {
     /// Lets endpoints come back whose time is up.
     fn return_ejected(&self, detection: &OutlierDetection) {
         let now = Instant::now();
+        let mut any = false;
         for (address, counts) in self.shared.endpoints.snapshot() {
             let returns = counts.health.ejections(|ejections| {
                 let Some(since) = ejections.since else {
@@ -174,10 +187,13 @@ impl Cluster {
                 returns
             });
             if returns {
+                any = true;
                 self.return_one(&address, &counts);
             }
         }
-        self.health_changed();
+        if any {
+            self.health_changed();
+        }
     }
 
     fn return_one(&self, address: &Address, counts: &EndpointStats) {
@@ -193,5 +209,6 @@ pub(super) async fn look_after(cluster: Weak<Cluster>, detection: OutlierDetecti
         tokio::time::sleep(detection.interval).await;
         let Some(cluster) = cluster.upgrade() else { return };
         cluster.return_ejected(&detection);
+        cluster.look_at_rates(&detection);
     }
 }

@@ -1,14 +1,19 @@
 //! How a cluster comes to have other endpoints: from DNS, or from another configuration.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
+use super::endpoint_table::Effect;
 use super::handover::Inherited;
 use super::health::Watch;
 use super::{Cluster, Endpoint, Handover, Location, Origin, Pool, PoolParts, Pools};
 use crate::config::cluster::ByPriority;
 use crate::config::health::HealthCheck;
+use crate::net::Address;
 
 impl Cluster {
     /// Watches over `endpoint`, if this worker checks its health.
@@ -18,11 +23,12 @@ impl Cluster {
         watch: fn(&Rc<Self>, &Rc<Endpoint>, &HealthCheck) -> Watch,
     ) -> impl Iterator<Item = Watch> {
         let checks = self.shared.config.health_checks.iter().filter(|_| self.checks_health);
+        let checks = checks.filter(|_| !self.placement(endpoint).check.is_off);
         checks.map(move |check| watch(self, endpoint, check))
     }
 
     /// An endpoint of this cluster, without connections.
-    fn endpoint(self: &Rc<Self>, location: Location) -> Endpoint {
+    fn endpoint(self: &Rc<Self>, written: usize, location: Location) -> Endpoint {
         let counts = self.shared.endpoints.of(&location.address);
         let pools = ByPriority::new(|priority| {
             let (shared, outside) = (Arc::clone(&self.shared), self.outside.clone());
@@ -30,31 +36,37 @@ impl Cluster {
             Pools::new(Pool::new(PoolParts { shared, priority, location, origin, outside }))
         });
         let cluster = RefCell::new(Rc::downgrade(self));
-        Endpoint { address: location.address.clone(), location, cluster, pools, counts }
+        counts.health.became_healthy(Instant::now());
+        Endpoint { address: location.address.clone(), location, written: Cell::new(written), cluster, pools, counts }
     }
 
-    /// Replaces the endpoints; those that stay keep their connections, those that are gone are drained. Returns the
+    /// Replaces the endpoints by these, each with its place in the configuration; those that stay keep their connections, those that are gone are drained. Returns the
     /// watches over the new ones, which do not run until they are spawned.
-    pub(super) fn set_endpoints(self: &Rc<Self>, locations: Vec<Location>, before: &Handover) -> Vec<Watch> {
+    pub(super) fn set_endpoints(self: &Rc<Self>, locations: Vec<(usize, Location)>, before: &Handover) -> Vec<Watch> {
         let mut watches = Vec::new();
-        let mut has_new = false;
+        let mut changed = BTreeSet::new();
         let mut endpoints = self.endpoints.borrow_mut();
         let kept = std::mem::take(&mut *endpoints);
-        for location in locations {
-            if let Some(endpoint) = kept.iter().find(|endpoint| endpoint.location == location) {
+        let known: BTreeMap<&Address, &Rc<Endpoint>> = kept.iter().map(|one| (&one.address, one)).collect();
+        for (written, location) in locations {
+            if let Some(endpoint) = known.get(&location.address).filter(|endpoint| endpoint.location == location) {
+                endpoint.written.set(written);
                 endpoints.push(Rc::clone(endpoint));
                 continue;
             }
             let inherited = before.endpoint(&location);
-            has_new |= inherited.is_none();
+            if inherited.is_none() {
+                changed.insert(self.priority(written));
+            }
             if let Some(Inherited::Whole(endpoint)) = inherited {
+                endpoint.written.set(written);
                 endpoint.cluster.replace(Rc::downgrade(self));
                 self.forget_health(&endpoint);
                 watches.extend(self.watches(&endpoint, Watch::resumed));
                 endpoints.push(endpoint);
                 continue;
             }
-            let endpoint = Rc::new(self.endpoint(location));
+            let endpoint = Rc::new(self.endpoint(written, location));
             if inherited.is_some() {
                 self.forget_health(&endpoint);
                 watches.extend(self.watches(&endpoint, Watch::resumed));
@@ -63,17 +75,29 @@ impl Cluster {
             }
             endpoints.push(endpoint);
         }
-        let stays = |endpoint: &Rc<Endpoint>| endpoints.iter().any(|one| Rc::ptr_eq(one, endpoint));
-        let (_, gone): (Vec<_>, Vec<_>) = kept.into_iter().partition(stays);
+        let staying: BTreeSet<*const Endpoint> = endpoints.iter().map(Rc::as_ptr).collect();
+        let gone: Vec<_> = kept.into_iter().filter(|endpoint| !staying.contains(&Rc::as_ptr(endpoint))).collect();
+        changed.extend(gone.iter().map(|endpoint| self.priority(endpoint.written.get())));
         endpoints.iter().for_each(|endpoint| self.describe(endpoint));
         drop(endpoints);
+        self.choice.borrow_mut().endpoints_changed();
         // A request that is still under way there keeps its endpoint alive, but not what is idle beside it.
         gone.iter().for_each(|endpoint| endpoint.drain());
-        if self.checks_health && (has_new || !gone.is_empty()) {
-            self.shared.stats.membership_change.inc();
+        let effect = match changed.is_empty() || !self.is_started.get() {
+            true => Effect::Initially,
+            false => Effect::AtOnce,
+        };
+        if self.checks_health {
+            // As in Envoy, one for each priority.
+            self.shared.stats.membership_change.add(u64::try_from(changed.len()).unwrap_or(u64::MAX));
         }
         drop(gone);
-        self.health_changed();
+        self.look_at_health(effect);
         watches
+    }
+
+    /// The priority of an endpoint at this place in the configuration.
+    fn priority(&self, written: usize) -> u32 {
+        self.shared.config.placements.get(written).map_or(0, |placement| placement.priority)
     }
 }

@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 
+use super::endpoint_table::Effect;
 use super::{Cluster, Endpoint, Location};
 use crate::config::ClusterChange;
 use crate::net::Address;
@@ -88,14 +89,16 @@ impl Cluster {
             successor.endpoints.borrow().iter().any(|other| other.address == endpoint.address)
         };
         self.endpoints.replace(endpoints.into_iter().filter(stays).collect());
-        successor.health_changed();
+        successor.look_at_health(Effect::AtOnce);
     }
 
     /// Clears what failed checks have set: without health checks nothing can show that an endpoint has recovered.
     pub(super) fn forget_health(&self, endpoint: &Endpoint) {
         let health = &endpoint.counts.health;
         if self.shared.config.health_checks.is_empty() {
-            for flag in [HealthFlag::FailedCheck, HealthFlag::CheckTimedOut, HealthFlag::Excluded] {
+            for flag in
+                [HealthFlag::CheckDegraded, HealthFlag::FailedCheck, HealthFlag::CheckTimedOut, HealthFlag::Excluded]
+            {
                 health.clear_flag(flag);
             }
         }

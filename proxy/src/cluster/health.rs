@@ -3,52 +3,17 @@
 //! One worker checks for all: what it finds is in the endpoint's shared numbers, where every worker looks before it
 //! chooses. An endpoint is unhealthy until its first check has succeeded.
 
-use std::io;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Version};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 
-use super::{Cluster, Endpoint, Origin};
-use crate::codec::http1::{ClientConnection, ClientOptions};
-use crate::codec::{Frame, Headers, Payload, RequestHead};
-use crate::config;
-use crate::config::header_names::{NameCase, TrailerRule};
+use super::check::{self, Kept};
+use super::check_target::{Failure, Found, Target};
+use super::{Cluster, Endpoint};
 use crate::config::health::{HealthCheck, Probe};
-use crate::config::upstream_name::RequestedNames;
-use crate::net::{Address, Conn, ConnectOptions, Net, tls};
 use crate::stats::HealthFlag;
-
-/// Largest head of a response to a check. Bytes.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
-const HEADERS_MAX: usize = 100;
-/// Bytes of a response to a check that are read to have the connection for the next one.
-const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Bytes of a TCP response that are searched.
-const TCP_RESPONSE_BYTES_MAX: usize = 64 * 1024;
-
-/// What a check found.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Found {
-    /// No response, or none that can be read, or one after which the check may be repeated.
-    Failure(Failure),
-    /// The response wanted.
-    Success,
-    /// A clear response, and not the one wanted.
-    Verdict,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Failure {
-    /// There was a response.
-    Response,
-    /// The connection failed.
-    Network,
-    /// There was no response in time.
-    Timeout,
-}
 
 /// Where the checks of one endpoint stand.
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,7 +66,7 @@ pub(super) struct Watch {
     endpoint: Weak<Endpoint>,
     check: HealthCheck,
     /// Kept from the last check.
-    connection: Option<ClientConnection>,
+    kept: Kept,
     course: Course,
 }
 
@@ -118,7 +83,7 @@ impl Watch {
             cluster: Rc::downgrade(cluster),
             endpoint: Rc::downgrade(endpoint),
             check: check.clone(),
-            connection: None,
+            kept: Kept::default(),
             course: Course::default(),
         }
     }
@@ -126,8 +91,34 @@ impl Watch {
     /// For as long as cluster and endpoint exist.
     pub(super) async fn run(mut self) {
         while let Some(pause) = self.once().await {
-            tokio::time::sleep(pause).await;
+            if self.wait(pause).await.is_none() {
+                break;
+            }
         }
+    }
+
+    /// The same, of which the first check has been made.
+    pub(super) async fn run_after(mut self, pause: Duration) {
+        if self.wait(pause).await.is_some() {
+            self.run().await;
+        }
+    }
+
+    /// Waits for the next check. A connection that is kept for it and ends before it is a failure, as in Envoy, after which the
+    /// wait begins anew. `None`: cluster or endpoint are gone.
+    async fn wait(&mut self, mut pause: Duration) -> Option<()> {
+        while let Some(conn) = &mut self.kept.tcp {
+            tokio::select! {
+                // An end at the instant of the next check comes before it.
+                biased;
+                () = check::ended(conn) => {}
+                () = tokio::time::sleep(pause) => return Some(()),
+            }
+            self.kept.tcp = None;
+            pause = self.conclude(Found::Failure(Failure::Network))?;
+        }
+        tokio::time::sleep(pause).await;
+        Some(())
     }
 
     /// One check; returns how long to wait before the next.
@@ -135,18 +126,44 @@ impl Watch {
         let (outside, address, shared, names) = {
             let (cluster, endpoint) = (self.cluster.upgrade()?, self.endpoint.upgrade()?);
             let names = cluster.own_names(&endpoint);
-            (cluster.outside.clone(), endpoint.address.clone(), Arc::clone(&cluster.shared), names)
+            (cluster.outside.clone(), check::checked_address(&cluster, &endpoint), Arc::clone(&cluster.shared), names)
         };
         if !self.course.begun {
             tokio::time::sleep(outside.random.up_to(self.check.initial_jitter)).await;
         }
         let authority = self.authority()?;
-        let target = Target { net: &*outside.net, address: &address, config: &shared.config, names: &names };
-        let check = run_check(&self.check.probe, &authority, target, &mut self.connection);
+        let (config, http2_stats) = (&shared.config, &shared.http2_stats);
+        let target = Target { net: &*outside.net, address: &address, config, http2_stats, names: &names };
+        let check = check::run_check(&self.check.probe, &authority, target, &mut self.kept);
         let found = tokio::time::timeout(self.check.timeout, check).await.unwrap_or(Found::Failure(Failure::Timeout));
+        let is_degraded = std::mem::take(&mut self.kept.is_degraded);
         if found != Found::Success || !self.check.reuse_connection {
-            self.connection = None;
+            self.kept = Kept::default();
         }
+        self.cluster.upgrade()?.shared.stats.health_check_attempt.inc();
+        let pause = self.conclude(found)?;
+        if found == Found::Success {
+            self.note_degraded(is_degraded)?;
+        }
+        Some(pause)
+    }
+
+    /// A check that succeeded says whether the endpoint is degraded.
+    fn note_degraded(&self, is_degraded: bool) -> Option<()> {
+        let (cluster, endpoint) = (self.cluster.upgrade()?, self.endpoint.upgrade()?);
+        let health = &endpoint.counts.health;
+        let is_new = match is_degraded {
+            true => health.set_flag(HealthFlag::CheckDegraded),
+            false => health.clear_flag(HealthFlag::CheckDegraded),
+        };
+        if is_new {
+            cluster.health_changed();
+        }
+        Some(())
+    }
+
+    /// What follows from what was found; returns how long to wait before the next check.
+    fn conclude(&mut self, found: Found) -> Option<Duration> {
         let (cluster, endpoint) = (self.cluster.upgrade()?, self.endpoint.upgrade()?);
         let standing = Standing::new(found, self.note(&cluster, &endpoint, found));
         let traffic = match cluster.shared.stats.upstream_cx_total.value() {
@@ -155,20 +172,24 @@ impl Watch {
         };
         let pause = pause(&self.check, traffic, standing);
         let jitter = pause * self.check.interval_jitter_percent / 100;
-        let random = &*outside.random;
+        let random = &*cluster.outside.random;
         Some(pause + random.up_to(jitter) + random.up_to(self.check.interval_jitter))
     }
 
     fn authority(&self) -> Option<String> {
+        if let Some(hostname) = self.cluster.upgrade()?.placement(&*self.endpoint.upgrade()?).check.hostname {
+            return Some(hostname);
+        }
         match &self.check.probe {
-            Probe::Http { host: Some(host), .. } => Some(host.clone()),
-            Probe::Http { host: None, .. } | Probe::Tcp { .. } => Some(self.cluster.upgrade()?.name.to_string()),
+            Probe::Grpc { host: Some(host), .. } | Probe::Http { host: Some(host), .. } => Some(host.clone()),
+            Probe::Grpc { host: None, .. } | Probe::Http { host: None, .. } | Probe::Tcp { .. } => {
+                Some(self.cluster.upgrade()?.name.to_string())
+            }
         }
     }
 
     fn note(&mut self, cluster: &Cluster, endpoint: &Endpoint, found: Found) -> Judgement {
         let stats = &cluster.shared.stats;
-        stats.health_check_attempt.inc();
         match found {
             Found::Success => stats.health_check_success.inc(),
             Found::Verdict | Found::Failure(Failure::Response) => stats.health_check_failure.inc(),
@@ -197,7 +218,10 @@ impl Watch {
         if was != is_healthy {
             let (cluster_name, endpoint) = (&*cluster.name, &endpoint.address);
             match is_healthy {
-                true => tracing::info!(cluster = cluster_name, %endpoint, "a health check found the endpoint healthy"),
+                true => {
+                    health.became_healthy(Instant::now());
+                    tracing::info!(cluster = cluster_name, %endpoint, "a health check found the endpoint healthy");
+                }
                 false => {
                     tracing::info!(cluster = cluster_name, %endpoint, ?found, "health checks of the endpoint fail")
                 }
@@ -259,138 +283,6 @@ fn pause(check: &HealthCheck, traffic: Traffic, standing: Standing) -> Duration 
     }
 }
 
-/// The endpoint that is checked, and how it is reached.
-#[derive(Clone, Copy)]
-struct Target<'t> {
-    net: &'t dyn Net,
-    address: &'t Address,
-    config: &'t config::Cluster,
-    /// The names for TLS.
-    names: &'t RequestedNames,
-}
-
-impl Target<'_> {
-    async fn connect(self) -> io::Result<Conn> {
-        let options = ConnectOptions { from: self.config.source, ..ConnectOptions::default() };
-        let mut conn = self.net.connect(self.address, &options).await?;
-        if let Some(header) = Origin::own_header(self.config, &conn.local, &conn.peer) {
-            conn.write_all(&header).await?;
-        }
-        match &self.config.tls {
-            Some(tls) => tls::connect(conn, &tls.current(), self.names).await,
-            None => Ok(conn),
-        }
-    }
-}
-
-/// # Cancellation
-/// Safe to drop; the connection is then in no state to be used again.
-async fn run_check(
-    probe: &Probe,
-    authority: &str,
-    target: Target<'_>,
-    connection: &mut Option<ClientConnection>,
-) -> Found {
-    match probe {
-        Probe::Http { path, expected, retriable, .. } => {
-            let Some(status) = check_http(path, authority, target, connection).await else {
-                return Found::Failure(Failure::Network);
-            };
-            if expected.iter().any(|range| range.contains(&status)) {
-                Found::Success
-            } else if retriable.iter().any(|range| range.contains(&status)) {
-                Found::Failure(Failure::Response)
-            } else {
-                Found::Verdict
-            }
-        }
-        Probe::Tcp { send, receive } => {
-            let Ok(conn) = target.connect().await else { return Found::Failure(Failure::Network) };
-            match check_tcp(conn, send, receive).await {
-                Some(()) => Found::Success,
-                None => Found::Failure(Failure::Network),
-            }
-        }
-    }
-}
-
-async fn check_http(
-    path: &str,
-    authority: &str,
-    target: Target<'_>,
-    kept: &mut Option<ClientConnection>,
-) -> Option<u16> {
-    let kept_one = kept.take().filter(ClientConnection::is_reusable);
-    let mut connection = match kept_one.and_then(|mut kept| kept.peek().is_none().then_some(kept)) {
-        Some(connection) => connection,
-        None => {
-            let options = ClientOptions {
-                head_bytes_max: HEAD_BYTES_MAX,
-                headers_max: HEADERS_MAX,
-                case: NameCase::Lower,
-                trailers: TrailerRule::Dropped,
-                write_buffer_bytes_max: HEAD_BYTES_MAX,
-            };
-            ClientConnection::new(target.connect().await.ok()?, options)
-        }
-    };
-    let mut headers = Headers::default();
-    headers.append(http::header::USER_AGENT, HeaderValue::from_static("Envoy/HC")); // apps recognise the check by it
-    let head = RequestHead {
-        method: Method::GET,
-        scheme: None,
-        authority: HeaderValue::from_str(authority).ok(),
-        path: HeaderValue::from_str(path).ok(),
-        protocol: None,
-        version: Version::HTTP_11,
-        headers,
-    };
-    let mut outgoing = connection.send(&head, Payload::None);
-    std::future::poll_fn(|cx| outgoing.poll_flush(cx)).await.ok()?;
-    drop(outgoing);
-    let (response, mut body) = connection.response().await.ok()?;
-    let mut read = 0;
-    while let Some(frame) = std::future::poll_fn(|cx| body.poll_frame(cx)).await {
-        let Ok(Frame::Data(data)) = frame else { break };
-        read += data.len();
-        if read > BODY_BYTES_MAX {
-            break;
-        }
-    }
-    drop(body);
-    if connection.is_reusable() {
-        *kept = Some(connection);
-    }
-    Some(response.status.as_u16())
-}
-
-/// Sends `send` and waits for the responses.
-async fn check_tcp(mut conn: Conn, send: &[u8], receive: &[Vec<u8>]) -> Option<()> {
-    conn.write_all(send).await.ok()?;
-    let mut got = Vec::new();
-    let mut searched = 0;
-    for wanted in receive {
-        loop {
-            let rest = got.get(searched..).unwrap_or_default();
-            if let Some(at) = find(rest, wanted) {
-                searched += at + wanted.len();
-                break;
-            }
-            if got.len() > TCP_RESPONSE_BYTES_MAX || conn.read_buf(&mut got).await.ok()? == 0 {
-                return None;
-            }
-        }
-    }
-    Some(())
-}
-
-fn find(within: &[u8], wanted: &[u8]) -> Option<usize> {
-    if wanted.is_empty() {
-        return Some(0);
-    }
-    within.windows(wanted.len()).position(|window| window == wanted)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -436,13 +328,6 @@ mod tests {
             let found = pause(&check(), traffic, standing);
             assert_eq!(found, Duration::from_secs(seconds), "{traffic:?} {standing:?}");
         }
-    }
-
-    #[test]
-    fn bytes_are_found_where_they_begin() {
-        assert_eq!(find(b"abcab", b"ca"), Some(2));
-        assert_eq!(find(b"abc", b"abcd"), None);
-        assert_eq!(find(b"", b""), Some(0));
     }
 
     fn check() -> HealthCheck {

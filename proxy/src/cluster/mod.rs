@@ -4,7 +4,12 @@
 //! Each worker has its own endpoints and pools, as Envoy's workers do; only stats and breakers are shared.
 
 mod avoided;
+pub mod balancer;
 pub mod breaker;
+mod check;
+mod check_http2;
+mod check_target;
+mod choice;
 mod clusters;
 mod discovery;
 mod ejection;
@@ -13,11 +18,11 @@ mod endpoints;
 mod failure;
 mod handover;
 mod health;
-pub mod load_balancer;
 mod location;
 mod origin;
 pub mod pool;
 mod pools;
+mod rates;
 mod recent;
 
 use std::cell::{Cell, RefCell};
@@ -27,9 +32,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 pub use avoided::Avoided;
+pub use balancer::Wish;
 pub use clusters::Clusters;
+use endpoint_table::Effect;
 pub use endpoint_table::EndpointTable;
 pub use failure::Failure;
 pub use handover::Handover;
@@ -40,6 +48,7 @@ pub use pool::{Exclusive, Lease, Pool, PoolParts, Stream, TcpConnection, Tunnel,
 use pools::Pools;
 
 use crate::config;
+use crate::config::balancing::Policy;
 use crate::config::cluster::{ByPriority, Discovery, Priority, Refresh};
 use crate::config::retry::BACKOFF_BASE_MS;
 use crate::config::runtime::{BASE_RETRY_BACKOFF, PANIC_THRESHOLD, USE_RETRY, maintenance_mode};
@@ -48,9 +57,10 @@ use crate::net::{Address, Outside, Random};
 use crate::runtime::{Runtime, Watched};
 use crate::stats::{
     BreakerStats, ClusterAuthorisations, ClusterStats, CodeStats, Counter, EndpointStats, FlowStats, GrpcStats, Health,
-    HealthFlag, Http2Stats, Registry, TlsStats,
+    HealthFlag, Http2Stats, Registry, TableStats, TlsStats,
 };
 use breaker::Breakers;
+use choice::Choice;
 use discovery::{Names, Resolved};
 use health::Watch;
 
@@ -70,6 +80,8 @@ pub struct ClusterShared {
     pub no_metadata: Option<Counter>,
     /// `cluster.<name>.upstream.proxyprotocol.v2_tlvs_exceed_max_length`: a PROXY header had no room for TLVs.
     pub tlvs_left_out: Option<Counter>,
+    /// The size of its table of hashes, where these choose endpoints.
+    pub table_stats: Option<TableStats>,
     /// Its circuit breakers, for each priority.
     pub breakers: Arc<ByPriority<Breakers>>,
     /// Runtime keys for its requests.
@@ -133,6 +145,7 @@ impl ClusterShared {
             tls_stats: config.tls.as_ref().map(|_| TlsStats::of_cluster(registry, config.stat_name())),
             no_metadata: no_metadata(&config, registry),
             tlvs_left_out: tlvs_left_out(&config, registry),
+            table_stats: table_stats(&config, registry),
             keys: RequestKeys::new(&config, &runtime),
             config,
             runtime,
@@ -153,6 +166,7 @@ impl ClusterShared {
             tls_stats: config.tls.as_ref().map(|_| TlsStats::of_cluster(&self.registry, config.stat_name())),
             no_metadata: no_metadata(&config, &self.registry),
             tlvs_left_out: tlvs_left_out(&config, &self.registry),
+            table_stats: table_stats(&config, &self.registry),
             config,
             runtime: Arc::clone(&self.runtime),
             stats: self.stats.clone(),
@@ -172,6 +186,14 @@ fn no_metadata(config: &config::Cluster, registry: &Registry) -> Option<Counter>
 
 fn tlvs_left_out(config: &config::Cluster, registry: &Registry) -> Option<Counter> {
     config.proxy_header.as_ref().map(|_| ClusterStats::tlvs_left_out(registry, config.stat_name()))
+}
+
+fn table_stats(config: &config::Cluster, registry: &Registry) -> Option<TableStats> {
+    match config.balancing.policy {
+        Policy::Maglev(_) => Some(TableStats::maglev(registry, config.stat_name())),
+        Policy::RingHash(_) => Some(TableStats::ring(registry, config.stat_name())),
+        Policy::LeastRequest(_) | Policy::Random | Policy::RoundRobin(_) => None,
+    }
 }
 
 impl ClusterShared {
@@ -200,10 +222,13 @@ pub struct Cluster {
     pub authorisations: Rc<ClusterAuthorisations>,
     outside: Outside,
     endpoints: RefCell<Vec<Rc<Endpoint>>>,
-    turn: Cell<usize>,
+    /// How one of them is chosen.
+    choice: RefCell<Choice>,
     tasks: RefCell<JoinSet<()>>,
     /// This worker checks the health of the endpoints.
     checks_health: bool,
+    /// The first checks have been made: from then on changes of health may take effect together.
+    is_started: Cell<bool>,
     /// The addresses that each name resolved to, for the cluster of the next configuration.
     known: RefCell<Vec<Known>>,
 }
@@ -213,6 +238,8 @@ pub struct Endpoint {
     /// Where it listens; of a logical endpoint, the first address of the last response.
     pub address: Address,
     location: Location,
+    /// Which of the configuration's endpoints it is, in their order.
+    written: Cell<usize>,
     cluster: RefCell<Weak<Cluster>>,
     /// Its connections: those of one priority serve no other, nor do those of one origin.
     pools: ByPriority<Pools>,
@@ -248,12 +275,6 @@ impl Endpoint {
     fn is_of(&self, cluster: &Cluster) -> bool {
         std::ptr::eq(self.cluster.borrow().as_ptr(), cluster)
     }
-
-    fn requests_active(&self) -> u32 {
-        let mut active = 0;
-        self.pools.iter().for_each(|pools| pools.for_each(|pool| active += pool.requests_active()));
-        active
-    }
 }
 
 /// How long start-up waits for the first response of a name server; after that the cluster starts empty.
@@ -262,7 +283,7 @@ const FIRST_RESOLUTION_WAIT: Duration = Duration::from_secs(5);
 impl Cluster {
     /// A cluster with its endpoints known: those of the file, or those that the names resolve to first.
     pub async fn start(shared: Arc<ClusterShared>, codes: CodeStats, outside: Outside, before: Handover) -> Rc<Self> {
-        let turn = Cell::new(usize::try_from(outside.random.next_u64() >> 33).unwrap_or(0));
+        let choice = RefCell::new(Choice::new(outside.random.next_u64()));
         let name = Rc::from(&*shared.config.name);
         let is_first = || !shared.is_looked_after.swap(true, Ordering::Relaxed);
         let checks_health = before.checks_health.unwrap_or_else(is_first);
@@ -275,14 +296,15 @@ impl Cluster {
             codes,
             outside,
             endpoints: RefCell::default(),
-            turn,
+            choice,
             tasks: RefCell::default(),
             checks_health,
+            is_started: Cell::new(false),
             known: RefCell::new(before.known.clone()),
         });
         match &cluster.shared.config.discovery {
             Discovery::Static(addresses) => {
-                let endpoints = addresses.iter().map(|at| Location::from(at.clone())).collect();
+                let endpoints = (0..).zip(addresses).map(|(nth, at)| (nth, Location::from(at.clone()))).collect();
                 let watches = cluster.set_endpoints(endpoints, &before);
                 cluster.first_round(watches).await;
             }
@@ -295,6 +317,7 @@ impl Cluster {
                 cluster.start_names(names, *refresh, &before).await;
             }
         }
+        cluster.is_started.set(true);
         if let Some(detection) = cluster.shared.config.outlier_detection.filter(|_| cluster.checks_health) {
             cluster.tasks.borrow_mut().spawn_local(ejection::look_after(Rc::downgrade(&cluster), detection));
         }
@@ -332,42 +355,8 @@ impl Cluster {
         }
         while let Some(ended) = first.join_next().await {
             let Ok((watch, Some(pause))) = ended else { continue };
-            self.tasks.borrow_mut().spawn_local(async move {
-                tokio::time::sleep(pause).await;
-                watch.run().await;
-            });
+            self.tasks.borrow_mut().spawn_local(watch.run_after(pause));
         }
-    }
-
-    /// An endpoint, by the cluster's balancing policy.
-    fn draw(&self) -> Option<Rc<Endpoint>> {
-        let endpoints = self.endpoints.borrow();
-        if let [only] = &endpoints[..]
-            && only.counts.health.is_good()
-        {
-            return Some(Rc::clone(only)); // the common case needs no dice
-        }
-        let good: Vec<&Rc<Endpoint>> = endpoints.iter().filter(|endpoint| endpoint.counts.health.is_good()).collect();
-        let candidates = if good.len() < endpoints.len() && self.panics(&endpoints, good.len()) {
-            self.shared.stats.lb_healthy_panic.inc();
-            endpoints.iter().collect()
-        } else {
-            good
-        };
-        let loads: Vec<u32> = candidates.iter().map(|endpoint| endpoint.requests_active()).collect();
-        let chance = [self.outside.random.next_u64(), self.outside.random.next_u64()];
-        let turn = self.turn.replace(self.turn.get().wrapping_add(1));
-        let chosen = load_balancer::choose(self.shared.config.balancing, &loads, turn, chance)?;
-        candidates.get(chosen).map(|endpoint| Rc::clone(endpoint))
-    }
-
-    /// Are so few endpoints healthy that Envoy's panic mode applies: all of them may be chosen?
-    fn panics(&self, endpoints: &[Rc<Endpoint>], good: usize) -> bool {
-        let excluded = endpoints.iter().filter(|endpoint| endpoint.counts.health.has(HealthFlag::Excluded)).count();
-        let counted = u64::try_from(endpoints.len() - excluded).unwrap_or(u64::MAX);
-        let threshold = u64::from(self.shared.keys.panic_threshold.get());
-        let good = u64::try_from(good).unwrap_or(u64::MAX);
-        threshold > 0 && (counted == 0 || good.saturating_mul(10_000) < threshold.saturating_mul(counted))
     }
 
     /// `x-envoy-immediate-health-check-fail` in a response: the endpoint gets no further requests. It has no effect without
@@ -377,22 +366,36 @@ impl Cluster {
             return;
         }
         self.shared.stats.health_check_passive_failure.inc();
-        endpoint.counts.health.set_flag(HealthFlag::FailedCheck);
-        endpoint.counts.health.set_flag(HealthFlag::Excluded);
-        self.health_changed();
+        let health = &endpoint.counts.health;
+        let is_new = [HealthFlag::FailedCheck, HealthFlag::Excluded].map(|flag| health.set_flag(flag));
+        if is_new.contains(&true) {
+            self.health_changed();
+        }
         endpoint.drain();
     }
 
-    /// Brings the gauges up to date.
+    /// The health of an endpoint has changed, which may take effect together with other changes.
     fn health_changed(&self) {
+        self.look_at_health(match self.shared.config.merge_window {
+            _ if !self.is_started.get() => Effect::Initially,
+            Some(window) => Effect::Within(window),
+            None => Effect::AtOnce,
+        });
+    }
+
+    /// Brings the gauges up to date, and has every worker look at the endpoints before a choice.
+    fn look_at_health(&self, effect: Effect) {
+        self.shared.endpoints.health_changed(effect, Instant::now());
+        self.renew_tables();
         let all = self.shared.endpoints.snapshot();
         let count = |is: &dyn Fn(&Health) -> bool| {
             u64::try_from(all.iter().filter(|(_, counts)| is(&counts.health)).count()).unwrap_or(u64::MAX)
         };
         let stats = &self.shared.stats;
         stats.membership_total.set(u64::try_from(all.len()).unwrap_or(u64::MAX));
-        stats.membership_healthy.set(count(&Health::is_good));
-        stats.membership_excluded.set(count(&|health| health.has(HealthFlag::Excluded)));
+        stats.membership_healthy.set(count(&Health::is_healthy));
+        stats.membership_degraded.set(count(&|health| health.is_good() && !health.is_healthy()));
+        stats.membership_excluded.set(count(&Health::is_excluded));
         stats.ejections_active.set(count(&|health| health.has(HealthFlag::Ejected)));
         if !self.shared.config.health_checks.is_empty() {
             stats.health_check_healthy.set(count(&|health| !health.has(HealthFlag::FailedCheck)));

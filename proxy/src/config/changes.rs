@@ -60,8 +60,14 @@ const NOT_OF_CONNECTIONS: &[&str] = &[
     "dns_refresh_rate",
     "health_checks",
     "lb_policy",
+    "lb_subset_config",
+    "least_request_lb_config",
     "load_assignment",
+    "load_balancing_policy",
+    "maglev_lb_config",
     "outlier_detection",
+    "ring_hash_lb_config",
+    "round_robin_lb_config",
     "type",
 ];
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::address::Address;
+use super::balancing::{Balancing, Placement};
 use super::header_names::{NameCase, TrailerRule};
 use super::health::{HealthCheck, OutlierDetection};
 use super::http2::Http2Options;
@@ -69,6 +70,8 @@ pub struct Cluster {
     pub hostnames: Vec<Option<HeaderValue>>,
     /// What the configuration says of the kind of its endpoints, in the same order; empty if it says nothing of any.
     pub labels: Vec<Option<Labels>>,
+    /// Their places among each other, in the same order; empty if they are equal in everything.
+    pub placements: Vec<Placement>,
     /// How one is chosen.
     pub balancing: Balancing,
     /// How it is spoken to.
@@ -103,6 +106,9 @@ pub struct Cluster {
     pub health_checks: Vec<HealthCheck>,
     /// When an endpoint whose responses are bad is left out.
     pub outlier_detection: Option<OutlierDetection>,
+    /// `update_merge_window`: changes of health that follow another within this take effect together, once as much time has
+    /// passed; `None` is at once.
+    pub merge_window: Option<Duration>,
     /// If a smaller share of the endpoints is healthy, health does not count. Hundredths of a percent; 0 is never.
     pub panic_threshold: u32,
     /// An endpoint has so many connections for each request under way or waiting, in percent: more than 100 opens them ahead
@@ -273,17 +279,6 @@ impl LookupFamily {
     }
 }
 
-/// How an endpoint is chosen.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Balancing {
-    /// The less loaded of two random endpoints.
-    LeastRequest,
-    /// A random endpoint.
-    Random,
-    /// One endpoint after the other.
-    RoundRobin,
-}
-
 /// How a cluster is spoken to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum UpstreamProtocol {
@@ -361,6 +356,8 @@ pub struct Limits {
     pub retry_budget: Option<RetryBudget>,
     /// The `remaining_*` gauges are kept.
     pub track_remaining: bool,
+    /// `per_host_thresholds`: connections to one endpoint; `None` is no limit.
+    pub connections_per_endpoint_max: Option<u32>,
 }
 
 /// Retries as a share of requests.
@@ -388,6 +385,7 @@ impl Default for Limits {
             retries_max: 3,
             retry_budget: None,
             track_remaining: false,
+            connections_per_endpoint_max: None,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! wrong is found while the file is read, with the place of the value.
 
 use std::fmt;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -43,6 +43,10 @@ pub(super) struct WholePercent(pub(super) u32);
 /// A port that a connection can have, from 1 to 65535.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Port(pub(super) NonZeroU16);
+
+/// A number that is not 0.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct AtLeastOne(pub(super) NonZeroU32);
 
 /// A part of a hundred, from 0 to 100.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -137,6 +141,14 @@ impl<'de> Deserialize<'de> for Port {
         let port = u32::deserialize(deserializer)?;
         let within = u16::try_from(port).ok().and_then(NonZeroU16::new);
         within.map(Self).ok_or_else(|| de::Error::custom(format!("{port} is not within 1 to 65535")))
+    }
+}
+
+impl<'de> Deserialize<'de> for AtLeastOne {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        NonZeroU32::new(u32::deserialize(deserializer)?)
+            .map(Self)
+            .ok_or_else(|| de::Error::custom("must be at least 1"))
     }
 }
 

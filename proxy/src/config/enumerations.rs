@@ -12,6 +12,7 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
     ("AppendAction", &[
         ("APPEND_IF_EXISTS_OR_ADD", 0), ("ADD_IF_ABSENT", 1), ("OVERWRITE_IF_EXISTS_OR_ADD", 2), ("OVERWRITE_IF_EXISTS", 3),
     ]),
+    ("CheckCodec", &[("HTTP1", 0), ("HTTP2", 1), ("HTTP3", 2)]),
     ("ClusterNotFoundResponseCode", &[("SERVICE_UNAVAILABLE", 0), ("NOT_FOUND", 1), ("INTERNAL_SERVER_ERROR", 2)]),
     ("CodecType", &[("AUTO", 0), ("HTTP1", 1), ("HTTP2", 2), ("HTTP3", 3)]),
     ("ComparisonOp", &[("EQ", 0), ("GE", 1), ("LE", 2), ("NE", 3)]),
@@ -24,6 +25,7 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
     ("DenominatorType", &[("HUNDRED", 0), ("TEN_THOUSAND", 1), ("MILLION", 2)]),
     ("DiscoveryType", &[("STATIC", 0), ("STRICT_DNS", 1), ("LOGICAL_DNS", 2), ("EDS", 3), ("ORIGINAL_DST", 4)]),
     ("DnsLookupFamily", &[("AUTO", 0), ("V4_ONLY", 1), ("V6_ONLY", 2), ("V4_PREFERRED", 3), ("ALL", 4)]),
+    ("FallbackPolicy", &[("NO_FALLBACK", 0), ("ANY_ENDPOINT", 1), ("DEFAULT_SUBSET", 2)]),
     ("ForwardClientCertDetails", &[
         ("SANITIZE", 0), ("FORWARD_ONLY", 1), ("APPEND_FORWARD", 2), ("SANITIZE_SET", 3), ("ALWAYS_FORWARD_ONLY", 4),
     ]),
@@ -33,11 +35,16 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
         ("OUT_OF_RANGE", 11), ("UNIMPLEMENTED", 12), ("INTERNAL", 13), ("UNAVAILABLE", 14), ("DATA_LOSS", 15),
         ("UNAUTHENTICATED", 16),
     ]),
+    ("HashFunction", &[("DEFAULT_HASH", 0), ("XX_HASH", 1), ("MURMUR_HASH_2", 2)]),
     ("HeadersWithUnderscoresAction", &[("ALLOW", 0), ("REJECT_REQUEST", 1), ("DROP_HEADER", 2)]),
+    ("HealthStatus", &[
+        ("UNKNOWN", 0), ("HEALTHY", 1), ("UNHEALTHY", 2), ("DRAINING", 3), ("TIMEOUT", 4), ("DEGRADED", 5),
+    ]),
     ("LbPolicy", &[
         ("ROUND_ROBIN", 0), ("LEAST_REQUEST", 1), ("RING_HASH", 2), ("RANDOM", 3), ("MAGLEV", 5), ("CLUSTER_PROVIDED", 6),
         ("LOAD_BALANCING_POLICY_CONFIG", 7),
     ]),
+    ("MetadataFallbackPolicy", &[("METADATA_NO_FALLBACK", 0), ("FALLBACK_LIST", 1)]),
     ("PassTlvsMatchType", &[("INCLUDE_ALL", 0), ("INCLUDE", 1)]),
     ("PathWithEscapedSlashesAction", &[
         ("IMPLEMENTATION_SPECIFIC_DEFAULT", 0), ("KEEP_UNCHANGED", 1), ("REJECT_REQUEST", 2), ("UNESCAPE_AND_REDIRECT", 3),
@@ -52,6 +59,10 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
     ("ResetHeaderFormat", &[("SECONDS", 0), ("UNIX_TIMESTAMP", 1)]),
     ("RoutingPriority", &[("DEFAULT", 0), ("HIGH", 1)]),
     ("SanType", &[("EMAIL", 1), ("DNS", 2), ("URI", 3), ("IP_ADDRESS", 4), ("OTHER_NAME", 5)]),
+    ("SelectionMethod", &[("N_CHOICES", 0), ("FULL_SCAN", 1)]),
+    ("SelectorFallbackPolicy", &[
+        ("NOT_DEFINED", 0), ("NO_FALLBACK", 1), ("ANY_ENDPOINT", 2), ("DEFAULT_SUBSET", 3), ("KEYS_SUBSET", 4),
+    ]),
     ("ServerHeaderTransformation", &[("OVERWRITE", 0), ("APPEND_IF_ABSENT", 1), ("PASS_THROUGH", 2)]),
     ("SharedWithUpstream", &[("NONE", 0), ("ONCE", 1), ("TRANSITIVE", 2)]),
     ("StatusCode", &[
@@ -94,6 +105,7 @@ mod tests {
         let messages = [
             include_str!("bootstrap/mod.rs"),
             include_str!("bootstrap/access_log.rs"),
+            include_str!("bootstrap/balancing.rs"),
             include_str!("bootstrap/cluster.rs"),
             include_str!("bootstrap/compression.rs"),
             include_str!("bootstrap/filter.rs"),

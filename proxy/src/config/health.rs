@@ -36,11 +36,29 @@ pub struct HealthCheck {
     pub probe: Probe,
 }
 
+/// Over what a check sends its request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CheckVersion {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
 /// What a health check requests, and which response it wants.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Probe {
-    /// A request over HTTP/1.1.
+    /// `grpc.health.v1.Health/Check`, over HTTP/2: the service has to say SERVING.
+    Grpc {
+        /// `authority`; the cluster's name if absent.
+        host: Option<String>,
+        /// `service_name`; empty is the server as a whole.
+        service: String,
+    },
+    /// A GET.
     Http {
+        /// `codec_client_type`
+        version: CheckVersion,
         /// `host`; the cluster's name if absent.
         host: Option<String>,
         /// The path of the request of each check.
@@ -77,6 +95,10 @@ pub struct OutlierDetection {
     pub enforcing_gateway_failure: u32,
     /// Chance in percent that the third has.
     pub enforcing_local_origin_failure: u32,
+    /// An endpoint that succeeds much more seldom than the others.
+    pub success_rate: SuccessRate,
+    /// An endpoint that fails too often, whatever the others do.
+    pub failure_percentage: FailurePercentage,
     /// An active check that succeeds ends an ejection.
     pub check_ends_ejection: bool,
     /// How often it is looked who may come back.
@@ -89,4 +111,35 @@ pub struct OutlierDetection {
     pub ejection_percent_max: u32,
     /// One may be away whatever the share.
     pub always_eject_one: bool,
+}
+
+/// `success_rate_*`: an endpoint whose share of successes, in one interval, is further below the mean of all than so many times
+/// the standard deviation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SuccessRate {
+    /// So many endpoints have to have enough requests.
+    pub endpoints_min: u32,
+    /// So many requests are enough.
+    pub requests_min: u32,
+    /// Thousandths of the standard deviation.
+    pub deviation: u32,
+    /// Chance in percent that it has consequences.
+    pub enforcing: u32,
+    /// The same for failures of our own making, where they are kept apart.
+    pub enforcing_local_origin: u32,
+}
+
+/// `failure_percentage_*`: an endpoint whose share of failures, in one interval, is at least this.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FailurePercentage {
+    /// So many endpoints have to have enough requests.
+    pub endpoints_min: u32,
+    /// So many requests are enough.
+    pub requests_min: u32,
+    /// Percent of its requests.
+    pub threshold: u32,
+    /// Chance in percent that it has consequences.
+    pub enforcing: u32,
+    /// The same for failures of our own making, where they are kept apart.
+    pub enforcing_local_origin: u32,
 }

@@ -8,6 +8,7 @@
 
 pub mod access_log;
 pub mod address;
+pub mod balancing;
 mod bootstrap;
 mod changes;
 pub mod client_cert;
@@ -26,6 +27,7 @@ pub mod filter;
 pub mod filter_chain;
 pub mod filter_state;
 pub mod fraction;
+pub mod hashing;
 pub mod header_names;
 pub mod health;
 pub mod http2;
@@ -58,6 +60,7 @@ pub mod runtime;
 pub mod service;
 pub mod stats;
 pub mod string_match;
+pub mod subsets;
 mod surroundings;
 pub mod tcp_proxy;
 pub mod tls;

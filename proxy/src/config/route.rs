@@ -11,6 +11,7 @@ use super::address::ProxyVersion;
 use super::cluster::{ClusterName, Priority};
 use super::filter::{Chains, Mutation};
 pub use super::fraction::Fraction;
+use super::hashing::HashPolicy;
 use super::lookup::{DomainIndex, PathIndex};
 pub use super::matching::{
     CertificateMatch, Condition, CookieMatch, Domain, HeaderMatch, HeaderTest, Missing, PathMatch, QueryMatch,
@@ -21,6 +22,7 @@ use super::rate_limit::RateLimit;
 use super::redirects::InternalRedirects;
 pub use super::retry::{RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
 use super::rewrite::{Redirect, Rewrites};
+use super::subsets::MetadataMatch;
 
 /// The routes of one connection manager.
 #[derive(Clone, Debug, Default)]
@@ -184,6 +186,10 @@ pub struct Forward {
     pub cluster: Destination,
     /// `cluster_not_found_response_code`: the status of the response while there is no such cluster. 404, 500 or 503.
     pub missing: u16,
+    /// What of a request chooses its endpoint, where the cluster's load balancer reads hashes.
+    pub hash_policies: Vec<HashPolicy>,
+    /// `metadata_match`: what the endpoint of the request has to have, where the cluster has subsets.
+    pub metadata_match: Option<MetadataMatch>,
     /// Whose limits the request counts against.
     pub priority: Priority,
     /// From the request's end to the response's end; `None` is no limit.
@@ -223,6 +229,8 @@ impl Forward {
         Self {
             cluster: Destination::One(cluster),
             missing: 503,
+            hash_policies: Vec::new(),
+            metadata_match: None,
             priority: Priority::Default,
             timeout,
             flush_timeout: None,
@@ -325,6 +333,8 @@ pub struct WeightedCluster {
     pub weight: u32,
     /// The runtime key whose value replaces the weight.
     pub key: Option<String>,
+    /// `metadata_match`, joined with that of the route.
+    pub metadata_match: Option<MetadataMatch>,
     /// `host_rewrite_literal`: the host of its requests, unless the route rewrites that.
     pub host: Option<HeaderValue>,
     /// In place of the route's: what is changed in heads, in the order in which it is applied.

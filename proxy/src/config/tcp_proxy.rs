@@ -10,6 +10,7 @@ use super::cluster::ClusterName;
 use super::log_format::{Format, Operator};
 use super::network_filter::Gate;
 use super::route::Edits;
+use super::subsets::MetadataMatch;
 
 /// Options of the TCP proxy.
 #[derive(Clone, Debug)]
@@ -24,6 +25,10 @@ pub struct TcpProxy {
     pub idle_timeout: Option<Duration>,
     /// `max_downstream_connection_duration`: a connection is ended after this, whatever it does.
     pub duration_max: Option<DurationMax>,
+    /// What chooses the endpoint of a connection, where the cluster's load balancer reads hashes.
+    pub hash: TcpHash,
+    /// `metadata_match`: what the endpoint of a connection has to have.
+    pub metadata_match: Option<MetadataMatch>,
     /// `tunneling_config`: bytes are sent inside HTTP.
     pub tunneling: Option<Tunneling>,
     /// `max_connect_attempts`
@@ -39,6 +44,15 @@ impl TcpProxy {
     pub fn resolve(&mut self, said: &dyn Fn(&Operator) -> Option<String>) {
         self.access_logs.iter_mut().for_each(|log| log.format.resolve(said));
     }
+}
+
+/// `hash_policy`: what chooses the endpoint of a connection, where hashes do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TcpHash {
+    /// Chance.
+    None,
+    /// The address of the client, without its port.
+    SourceIp,
 }
 
 /// `tunneling_config`

@@ -114,6 +114,7 @@ mod tests {
 
     fn several(weights: &[(&str, u32)]) -> WeightedClusters {
         let clusters = weights.iter().map(|(name, weight)| WeightedCluster {
+            metadata_match: None,
             cluster: NamedCluster::Cluster((*name).into()),
             weight: *weight,
             key: Some(format!("w.{name}")),

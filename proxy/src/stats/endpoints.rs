@@ -40,6 +40,12 @@ pub struct EndpointFacts {
     pub hostname: String,
     /// `envoy.lb: {canary: true}` in its metadata.
     pub is_canary: bool,
+    /// `load_balancing_weight`
+    pub weight: u32,
+    /// Its priority; 0 is the first.
+    pub priority: u32,
+    /// Where it is: region, zone, zone within the zone. Empty is not said.
+    pub locality: [String; 3],
 }
 
 impl EndpointStats {

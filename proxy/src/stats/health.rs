@@ -1,6 +1,6 @@
 //! What is known of one endpoint's health, by all workers together.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
@@ -8,6 +8,8 @@ use tokio::time::Instant;
 /// A reason not to choose an endpoint: Envoy's `health_flags`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum HealthFlag {
+    /// An active check said that it is degraded.
+    CheckDegraded,
     /// The last check failed because no response came in time. Goes with [`HealthFlag::FailedCheck`].
     CheckTimedOut,
     /// Its responses were bad too often in a row.
@@ -16,14 +18,24 @@ pub enum HealthFlag {
     Excluded,
     /// Active checks fail, or none has succeeded yet.
     FailedCheck,
+    /// The file says that it is degraded.
+    ReportedDegraded,
+    /// The file says that it drains.
+    ReportedDraining,
+    /// The file says that it is unhealthy.
+    ReportedUnhealthy,
 }
 
 /// The flags in the order in which the admin interface lists them, with its words.
-const WORDS: [(HealthFlag, &str); 4] = [
+const WORDS: [(HealthFlag, &str); 8] = [
     (HealthFlag::FailedCheck, "/failed_active_hc"),
     (HealthFlag::Ejected, "/failed_outlier_check"),
+    (HealthFlag::ReportedUnhealthy, "/failed_eds_health"),
+    (HealthFlag::CheckDegraded, "/degraded_active_hc"),
+    (HealthFlag::ReportedDegraded, "/degraded_eds_health"),
     (HealthFlag::Excluded, "/excluded_via_immediate_hc_fail"),
     (HealthFlag::CheckTimedOut, "/active_hc_timeout"),
+    (HealthFlag::ReportedDraining, "/eds_status_draining"),
 ];
 
 /// The health of one endpoint.
@@ -36,7 +48,50 @@ pub struct Health {
     pub in_a_row_gateway: AtomicU32,
     /// Failures in a row of our own making.
     pub in_a_row_local: AtomicU32,
+    /// Outcomes since the last look at success rates: of requests, and of failures of our own making where they are kept apart.
+    pub rates: [Rate; 2],
     ejections: Mutex<Ejections>,
+    /// Since when it may be chosen, as far as checks and the file say.
+    healthy_since: Mutex<Option<Instant>>,
+}
+
+/// How often requests succeeded.
+#[derive(Debug)]
+pub struct Rate {
+    all: AtomicU32,
+    successes: AtomicU32,
+    /// The share of the last interval, in hundredths of a percent; -1 if there were not enough requests.
+    shown: AtomicI32,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self { all: AtomicU32::new(0), successes: AtomicU32::new(0), shown: AtomicI32::new(-1) }
+    }
+}
+
+impl Rate {
+    /// One more outcome.
+    pub fn count(&self, is_success: bool) {
+        self.all.fetch_add(1, Relaxed);
+        self.successes.fetch_add(u32::from(is_success), Relaxed);
+    }
+
+    /// All outcomes and the successes among them; counting begins anew.
+    pub fn take(&self) -> (u32, u32) {
+        (self.all.swap(0, Relaxed), self.successes.swap(0, Relaxed))
+    }
+
+    /// Shows a share, in hundredths of a percent; -1 is none.
+    pub fn show(&self, share: i32) {
+        self.shown.store(share, Relaxed);
+    }
+
+    /// The share that is shown.
+    #[must_use]
+    pub fn shown(&self) -> i32 {
+        self.shown.load(Relaxed)
+    }
 }
 
 /// When and how often an endpoint was ejected.
@@ -65,10 +120,33 @@ impl Health {
         self.flags.load(Relaxed) & bit(flag) != 0
     }
 
-    /// May the endpoint be chosen?
+    /// May the endpoint be chosen, if only where healthy ones do not suffice?
     #[must_use]
     pub fn is_good(&self) -> bool {
+        self.flags.load(Relaxed) & !DEGRADED == 0
+    }
+
+    /// May the endpoint be chosen without reserve?
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
         self.flags.load(Relaxed) == 0
+    }
+
+    /// Does it not count, not even as unhealthy?
+    #[must_use]
+    pub fn is_excluded(&self) -> bool {
+        self.has(HealthFlag::Excluded) || self.has(HealthFlag::ReportedDraining)
+    }
+
+    /// It may be chosen from this moment on.
+    pub fn became_healthy(&self, now: Instant) {
+        *self.healthy_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// Since when it may be chosen.
+    #[must_use]
+    pub fn healthy_since(&self) -> Option<Instant> {
+        *self.healthy_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Nothing in a row any more.
@@ -92,7 +170,10 @@ impl Health {
     }
 }
 
-fn bit(flag: HealthFlag) -> u8 {
+/// The flags of an endpoint that is degraded, and not unhealthy.
+const DEGRADED: u8 = bit(HealthFlag::CheckDegraded) | bit(HealthFlag::ReportedDegraded);
+
+const fn bit(flag: HealthFlag) -> u8 {
     1 << flag as u8
 }
 

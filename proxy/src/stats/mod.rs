@@ -26,7 +26,7 @@ pub use codes::{CodeStats, PartStats};
 pub use derived::Derived;
 pub use endpoints::{EndpointFacts, EndpointStats};
 pub use grpc::{GrpcFamily, GrpcMethod, GrpcStats, service_and_method};
-pub use health::{Ejections, Health, HealthFlag};
+pub use health::{Ejections, Health, HealthFlag, Rate};
 pub use histogram::{Histogram, Recorded};
 pub(crate) use names::Meter;
 pub use names::{
@@ -34,7 +34,8 @@ pub use names::{
     ConnectionLimitStats, CorsStats, CsrfStats, DecompressorStats, FaultStats, FlowStats, HandshakeFailure,
     HealthCheckStats, Http1Stats, Http2Stats, HttpInspectorStats, HttpStats, ListenerStats, LogStats, ManagerStats,
     Origin, OriginFaults, ProxyProtocolStats, RateLimitStats, RbacStats, RecodedBytes, RecodingStats, ResponseStats,
-    RuntimeStats, ServerState, ServerStats, SetMetadataStats, TcpStats, TlsInspectorStats, TlsStats, TokenStats,
+    RuntimeStats, ServerState, ServerStats, SetMetadataStats, TableStats, TcpStats, TlsInspectorStats, TlsStats,
+    TokenStats,
 };
 
 /// A number that only grows.

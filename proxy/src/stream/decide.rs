@@ -1,5 +1,6 @@
 //! What a request gets: a route, and what the upstream responds if the route has one.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,11 +18,12 @@ use super::record::count_expired;
 use super::remote_client::{Origin, RemoteClient};
 use super::service::{Routes, Service};
 use super::{Forwarded, Reply, ResponseKind, StreamContext};
-use crate::access_log::Details;
+use crate::access_log::{Details, StreamInfo};
 use crate::cluster::{Cluster, Failure, RequestKeys};
 use crate::codec::{Body, ExchangeError, Payload, RequestHead, names};
 use crate::config::filter::RouterOptions;
 use crate::config::route::{Action, Forward, Upgrade, Upgrades};
+use crate::config::subsets::{BALANCING, MetadataMatch};
 use crate::exchange::{Expired, Interrupted};
 use crate::filter::edits::edit_request;
 use crate::filter::{Awaited, FilterReply, Filters, Flow, Refusal};
@@ -286,6 +288,7 @@ async fn forward<'a>(
     }
     target.routes.set_parts(&target.found, request, info);
     let mut options = RequestOptions::resolve(to, router, &mut request.headers);
+    options.metadata_match = metadata_match(to, &target.found, info);
     (info.alt_stat_name, info.has_code_stats) = (options.alt_stat_name.take(), router.has_code_stats);
     if RequestKeys::draws(&cluster.shared.keys.maintenance, &*service.outside.random) {
         cluster.shared.stats.upstream_rq_maintenance_mode.inc();
@@ -325,10 +328,20 @@ async fn forward<'a>(
     }
     let kind = kind(&response, &stream.request, upgrade);
     response_began(stream, &response, kind);
-    let exchange = &stream.exchange;
-    let timed = exchange.is_complete() && !router.suppress_envoy_headers;
+    let timed = stream.exchange.is_complete() && !router.suppress_envoy_headers;
     let service_time = if timed { service_time(stream) } else { None };
     Some(Reply::Upstream(Forwarded { response, cluster, kind, service_time, _upgrade_active: upgrade_active }))
+}
+
+/// What the endpoint has to have: what the route says, and what filters have left for it.
+fn metadata_match<'s>(to: &'s Forward, found: &Found<'s>, info: &StreamInfo) -> Option<Cow<'s, MetadataMatch>> {
+    let of_route = found.chosen.map_or(&to.metadata_match, |chosen| &chosen.metadata_match).as_ref();
+    let of_request = info.metadata.as_ref().and_then(|metadata| metadata.0.get(BALANCING));
+    match (of_route, of_request) {
+        (of_route, None) => of_route.map(Cow::Borrowed),
+        (Some(of_route), Some(more)) => Some(Cow::Owned(of_route.joined(more))),
+        (None, Some(of_request)) => Some(Cow::Owned(of_request.clone().into())),
+    }
 }
 
 /// Makes the request what its upstream shall see, as far as that depends on its route. `longest_by_default` is the longest stream

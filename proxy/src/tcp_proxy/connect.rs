@@ -8,10 +8,11 @@ use tokio::time::Instant;
 use super::tunnel::{self, Unopened};
 use super::upstream::Upstream;
 use crate::access_log::{ResponseFlag, StreamInfo};
-use crate::cluster::{Cluster, Endpoint, Failure};
+use crate::cluster::{Cluster, Endpoint, Failure, Wish};
 use crate::config::cluster::Priority;
 use crate::config::filter_state::ObjectKind;
-use crate::config::tcp_proxy::{TcpProxy as Options, Tunneling};
+use crate::config::tcp_proxy::{TcpHash, TcpProxy as Options, Tunneling};
+use crate::upstream::hashing;
 
 /// What an attempt came to that brought no connection.
 enum Attempt {
@@ -54,7 +55,12 @@ async fn attempt(options: &Options, cluster: &Cluster, info: &mut StreamInfo) ->
         stats.upstream_cx_overflow.inc();
         return Err(Attempt::Refused(ResponseFlag::UO));
     };
-    let Some(endpoint) = cluster.choose(None) else {
+    let hash = match options.hash {
+        TcpHash::SourceIp => hashing::source_ip(&info.downstream.peer),
+        TcpHash::None => None,
+    };
+    let wish = Wish { wanted: options.metadata_match.as_ref(), hash, attempt: 0 };
+    let Some(endpoint) = cluster.choose(wish, None) else {
         stats.upstream_cx_none_healthy.inc();
         return Err(Attempt::Refused(ResponseFlag::UH));
     };

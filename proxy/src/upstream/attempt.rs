@@ -19,7 +19,7 @@ use super::outcome::{Tried, charge_informed, report};
 use super::reach::{Failed, Reach};
 use super::sent::SentRequest;
 use crate::access_log::{Downstream, StreamInfo};
-use crate::cluster::{Avoided, Cluster, Endpoint, Failure, Lease, Wanted};
+use crate::cluster::{Avoided, Cluster, Endpoint, Failure, Lease, Wanted, Wish};
 use crate::codec::RequestHead;
 use crate::config::cluster::Priority;
 use crate::config::filter::RouterOptions;
@@ -38,6 +38,8 @@ pub(super) struct How<'a> {
     pub(super) idle_timeout: Option<Duration>,
     /// A try and its response are ended after this.
     pub(super) longest: Option<Duration>,
+    /// What the request says of its endpoint.
+    pub(super) wish: Wish<'a>,
     /// A try whose time is over goes on beside the next one.
     pub(super) hedges: bool,
     /// The request gets the name of its endpoint as host.
@@ -75,7 +77,7 @@ pub(super) async fn run(
     avoided: Option<&mut Avoided<'_>>,
     info: &mut StreamInfo,
 ) -> Result<TryEnd, Interrupted> {
-    let Some(endpoint) = cluster.choose(avoided) else {
+    let Some(endpoint) = cluster.choose(how.wish, avoided) else {
         cluster.shared.stats.upstream_cx_none_healthy.inc();
         return Ok(TryEnd::unconnected(Failure::NoHealthyUpstream));
     };

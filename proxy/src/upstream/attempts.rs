@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderValue, Method, StatusCode};
 
 use super::attempt::{self, EndpointHost, How, TryEnd};
+use super::hashing::Hash;
 use super::late::{First, Follower, LateEnd, LateResponse, LateTries, LateTry, Others};
 use super::outcome::Tried;
 use super::reach::{Failed, Reach};
@@ -13,7 +14,7 @@ use super::response::UpstreamResponse;
 use super::retry::{self, BackOff, BackOffKind, Outcome, RetryDecision, Tries};
 use super::{Ended, Forwarding};
 use crate::access_log::ResponseFlag;
-use crate::cluster::{Avoided, Cluster, Failure, RequestKeys, Wanted};
+use crate::cluster::{Avoided, Cluster, Failure, RequestKeys, Wanted, Wish};
 use crate::codec::{RequestHead, names};
 use crate::config::retry::RetryPolicy;
 use crate::config::rewrite::NewHost;
@@ -35,6 +36,8 @@ pub(super) struct Attempts<'a> {
     /// A retry's, held through its back-off and its attempt.
     permit: Option<Permit>,
     avoided: Option<Avoided<'a>>,
+    /// `set-cookie` of the response, by which later requests come to the same endpoint.
+    pub(super) cookies: Vec<HeaderValue>,
     /// Attempts whose time is over and that are awaited all the same.
     late: LateTries,
 }
@@ -72,7 +75,7 @@ enum Next {
 
 impl<'a> Attempts<'a> {
     pub(super) fn new(request: &mut Forwarding<'a, '_>) -> Self {
-        let Forwarding { exchange, head, to, options, router, cluster, .. } = request;
+        let Forwarding { exchange, head, to, options, router, cluster, info, .. } = request;
         let options: &'a RequestOptions<'a> = options;
         let policy = options.retry.as_deref().filter(|policy| retry::concerns(policy, head));
         let second = Second::new(cluster.shared.runtime.differences(), head);
@@ -91,7 +94,10 @@ impl<'a> Attempts<'a> {
         let hedges = options.hedges && !is_tunnel;
         let longest = options.upstream_longest.unwrap_or(cluster.shared.config.stream_duration_max);
         let (priority, wanted) = (to.priority, Wanted::Any);
-        let how = How { priority, wanted, timeout, idle_timeout, longest, hedges, endpoint_host, termination };
+        let policies = Some(&to.hash_policies).filter(|_| cluster.shared.config.balancing.policy.hashes());
+        let Hash { value: hash, cookies } = policies.map_or_else(Hash::default, |of| Hash::new(of, head, info));
+        let wish = Wish { wanted: options.metadata_match.as_deref(), hash, attempt: 0 };
+        let how = How { priority, wanted, wish, timeout, idle_timeout, longest, hedges, endpoint_host, termination };
         let avoided = policy.and_then(|policy| policy.other_endpoints.as_ref()).map(Avoided::new);
         Self {
             policy,
@@ -101,6 +107,7 @@ impl<'a> Attempts<'a> {
             tries: Tries::default(),
             permit: None,
             avoided,
+            cookies,
             late: LateTries::default(),
         }
     }

@@ -7,6 +7,7 @@
 mod attempt;
 mod attempts;
 pub(crate) mod grpc;
+pub(crate) mod hashing;
 mod late;
 mod outcome;
 mod reach;
@@ -18,6 +19,8 @@ mod sent;
 pub(crate) use outcome::charge;
 pub(crate) use response::UpstreamResponse;
 
+use http::header::SET_COOKIE;
+
 use crate::access_log::StreamInfo;
 use crate::cluster::{Cluster, Failure};
 use crate::codec::RequestHead;
@@ -28,7 +31,6 @@ use crate::net::Random;
 use attempts::{Attempts, Step};
 use reach::Failed;
 use request_options::RequestOptions;
-use retry::Tries;
 
 /// How a request ended without a response of an upstream.
 #[derive(Debug)]
@@ -72,7 +74,7 @@ pub(crate) async fn forward(request: &mut Forwarding<'_, '_>) -> Result<Box<Upst
             Step::Attempt => attempts.attempt(request).await?,
             Step::Pause(back_off, cause) => attempts.pause(request, back_off, cause).await?,
             Step::Wait => attempts.wait(request).await?,
-            Step::Over(result) => return deliver(result, attempts.tries, request),
+            Step::Over(result) => return deliver(result, attempts, request),
         };
     }
 }
@@ -80,10 +82,14 @@ pub(crate) async fn forward(request: &mut Forwarding<'_, '_>) -> Result<Box<Upst
 /// The result, which is the request's.
 fn deliver(
     result: Result<Box<UpstreamResponse>, Failed>,
-    tries: Tries,
+    attempts: Attempts<'_>,
     request: &mut Forwarding<'_, '_>,
 ) -> Result<Box<UpstreamResponse>, Ended> {
-    let response = result.map_err(|failed| Ended::Failed { failure: failed.failure, retried: tries.retries > 0 });
+    let Attempts { tries, cookies, .. } = attempts;
+    let mut response = result.map_err(|failed| Ended::Failed { failure: failed.failure, retried: tries.retries > 0 });
+    if let Ok(response) = &mut response {
+        cookies.into_iter().for_each(|cookie| response.head.headers.append(SET_COOKIE, cookie));
+    }
     // A redirect may be followed, and the request then needs its body again.
     if !response.as_ref().is_ok_and(|response| redirects(request.to, response)) {
         settle(response.as_deref().ok(), request.exchange);

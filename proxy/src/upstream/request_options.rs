@@ -13,6 +13,7 @@ use crate::codec::{Headers, names};
 use crate::config::filter::{RouterOptions, StrictHeader};
 use crate::config::retry::{RetryOn, RetryPolicy};
 use crate::config::route::{Forward, GrpcTimeout, HeaderMatch};
+use crate::config::subsets::MetadataMatch;
 
 const ALT_STAT_NAME: &str = "x-envoy-upstream-alt-stat-name";
 const ALT_RESPONSE: &str = "x-envoy-upstream-rq-timeout-alt-response";
@@ -63,6 +64,8 @@ pub(crate) struct RequestOptions<'r> {
     pub(crate) timeout_is_empty: bool,
     /// What the request's stats shall be called besides.
     pub(crate) alt_stat_name: Option<Box<str>>,
+    /// What the endpoint has to have, where the cluster has subsets.
+    pub(crate) metadata_match: Option<Cow<'r, MetadataMatch>>,
 }
 
 impl<'r> RequestOptions<'r> {
@@ -86,6 +89,7 @@ impl<'r> RequestOptions<'r> {
             retry: retry.map(Cow::Borrowed),
             timeout_is_empty: false,
             alt_stat_name: None,
+            metadata_match: None,
         };
         // Most requests have none of these headers.
         if headers.iter().any(|(name, _)| name.as_str().starts_with("x-envoy-")) {
@@ -108,6 +112,7 @@ impl<'r> RequestOptions<'r> {
             retry: None,
             timeout_is_empty: false,
             alt_stat_name: None,
+            metadata_match: None,
         }
     }
 

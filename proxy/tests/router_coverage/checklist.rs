@@ -22,7 +22,7 @@ const RETRY_HEADERS: Shown = Test("request_headers_set_retries");
 const RETRY_WORDS: Shown = Test("each_retry_on_policy_retries_what_envoy_retries");
 const RETRY_RESPONSES: Shown = Test("a_response_is_retried_by_its_status_and_headers");
 const VIRTUAL_CLUSTERS: Shown = Scenario("routing/virtual-clusters-and-routes-count-for-themselves");
-const NO_HASHES: Shown = Missing("no load balancer here reads hashes");
+const STICKY: Shown = Scenario("balancing/sticky-sessions-are-lost-without-a-hash-policy");
 
 #[rustfmt::skip] // a row is a line
 pub(crate) const GROUPS: &[Group] = &[
@@ -50,13 +50,13 @@ pub(crate) const GROUPS: &[Group] = &[
         ("An unknown cluster, and `validate_clusters: false`", &[Config("refused/missing-cluster.yaml"), Config("accepted/cluster-that-does-not-exist.yaml")]),
         ("`cluster_header`", &[Scenario("requests/cluster-header-selects-the-cluster")]),
         ("Weighted clusters: shares, sums, runtime weights, `header_name`", &[Test("a_cluster_is_chosen_by_its_share_of_all_weights"), CHANCE, WEIGHTS]),
-        ("Weighted clusters: header edits, `metadata_match`", &[WEIGHTS, Missing("metadata_match has a warning: no cluster has subsets")]),
+        ("Weighted clusters: header edits, `metadata_match`", &[WEIGHTS, Scenario("balancing/a-route-chooses-a-subset-by-metadata-match")]),
         ("A route without action or match; an unknown field", &[Config("refused/no-destination.yaml"), Config("refused/unknown-field.yaml")]),
         ("`require_tls`", &[Test("tls_is_required_of_requests_whose_forwarded_proto_is_not_https"), Scenario("routing/require-tls-redirects-requests-that-came-in-clear-text")]),
         ("Virtual clusters", &[VIRTUAL_CLUSTERS]),
         ("Retry policies of route and virtual host", &[Scenario("retries/a-hedged-try-goes-on-beside-the-next"), Scenario("retries/a-503-is-retried")]),
         ("Back-off intervals", &[Test("windows_double_up_to_the_maximum"), Scenario("retries/retry-back-off-sets-the-windows-of-the-waits")]),
-        ("Hash policies", &[COOKIES, NO_HASHES]),
+        ("Hash policies", &[COOKIES, STICKY]),
         ("Priorities of routes", &[Scenario("limits/a-route-of-high-priority-has-limits-of-its-own")]),
         ("`upgrade_configs` twice, `connect_config` elsewhere", &[Config("refused/duplicate-upgrade-of-a-route.yaml"), Config("refused/connect-config.yaml")]),
         ("Two rewrites", &[Config("refused/two-rewrites-of-the-path.yaml")]),
@@ -103,10 +103,10 @@ pub(crate) const GROUPS: &[Group] = &[
         ("x-envoy-upstream-service-time", &[Scenario("keepalive/a-response-before-the-end-of-the-upload-closes-the-upstream-connection")]),
         ("Canaries by header and by host", &[Test("a_response_counts_for_the_cluster_and_the_origin_of_the_request"), Scenario("retries/a-retry-avoids-canaries-and-endpoints-with-given-labels")]),
         ("x-envoy-immediate-health-check-fail", &[Scenario("health/immediate-health-check-fail-in-a-response-removes-its-endpoint")]),
-        ("`set-cookie` of hash policies", &[NO_HASHES]),
+        ("`set-cookie` of hash policies", &[STICKY]),
         ("Informational responses", &[Scenario("keepalive/early-hints-pass-with-proxy-100-continue"), Scenario("responses/early-hints-begin-the-response")]),
         ("101", &[Scenario("upgrades/a-101-for-a-protocol-not-requested-is-a-502"), Scenario("upgrades/a-websocket-crosses-three-hops")]),
-        ("Merged `metadata_match`; alternative stats trees", &[Test("a_request_may_name_stats_of_its_own"), Missing("metadata_match has a warning: no cluster has subsets")]),
+        ("Merged `metadata_match`; alternative stats trees", &[Test("a_request_may_name_stats_of_its_own"), Scenario("balancing/a-route-chooses-a-subset-by-metadata-match")]),
         ("Scheme and x-forwarded-proto", &[Test("the_scheme_is_that_of_forwarded_proto_if_it_is_one"), Scenario("requests/an-empty-forwarded-proto-has-no-route")]),
         ("Moments of the upstream in logs, anew for each try", &[Test("every_operator_in_three_streams"), Scenario("timeouts/each-connect-attempt-has-its-own-connect-timeout")]),
         ("x-envoy-attempt-count", &[Scenario("retries/attempts-are-numbered-and-those-after-a-timeout-are-named")]),
@@ -195,7 +195,7 @@ pub(crate) const GROUPS: &[Group] = &[
         ("Large sections and resets of HTTP/2", &[Test("a_head_over_the_limit_loses_its_stream_only"), Scenario("http2/reset-codes-decide-between-502-upe-and-503-ur"), Scenario("goaway/streams-above-the-last-stream-of-a-goaway-are-sent-again")]),
     ] },
     Group { title: "Clusters", first: 151, items: &[
-        ("Load balancing", &[Test("each_policy_chooses"), NO_HASHES]),
+        ("Load balancing", &[Test("endpoints_are_chosen_by_their_weights"), Test("a_key_meets_the_endpoint_that_envoy_finds")]),
         ("Panic, clusters without endpoints", &[Test("a_cluster_needs_its_share_of_healthy_endpoints"), Scenario("health/panic-threshold-uses-all-endpoints-when-all-fail")]),
         ("Health checks", &[Test("thresholds_count_in_a_row"), Scenario("health/an-endpoint-that-fails-its-checks-gets-no-requests"), Scenario("health/a-health-check-timeout-counts-as-a-failure"), Scenario("health/a-tcp-health-check-needs-no-http")]),
         ("Ejections", &[Scenario("health/two-consecutive-5xx-eject-an-endpoint"), Scenario("health/the-second-ejection-lasts-twice-as-long"), Scenario("health/an-ejection-above-max-ejection-percent-counts-as-overflow")]),

@@ -98,9 +98,9 @@ pub(crate) const PARTS: &[Part] = &[
         ("Informational responses pass once and end retries", &[Scenario("keepalive/early-hints-pass-with-proxy-100-continue"), Scenario("retries/early-hints-prevent-retries")]),
         ("101 only for an upgrade that was asked for", &[Scenario("upgrades/a-101-for-a-protocol-not-requested-is-a-502")]),
         ("The scheme follows x-forwarded-proto", &[Test("the_scheme_is_that_of_forwarded_proto_if_it_is_one")]),
-        ("`metadata_match`", &[Missing("no cluster has subsets, since `lb_subset_config` is refused: all of its endpoints match")]),
+        ("`metadata_match`", &[Scenario("balancing/a-route-chooses-a-subset-by-metadata-match")]),
         ("Requests for the health of the proxy count in no stats of codes", &[Scenario("filters/a-health-check-is-responded-to-by-the-proxy-or-by-the-app")]),
-        ("Cookies of hash policies in the response", &[Missing("no load balancer here reads hashes")]),
+        ("Cookies of hash policies in the response", &[Scenario("balancing/sticky-sessions-are-lost-without-a-hash-policy")]),
         ("Early data", &[Missing("TLS accepts none: a handshake is complete before the first request is read")]),
     ] },
     Part { title: "Timeouts as they are worked out", items: &[
@@ -177,7 +177,7 @@ pub(crate) const PARTS: &[Part] = &[
         ("Resets and GOAWAY of HTTP/2", &[Scenario("http2/reset-codes-decide-between-502-upe-and-503-ur"), Scenario("goaway/streams-above-the-last-stream-of-a-goaway-are-sent-again")]),
     ] },
     Part { title: "Clusters", items: &[
-        ("Load balancing", &[Test("each_policy_chooses"), Missing("hash load balancers, subsets and priorities are refused")]),
+        ("Load balancing", &[Test("endpoints_are_chosen_by_their_weights"), Test("a_key_meets_the_endpoint_that_envoy_finds"), Scenario("balancing/a-locality-that-fails-loses-its-share"), Scenario("balancing/a-priority-spills-over-and-comes-back"), Scenario("balancing/a-route-chooses-a-subset-by-metadata-match")]),
         ("Panic, and clusters without endpoints", &[Scenario("health/panic-threshold-uses-all-endpoints-when-all-fail")]),
         ("Health checks", &[Scenario("health/an-endpoint-that-fails-its-checks-gets-no-requests"), Scenario("health/a-health-check-timeout-counts-as-a-failure"), Scenario("health/a-tcp-health-check-needs-no-http")]),
         ("Ejections", &[Scenario("health/two-consecutive-5xx-eject-an-endpoint"), Scenario("health/the-second-ejection-lasts-twice-as-long"), Scenario("health/an-ejection-above-max-ejection-percent-counts-as-overflow")]),

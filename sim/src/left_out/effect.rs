@@ -87,7 +87,6 @@ const NAMED: &[(&str, Effect)] = &[
     ("envoy.filters.network.ratelimit", Effect::May("it can close a connection")),
     ("crl", Effect::May("certificates that were withdrawn are accepted")),
     ("eds_cluster_config", Effect::May(CHOOSES)),
-    ("grpc_health_check", Effect::May(CHECKS)),
     ("max_connection_pools", Effect::May("pools are not limited")),
     ("original_dst_lb_config", Effect::May(CHOOSES)),
     ("rtds_layer", Effect::May("a runtime server could set its values while it runs")),

@@ -70,7 +70,7 @@ mod tests {
             ),
             (
                 "static_resources.clusters[0].lb_policy",
-                Name::Value("MAGLEV".into()),
+                Name::Value("CLUSTER_PROVIDED".into()),
                 "static_resources.clusters[0].lb_policy",
             ),
             ("a.x[0].sds_config.api_config_source", Name::Field, "a.x[0].sds_config"),

@@ -158,8 +158,12 @@ impl Budget {
         ActiveRequest { budget: Rc::clone(self), _permit: permit, _held: held }
     }
 
-    /// A permit to open a connection, unless too many are open.
+    /// A permit to open a connection, unless too many are open, of the cluster or to the endpoint.
     pub(super) fn connection_permit(&self) -> Option<Permit> {
+        let limit = self.shared.config.limits.of(self.priority).connections_per_endpoint_max;
+        if limit.is_some_and(|limit| self.counts.cx_active.value() >= limit.into()) {
+            return None;
+        }
         self.breakers().connections.permit()
     }
 

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::balancing::{
+    AssignmentPolicy, CommonLbConfig, HealthStatus, LbPolicy, LbSubsetConfig, LeastRequestLbConfig,
+    LoadBalancingPolicy, Locality, MaglevLbConfig, RingHashLbConfig, RoundRobinLbConfig,
+};
 use super::tls::TransportSocket;
-use super::{Address, HeaderKeyFormat, Http2ProtocolOptions, SocketAddress};
-use crate::config::constraints::{LongerThan, NonEmpty, PercentValue, Positive, WholePercent};
+use super::{Address, HeaderKeyFormat, Http2ProtocolOptions, Percent, SocketAddress};
+use crate::config::constraints::{AtLeastOne, LongerThan, NonEmpty, Positive, WholePercent};
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Tree};
 
@@ -28,12 +32,18 @@ pub(crate) struct Cluster {
     pub(crate) health_checks: Vec<At<HealthCheck>>,
     pub(crate) http_protocol_options: Option<At<UpstreamHttp1ProtocolOptions>>,
     pub(crate) http2_protocol_options: Option<At<Http2ProtocolOptions>>,
-    pub(crate) lb_policy: Option<LbPolicy>,
+    pub(crate) lb_policy: Option<At<LbPolicy>>,
+    pub(crate) lb_subset_config: Option<At<LbSubsetConfig>>,
+    pub(crate) least_request_lb_config: Option<At<LeastRequestLbConfig>>,
     pub(crate) load_assignment: Option<ClusterLoadAssignment>,
+    pub(crate) load_balancing_policy: Option<At<LoadBalancingPolicy>>,
+    pub(crate) maglev_lb_config: Option<At<MaglevLbConfig>>,
     pub(crate) max_requests_per_connection: Option<At<u32>>,
     pub(crate) outlier_detection: Option<At<OutlierDetection>>,
     pub(crate) per_connection_buffer_limit_bytes: Option<At<u32>>,
     pub(crate) preconnect_policy: Option<PreconnectPolicy>,
+    pub(crate) ring_hash_lb_config: Option<At<RingHashLbConfig>>,
+    pub(crate) round_robin_lb_config: Option<At<RoundRobinLbConfig>>,
     pub(crate) r#type: Option<DiscoveryType>,
     pub(crate) transport_socket: Option<At<TransportSocket>>,
     pub(crate) typed_extension_protocol_options: Option<TypedExtensionProtocolOptions>,
@@ -100,17 +110,6 @@ pub(crate) enum DnsLookupFamily {
     All,
 }
 
-/// `envoy.config.cluster.v3.Cluster.LbPolicy`
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) enum LbPolicy {
-    #[serde(rename = "ROUND_ROBIN")]
-    RoundRobin,
-    #[serde(rename = "LEAST_REQUEST")]
-    LeastRequest,
-    #[serde(rename = "RANDOM")]
-    Random,
-}
-
 /// `envoy.config.endpoint.v3.ClusterLoadAssignment`
 #[derive(Debug, Deserialize)]
 pub(crate) struct ClusterLoadAssignment {
@@ -118,6 +117,7 @@ pub(crate) struct ClusterLoadAssignment {
     pub(crate) cluster_name: NonEmpty,
     #[serde(default)]
     pub(crate) endpoints: Vec<LocalityLbEndpoints>,
+    pub(crate) policy: Option<AssignmentPolicy>,
 }
 
 /// `envoy.config.endpoint.v3.LocalityLbEndpoints`
@@ -125,12 +125,17 @@ pub(crate) struct ClusterLoadAssignment {
 pub(crate) struct LocalityLbEndpoints {
     #[serde(default)]
     pub(crate) lb_endpoints: Vec<LbEndpoint>,
+    pub(crate) load_balancing_weight: Option<AtLeastOne>,
+    pub(crate) locality: Option<Locality>,
+    pub(crate) priority: Option<At<u32>>,
 }
 
 /// `envoy.config.endpoint.v3.LbEndpoint`
 #[derive(Debug, Deserialize)]
 pub(crate) struct LbEndpoint {
     pub(crate) endpoint: Endpoint,
+    pub(crate) health_status: Option<HealthStatus>,
+    pub(crate) load_balancing_weight: Option<AtLeastOne>,
     pub(crate) metadata: Option<At<Metadata>>,
 }
 
@@ -145,14 +150,33 @@ pub(crate) struct Metadata {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Endpoint {
     pub(crate) address: At<Address>,
+    pub(crate) health_check_config: Option<HealthCheckConfig>,
     pub(crate) hostname: Option<At<String>>,
+}
+
+/// `envoy.config.endpoint.v3.Endpoint.HealthCheckConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HealthCheckConfig {
+    #[serde(default)]
+    pub(crate) disable_active_health_check: bool,
+    pub(crate) hostname: Option<At<String>>,
+    pub(crate) port_value: Option<At<u32>>,
 }
 
 /// `envoy.config.cluster.v3.CircuitBreakers`
 #[derive(Debug, Deserialize)]
 pub(crate) struct CircuitBreakers {
     #[serde(default)]
+    pub(crate) per_host_thresholds: Vec<At<PerHostThresholds>>,
+    #[serde(default)]
     pub(crate) thresholds: Vec<Thresholds>,
+}
+
+/// `envoy.config.cluster.v3.CircuitBreakers.Thresholds`, of single endpoints: Envoy takes no other fields there
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct PerHostThresholds {
+    pub(crate) max_connections: Option<u32>,
+    pub(crate) priority: Option<RoutingPriority>,
 }
 
 /// `envoy.config.cluster.v3.CircuitBreakers.Thresholds`
@@ -173,13 +197,6 @@ pub(crate) struct RetryBudget {
     pub(crate) budget_interval: Option<Seconds>,
     pub(crate) budget_percent: Option<Percent>,
     pub(crate) min_retry_concurrency: Option<u32>,
-}
-
-/// `envoy.type.v3.Percent`
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) struct Percent {
-    #[serde(default)]
-    pub(crate) value: PercentValue,
 }
 
 /// `envoy.config.core.v3.RoutingPriority`
@@ -255,15 +272,10 @@ pub(crate) struct UpstreamHttpProtocolOptions {
     pub(crate) max_stream_duration: Option<Seconds>,
 }
 
-/// `envoy.config.cluster.v3.Cluster.CommonLbConfig`
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) struct CommonLbConfig {
-    pub(crate) healthy_panic_threshold: Option<Percent>,
-}
-
 /// `envoy.config.core.v3.HealthCheck`
 #[derive(Debug, Deserialize)]
 pub(crate) struct HealthCheck {
+    pub(crate) grpc_health_check: Option<At<GrpcHealthCheck>>,
     pub(crate) healthy_edge_interval: Option<Positive>,
     pub(crate) healthy_threshold: u32,
     pub(crate) http_health_check: Option<HttpHealthCheck>,
@@ -285,12 +297,30 @@ pub(crate) struct HealthCheck {
 /// `envoy.config.core.v3.HealthCheck.HttpHealthCheck`
 #[derive(Debug, Deserialize)]
 pub(crate) struct HttpHealthCheck {
+    pub(crate) codec_client_type: Option<CheckCodec>,
     #[serde(default)]
     pub(crate) expected_statuses: Vec<At<Int64Range>>,
     pub(crate) host: Option<At<String>>,
     pub(crate) path: At<String>,
     #[serde(default)]
     pub(crate) retriable_statuses: Vec<At<Int64Range>>,
+}
+
+/// `envoy.config.core.v3.HealthCheck.GrpcHealthCheck`
+#[derive(Debug, Deserialize)]
+pub(crate) struct GrpcHealthCheck {
+    pub(crate) authority: Option<At<String>>,
+    #[serde(default)]
+    pub(crate) service_name: String,
+}
+
+/// `envoy.type.v3.CodecClientType`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum CheckCodec {
+    #[serde(rename = "HTTP1")]
+    Http1,
+    #[serde(rename = "HTTP2")]
+    Http2,
 }
 
 /// `envoy.type.v3.Int64Range`: the end is not in it.
@@ -327,9 +357,19 @@ pub(crate) struct OutlierDetection {
     pub(crate) enforcing_consecutive_5xx: Option<WholePercent>,
     pub(crate) enforcing_consecutive_gateway_failure: Option<WholePercent>,
     pub(crate) enforcing_consecutive_local_origin_failure: Option<WholePercent>,
+    pub(crate) enforcing_failure_percentage: Option<WholePercent>,
+    pub(crate) enforcing_failure_percentage_local_origin: Option<WholePercent>,
+    pub(crate) enforcing_local_origin_success_rate: Option<WholePercent>,
+    pub(crate) enforcing_success_rate: Option<WholePercent>,
+    pub(crate) failure_percentage_minimum_hosts: Option<u32>,
+    pub(crate) failure_percentage_request_volume: Option<u32>,
+    pub(crate) failure_percentage_threshold: Option<WholePercent>,
     pub(crate) interval: Option<Positive>,
     pub(crate) max_ejection_percent: Option<WholePercent>,
     pub(crate) max_ejection_time: Option<Positive>,
     pub(crate) split_external_local_origin_errors: Option<bool>,
+    pub(crate) success_rate_minimum_hosts: Option<u32>,
+    pub(crate) success_rate_request_volume: Option<u32>,
+    pub(crate) success_rate_stdev_factor: Option<u32>,
     pub(crate) successful_active_health_check_uneject_host: Option<bool>,
 }

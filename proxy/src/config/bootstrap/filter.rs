@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::cluster::Percent;
+use super::Percent;
 use super::compression::{Compressor, CompressorPerRoute, Decompressor};
 use super::ext_authz::{ExtAuthz, ExtAuthzPerRoute};
 use super::fault::HttpFault;

@@ -5,6 +5,7 @@
 //! they are unknown there too. What is written here is given a meaning by [`interpret`](super::interpret).
 
 pub(crate) mod access_log;
+pub(crate) mod balancing;
 pub(crate) mod cluster;
 pub(crate) mod compression;
 pub(crate) mod ext_authz;
@@ -28,7 +29,7 @@ pub(crate) mod tls;
 
 use serde::Deserialize;
 
-use super::constraints::{HeaderName, NonEmpty, OneLine};
+use super::constraints::{HeaderName, NonEmpty, OneLine, PercentValue};
 use super::units::Seconds;
 use super::yaml::At;
 
@@ -248,6 +249,13 @@ pub(crate) struct RuntimeFractionalPercent {
     pub(crate) runtime_key: String,
 }
 
+/// `envoy.type.v3.Percent`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Percent {
+    #[serde(default)]
+    pub(crate) value: PercentValue,
+}
+
 /// `envoy.type.v3.FractionalPercent`
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct FractionalPercent {
@@ -286,6 +294,6 @@ pub(crate) struct Http2ProtocolOptions {
 pub(crate) struct KeepaliveSettings {
     pub(crate) connection_idle_interval: Option<At<Seconds>>,
     pub(crate) interval: Option<At<Seconds>>,
-    pub(crate) interval_jitter: Option<cluster::Percent>,
+    pub(crate) interval_jitter: Option<Percent>,
     pub(crate) timeout: At<Seconds>,
 }

@@ -69,7 +69,6 @@ pub(crate) struct HashPolicy {
     pub(crate) header: Option<HashedHeader>,
     pub(crate) query_parameter: Option<HashedQueryParameter>,
     #[serde(default)]
-    #[expect(dead_code, reason = "no load balancer reads hashes; having read it is the check")]
     pub(crate) terminal: bool,
 }
 
@@ -77,43 +76,44 @@ pub(crate) struct HashPolicy {
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct HashedConnection {
     #[serde(default)]
-    #[expect(dead_code, reason = "no load balancer reads hashes; having read it is the check")]
     pub(crate) source_ip: bool,
 }
 
 /// `envoy.config.route.v3.RouteAction.HashPolicy.Cookie`
 #[derive(Debug, Deserialize)]
 pub(crate) struct HashedCookie {
-    #[expect(dead_code, reason = "no load balancer reads hashes; having read it is the check")]
-    pub(crate) attributes: Option<serde::de::IgnoredAny>,
-    #[expect(dead_code, reason = "no load balancer reads hashes; having read it is the check")]
+    #[serde(default)]
+    pub(crate) attributes: Vec<CookieAttribute>,
     pub(crate) name: NonEmpty,
-    #[expect(dead_code, reason = "no load balancer reads hashes; having read it is the check")]
     pub(crate) path: Option<String>,
-    #[expect(dead_code, reason = "no load balancer reads hashes; having read it is the check")]
     pub(crate) ttl: Option<Seconds>,
+}
+
+/// `envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute`
+#[derive(Debug, Deserialize)]
+pub(crate) struct CookieAttribute {
+    pub(crate) name: NonEmpty,
+    #[serde(default)]
+    pub(crate) value: String,
 }
 
 /// `envoy.config.route.v3.RouteAction.HashPolicy.FilterState`
 #[derive(Debug, Deserialize)]
 pub(crate) struct HashedFilterState {
-    #[expect(dead_code, reason = "no load balancer reads hashes; having read it is the check")]
+    #[expect(dead_code, reason = "no object of filter state that can be hashed exists; having read it is the check")]
     pub(crate) key: NonEmpty,
 }
 
 /// `envoy.config.route.v3.RouteAction.HashPolicy.Header`
 #[derive(Debug, Deserialize)]
 pub(crate) struct HashedHeader {
-    #[expect(dead_code, reason = "no load balancer reads hashes; having read it is the check")]
     pub(crate) header_name: HeaderName,
-    #[expect(dead_code, reason = "no load balancer reads hashes; having read it is the check")]
     pub(crate) regex_rewrite: Option<RegexMatchAndSubstitute>,
 }
 
 /// `envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter`
 #[derive(Debug, Deserialize)]
 pub(crate) struct HashedQueryParameter {
-    #[expect(dead_code, reason = "no load balancer reads hashes; having read it is the check")]
     pub(crate) name: NonEmpty,
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::cluster::RoutingPriority;
+use super::cluster::{Metadata, RoutingPriority};
 use super::filter::{CorsPolicy, HeaderMutationRule, HeaderValueOption, HttpFilter, TypedPerFilterConfig};
 use super::matchers::{HeaderMatcher, RegexMatchAndSubstitute};
 use super::policies::{HashPolicy, HedgePolicy, InternalRedirectPolicy, RetryPolicy};
@@ -188,6 +188,7 @@ pub(crate) struct RouteAction {
     pub(crate) include_vh_rate_limits: Option<bool>,
     pub(crate) internal_redirect_policy: Option<At<InternalRedirectPolicy>>,
     pub(crate) max_grpc_timeout: Option<Seconds>,
+    pub(crate) metadata_match: Option<At<Metadata>>,
     pub(crate) max_stream_duration: Option<MaxStreamDuration>,
     pub(crate) path_rewrite: Option<At<String>>,
     pub(crate) path_rewrite_policy: Option<PathRewritePolicy>,
@@ -233,6 +234,7 @@ pub(crate) struct WeightedCluster {
 pub(crate) struct ClusterWeight {
     pub(crate) cluster_header: Option<At<HeaderName>>,
     pub(crate) host_rewrite_literal: Option<At<String>>,
+    pub(crate) metadata_match: Option<At<Metadata>>,
     pub(crate) name: Option<At<String>>,
     #[serde(default)]
     pub(crate) request_headers_to_add: Vec<At<HeaderValueOption>>,

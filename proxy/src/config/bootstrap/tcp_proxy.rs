@@ -2,9 +2,11 @@
 
 use serde::Deserialize;
 
+use super::Percent;
 use super::access_log::AccessLog;
-use super::cluster::Percent;
+use super::cluster::Metadata;
 use super::filter::HeaderValueOption;
+use super::policies::HashedFilterState;
 use crate::config::constraints::{LongerThan, NonEmpty};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
@@ -21,14 +23,28 @@ pub(crate) struct TcpProxy {
     pub(crate) access_log_options: Option<TcpAccessLogOptions>,
     pub(crate) cluster: Option<At<String>>,
     pub(crate) flush_access_log_on_connected: Option<At<bool>>,
+    #[serde(default)]
+    pub(crate) hash_policy: Vec<At<TcpHashPolicy>>,
     pub(crate) idle_timeout: Option<Seconds>,
     pub(crate) max_connect_attempts: Option<At<u32>>,
     pub(crate) max_downstream_connection_duration: Option<LongerThan<BELOW_A_MILLISECOND>>,
     pub(crate) max_downstream_connection_duration_jitter_percentage: Option<Percent>,
+    pub(crate) metadata_match: Option<At<Metadata>>,
     pub(crate) stat_prefix: NonEmpty,
     pub(crate) tunneling_config: Option<At<TunnelingConfig>>,
     pub(crate) weighted_clusters: Option<At<TcpWeightedCluster>>,
 }
+
+/// `envoy.type.v3.HashPolicy`
+#[derive(Debug, Deserialize)]
+pub(crate) struct TcpHashPolicy {
+    pub(crate) filter_state: Option<HashedFilterState>,
+    pub(crate) source_ip: Option<HashedSourceIp>,
+}
+
+/// `envoy.type.v3.HashPolicy.SourceIp`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct HashedSourceIp {}
 
 /// `TcpProxy.TunnelingConfig`
 #[derive(Debug, Deserialize)]

@@ -10,18 +10,21 @@ use http::HeaderValue;
 use super::metadata;
 use super::rewrite::literal_host;
 use super::secret::Secrets;
-use super::{address, buffer_bytes_max, health, http2_options, name_case, proxy_protocol, tls, trailer_rule};
+use super::{
+    address, balancing, basis_points, buffer_bytes_max, health, http2_options, name_case, proxy_protocol, tls,
+    trailer_rule,
+};
 use crate::config::bootstrap::Http2ProtocolOptions;
 use crate::config::bootstrap::cluster::{
     AutoHttpConfig, Cluster as Written, DiscoveryType, DnsLookupFamily, Endpoint, ExplicitHttpConfig,
-    HttpProtocolOptions, LbPolicy, PreconnectPolicy, RetryBudget as WrittenBudget, RoutingPriority,
+    HttpProtocolOptions, PreconnectPolicy, RetryBudget as WrittenBudget, RoutingPriority,
     TcpKeepalive as WrittenKeepalive, TypedHttpProtocolOptions, UpstreamHttp1ProtocolOptions,
     UpstreamHttpProtocolOptions, UpstreamNameOptions,
 };
 use crate::config::bootstrap::tls::{MetadataValueSource, TransportSocket, TransportSocketConfig};
 use crate::config::cluster::{
-    Balancing, ByPriority, Cluster, ClusterMetadata, Discovery, FailureRefresh, Labels, Limits, LookupFamily,
-    MetadataOwner, PassedNamespace, Priority, Refresh, RetryBudget, TcpKeepalive, UpstreamProtocol,
+    ByPriority, Cluster, ClusterMetadata, Discovery, FailureRefresh, Labels, Limits, LookupFamily, MetadataOwner,
+    PassedNamespace, Priority, Refresh, RetryBudget, TcpKeepalive, UpstreamProtocol,
 };
 use crate::config::error::Cause;
 use crate::config::metadata::Value;
@@ -35,6 +38,8 @@ use crate::config::yaml::{At, Notes};
 /// `HttpProtocolOptions.common_http_protocol_options.idle_timeout`
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// `CommonLbConfig.update_merge_window`
+const MERGE_WINDOW: Duration = Duration::from_secs(1);
 const DNS_REFRESH: Duration = Duration::from_secs(5);
 
 impl HttpProtocolOptions {
@@ -86,11 +91,8 @@ pub(super) fn cluster(written: At<Written>, secrets: &Secrets<'_>, notes: &Notes
         hostnames: hostnames(cluster)?,
         labels: labels(cluster)?,
         discovery: discovery(cluster)?,
-        balancing: match cluster.lb_policy {
-            None | Some(LbPolicy::RoundRobin) => Balancing::RoundRobin,
-            Some(LbPolicy::LeastRequest) => Balancing::LeastRequest,
-            Some(LbPolicy::Random) => Balancing::Random,
-        },
+        placements: balancing::placements(cluster)?,
+        balancing: balancing::balancing(cluster, notes)?,
         protocol,
         metadata: own_metadata(cluster)?.map(Arc::new),
         passing: passing(cluster)?,
@@ -109,11 +111,13 @@ pub(super) fn cluster(written: At<Written>, secrets: &Secrets<'_>, notes: &Notes
             .and_then(|common| common.max_stream_duration)
             .and_then(Seconds::unless_zero),
         limits: ByPriority::new(|priority| limits(cluster, priority)),
-        health_checks: health::checks(&cluster.health_checks, &cluster.name.value)?,
+        health_checks: health::checks(&cluster.health_checks, &cluster.name.value, &protocol)?,
         outlier_detection: cluster.outlier_detection.as_ref().map(health::outlier).transpose()?,
-        panic_threshold: basis_points(
-            cluster.common_lb_config.and_then(|common| common.healthy_panic_threshold).map_or(50.0, |at| at.value.0),
-        ),
+        merge_window: match cluster.common_lb_config.as_ref().and_then(|common| common.update_merge_window) {
+            Some(window) => window.unless_zero(),
+            None => Some(MERGE_WINDOW),
+        },
+        panic_threshold: balancing::panic_threshold(cluster),
         preconnect_percent: cluster.preconnect_policy.as_ref().map_or(Ok(100), preconnect_percent)?,
         tcp_keepalive: cluster.upstream_connection_options.and_then(|options| options.tcp_keepalive).map(tcp_keepalive),
         source: source(cluster)?,
@@ -422,7 +426,7 @@ fn tcp_keepalive(written: WrittenKeepalive) -> TcpKeepalive {
 }
 
 fn limits(cluster: &Written, priority: Priority) -> Limits {
-    let default = Limits::default();
+    let default = Limits { connections_per_endpoint_max: per_endpoint(cluster, priority), ..Limits::default() };
     let named = match priority {
         Priority::Default => RoutingPriority::Default,
         Priority::High => RoutingPriority::High,
@@ -438,7 +442,18 @@ fn limits(cluster: &Written, priority: Priority) -> Limits {
         retries_max: written.max_retries.unwrap_or(default.retries_max),
         retry_budget: written.retry_budget.map(retry_budget),
         track_remaining: written.track_remaining.unwrap_or(default.track_remaining),
+        connections_per_endpoint_max: default.connections_per_endpoint_max,
     }
+}
+
+/// `max_connections` of single endpoints. As above, the first entry of a priority counts.
+fn per_endpoint(cluster: &Written, priority: Priority) -> Option<u32> {
+    let named = |written: Option<RoutingPriority>| match written.unwrap_or(RoutingPriority::Default) {
+        RoutingPriority::Default => Priority::Default,
+        RoutingPriority::High => Priority::High,
+    };
+    let mut thresholds = cluster.circuit_breakers.iter().flat_map(|breakers| &breakers.per_host_thresholds);
+    thresholds.find(|at| named(at.value.priority) == priority)?.value.max_connections
 }
 
 fn retry_budget(written: WrittenBudget) -> RetryBudget {
@@ -448,10 +463,4 @@ fn retry_budget(written: WrittenBudget) -> RetryBudget {
         retries_min: written.min_retry_concurrency.unwrap_or(default.retries_min),
         interval: written.budget_interval.and_then(Seconds::unless_zero),
     }
-}
-
-/// Percent as whole hundredths of it, from 0 to all.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=10000 before")]
-fn basis_points(percent: f64) -> u32 {
-    (percent.clamp(0.0, 100.0) * 100.0) as u32
 }

@@ -4,10 +4,12 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::config::bootstrap::cluster::{
-    HealthCheck as Written, HealthCheckPayload, HttpHealthCheck, Int64Range, OutlierDetection as WrittenOutlier,
+    CheckCodec, GrpcHealthCheck, HealthCheck as Written, HealthCheckPayload, HttpHealthCheck, Int64Range,
+    OutlierDetection as WrittenOutlier,
 };
+use crate::config::cluster::UpstreamProtocol;
 use crate::config::constraints::{Positive, WholePercent};
-use crate::config::health::{HealthCheck, OutlierDetection, Probe};
+use crate::config::health::{CheckVersion, FailurePercentage, HealthCheck, OutlierDetection, Probe, SuccessRate};
 use crate::config::problem::Problem;
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
@@ -18,7 +20,12 @@ const EJECTION_TIME_MAX: Duration = Duration::from_secs(300);
 const NO_TRAFFIC_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The checks of `cluster`. Where there are several, each needs a name of its own, as in Envoy.
-pub(super) fn checks(written: &[At<Written>], cluster: &str) -> Result<Vec<HealthCheck>, Problem> {
+pub(super) fn checks(
+    written: &[At<Written>],
+    cluster: &str,
+    protocol: &UpstreamProtocol,
+) -> Result<Vec<HealthCheck>, Problem> {
+    let http2 = matches!(protocol, UpstreamProtocol::Http2(_));
     let name = |at: &At<Written>| at.value.name.clone().unwrap_or_default();
     for (index, at) in written.iter().enumerate().filter(|_| written.len() > 1) {
         let name_here = name(at);
@@ -32,19 +39,22 @@ pub(super) fn checks(written: &[At<Written>], cluster: &str) -> Result<Vec<Healt
             return Err(at.invalid(format!("duplicate health check '{name_here}'")));
         }
     }
-    written.iter().map(|at| check(at, cluster)).collect()
+    written.iter().map(|at| check(at, cluster, http2)).collect()
 }
 
-fn check(at: &At<Written>, cluster: &str) -> Result<HealthCheck, Problem> {
+fn check(at: &At<Written>, cluster: &str, http2: bool) -> Result<HealthCheck, Problem> {
     let written = &at.value;
-    let probe = match (&written.http_health_check, &written.tcp_health_check) {
-        (Some(http), None) => http_probe(http, at, cluster)?,
-        (None, Some(tcp)) => Probe::Tcp {
+    let probe = match (&written.http_health_check, &written.tcp_health_check, &written.grpc_health_check) {
+        (None, None, Some(grpc)) => grpc_probe(grpc, at, cluster, http2)?,
+        (Some(http), None, None) => http_probe(http, at, cluster)?,
+        (None, Some(tcp), None) => Probe::Tcp {
             send: tcp.send.as_ref().map(bytes).transpose()?.unwrap_or_default(),
             receive: tcp.receive.iter().map(bytes).collect::<Result<_, _>>()?,
         },
-        (None, None) | (Some(_), Some(_)) => {
-            return Err(at.invalid("a health check is one of http_health_check and tcp_health_check"));
+        _ => {
+            return Err(
+                at.invalid("a health check is one of http_health_check, tcp_health_check and grpc_health_check")
+            );
         }
     };
     let or = |written: Option<Positive>, default| written.map_or(default, |duration| duration.0);
@@ -70,6 +80,32 @@ fn check(at: &At<Written>, cluster: &str) -> Result<HealthCheck, Problem> {
     })
 }
 
+fn grpc_probe(
+    written: &At<GrpcHealthCheck>,
+    check: &At<Written>,
+    cluster: &str,
+    http2: bool,
+) -> Result<Probe, Problem> {
+    let host = written.value.authority.as_ref().filter(|host| !host.value.is_empty());
+    let is_visible = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if let Some(host) = host.filter(|host| !is_visible(&host.value)) {
+        return Err(host.invalid("must be visible ASCII characters"));
+    }
+    if host.is_none() && !is_visible(cluster) {
+        return Err(check.invalid_but(
+            format!("the name of the cluster, {cluster:?}, would be the host of its health checks, and cannot be one"),
+            "write grpc_health_check.authority",
+        ));
+    }
+    if !http2 {
+        return Err(written.invalid_but(
+            format!("{cluster} cluster must support HTTP/2 for gRPC healthchecking"),
+            "write explicit_http_config: {http2_protocol_options: {}} for the cluster",
+        ));
+    }
+    Ok(Probe::Grpc { host: host.map(|host| host.value.clone()), service: written.value.service_name.clone() })
+}
+
 fn http_probe(written: &HttpHealthCheck, check: &At<Written>, cluster: &str) -> Result<Probe, Problem> {
     let is_visible = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     let host = written.host.as_ref().filter(|host| !host.value.is_empty());
@@ -86,6 +122,10 @@ fn http_probe(written: &HttpHealthCheck, check: &At<Written>, cluster: &str) -> 
     }
     let expected = ranges(&written.expected_statuses, "expected")?;
     Ok(Probe::Http {
+        version: match written.codec_client_type {
+            None | Some(CheckCodec::Http1) => CheckVersion::Http1,
+            Some(CheckCodec::Http2) => CheckVersion::Http2,
+        },
         host: host.map(|host| host.value.clone()),
         path: written.path.value.clone(),
         expected: if expected.is_empty() { vec![200..=200] } else { expected },
@@ -144,6 +184,20 @@ pub(super) fn outlier(at: &At<WrittenOutlier>) -> Result<OutlierDetection, Probl
         enforcing_5xx: percent(written.enforcing_consecutive_5xx, 100),
         enforcing_gateway_failure: percent(written.enforcing_consecutive_gateway_failure, 0),
         enforcing_local_origin_failure: percent(written.enforcing_consecutive_local_origin_failure, 100),
+        success_rate: SuccessRate {
+            endpoints_min: written.success_rate_minimum_hosts.unwrap_or(5),
+            requests_min: written.success_rate_request_volume.unwrap_or(100),
+            deviation: written.success_rate_stdev_factor.unwrap_or(1900),
+            enforcing: percent(written.enforcing_success_rate, 100),
+            enforcing_local_origin: percent(written.enforcing_local_origin_success_rate, 100),
+        },
+        failure_percentage: FailurePercentage {
+            endpoints_min: written.failure_percentage_minimum_hosts.unwrap_or(5),
+            requests_min: written.failure_percentage_request_volume.unwrap_or(50),
+            threshold: percent(written.failure_percentage_threshold, 85),
+            enforcing: percent(written.enforcing_failure_percentage, 0),
+            enforcing_local_origin: percent(written.enforcing_failure_percentage_local_origin, 0),
+        },
         check_ends_ejection: written.successful_active_health_check_uneject_host.unwrap_or(true),
         interval: or(written.interval, 10).max(Duration::from_millis(1)),
         base_ejection_time,

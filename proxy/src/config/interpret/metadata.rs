@@ -6,6 +6,7 @@ use crate::config::bootstrap::matchers::{DoubleMatcher, MetadataMatcher, ValueMa
 use crate::config::filter::{MetadataEntry, Overwriting};
 use crate::config::metadata::{Metadata, MetadataPath, Struct, Value, ValueMatch};
 use crate::config::problem::Problem;
+use crate::config::subsets::{BALANCING, MetadataMatch};
 use crate::config::yaml::{At, Tree};
 
 use super::pattern::string_match;
@@ -36,7 +37,7 @@ fn entry(written: &WrittenEntry) -> Result<Option<MetadataEntry>, Problem> {
 
 /// What stands under the name `envoy.lb`, by which endpoints are told apart.
 pub(super) fn labels(written: &At<WrittenMetadata>) -> Result<Option<Struct>, Problem> {
-    written.value.filter_metadata.get("envoy.lb").map(members).transpose()
+    written.value.filter_metadata.get(BALANCING).map(members).transpose()
 }
 
 /// Metadata of a cluster or an endpoint.
@@ -44,6 +45,11 @@ pub(super) fn metadata(written: Option<&At<WrittenMetadata>>) -> Result<Metadata
     let Some(written) = written else { return Ok(Metadata::default()) };
     let namespace = |(name, at): (&String, &At<Tree>)| Ok((name.clone(), members(at)?));
     written.value.filter_metadata.iter().map(namespace).collect::<Result<_, _>>().map(Metadata)
+}
+
+/// What stands under `envoy.lb` in `metadata_match`.
+pub(super) fn metadata_match(written: Option<&At<WrittenMetadata>>) -> Result<Option<MetadataMatch>, Problem> {
+    Ok(written.map(labels).transpose()?.flatten().map(MetadataMatch::from))
 }
 
 /// The members of a mapping.

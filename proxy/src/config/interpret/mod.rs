@@ -5,6 +5,7 @@
 
 mod access_log;
 mod address;
+mod balancing;
 mod cluster;
 mod compression;
 mod connection_manager;
@@ -17,6 +18,7 @@ mod filter;
 mod filter_override;
 mod filter_state;
 mod fraction;
+mod hashing;
 mod health;
 mod health_check;
 mod jwt_authn;
@@ -40,6 +42,7 @@ mod runtime_keys;
 mod secret;
 mod service;
 mod stats;
+mod subsets;
 mod targets;
 mod tcp_proxy;
 mod template;
@@ -336,4 +339,10 @@ fn buffer_bytes_max(written: Option<&At<u32>>) -> Result<usize, Problem> {
     }
     // A usize has at least 32 bits wherever this runs.
     Ok(usize::try_from(limit.value).unwrap_or(usize::MAX))
+}
+
+/// Percent as whole hundredths of it, from 0 to all.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=10000 before")]
+fn basis_points(percent: f64) -> u32 {
+    (percent.clamp(0.0, 100.0) * 100.0) as u32
 }

@@ -9,9 +9,10 @@ use super::filter::{Forwarding, Level, Template};
 use super::mutation::edits;
 use super::rate_limit::{self, OfLevel};
 use super::targets::{Levels, Targets};
-use super::{ClusterNames, data_source, matching, proxy_protocol, redirects, retry, rewrite, weighted};
+use super::{
+    ClusterNames, data_source, hashing, matching, metadata, proxy_protocol, redirects, retry, rewrite, weighted,
+};
 use crate::config::bootstrap::cluster::RoutingPriority;
-use crate::config::bootstrap::policies::HashPolicy;
 use crate::config::bootstrap::route::{
     ClusterNotFoundResponseCode, ConnectConfig, DirectResponseAction, Route as Written, RouteAction,
     RouteConfiguration, TlsRequirementType, UpgradeConfig, VirtualHost as WrittenHost,
@@ -256,27 +257,6 @@ fn action(
     }
 }
 
-/// `hash_policy`, which no load balancer reads.
-fn check_hash_policies(policies: &[At<HashPolicy>], notes: &Notes) -> Result<(), Problem> {
-    for at in policies {
-        let HashPolicy { connection_properties, cookie, filter_state, header, query_parameter, .. } = &at.value;
-        let given = [
-            connection_properties.is_some(),
-            cookie.is_some(),
-            filter_state.is_some(),
-            header.is_some(),
-            query_parameter.is_some(),
-        ];
-        if given.iter().filter(|is_given| **is_given).count() != 1 {
-            return Err(at.invalid(
-                "takes exactly one of header, cookie, connection_properties, query_parameter and filter_state",
-            ));
-        }
-        notes.note(&at.place, "no load balancer here reads hashes".to_owned());
-    }
-    Ok(())
-}
-
 /// The limit of the body that is kept for another try, of which the newer field counts.
 fn kept_body(at_most: Option<u32>, up_to: Option<&At<u32>>) -> Option<KeptBody> {
     // A usize has at least 32 bits wherever this runs.
@@ -306,6 +286,15 @@ fn direct(written: &At<DirectResponseAction>) -> Result<Action, Problem> {
     Ok(Action::Direct { status: status.value, body })
 }
 
+/// The status of the response while there is no such cluster.
+fn missing(written: &RouteAction) -> u16 {
+    match written.cluster_not_found_response_code {
+        None | Some(ClusterNotFoundResponseCode::ServiceUnavailable) => 503,
+        Some(ClusterNotFoundResponseCode::NotFound) => 404,
+        Some(ClusterNotFoundResponseCode::InternalServerError) => 500,
+    }
+}
+
 fn forward(
     route: &Written,
     at: &At<RouteAction>,
@@ -314,24 +303,23 @@ fn forward(
     levels: &Levels<'_>,
 ) -> Result<Action, Problem> {
     let written = &at.value;
-    check_hash_policies(&written.hash_policy, targets.notes)?;
     let kept_body = kept_body(route.per_request_buffer_limit_bytes, route.request_body_buffer_limit.as_ref());
-    let missing = match written.cluster_not_found_response_code {
-        None | Some(ClusterNotFoundResponseCode::ServiceUnavailable) => 503,
-        Some(ClusterNotFoundResponseCode::NotFound) => 404,
-        Some(ClusterNotFoundResponseCode::InternalServerError) => 500,
-    };
+    let metadata_match = metadata::metadata_match(written.metadata_match.as_ref())?;
     let cluster = match (&written.cluster, &written.cluster_header, &written.weighted_clusters) {
         (Some(name), None, None) => Destination::One(targets.cluster(name)?),
         (None, Some(header), None) => Destination::One(NamedCluster::Header(header.value.to_string())),
-        (None, None, Some(several)) => Destination::Weighted(Box::new(weighted::clusters(several, targets, levels)?)),
+        (None, None, Some(several)) => {
+            Destination::Weighted(Box::new(weighted::clusters(several, metadata_match.as_ref(), targets, levels)?))
+        }
         _ => {
             return Err(at.invalid("a route action has exactly one of cluster, cluster_header and weighted_clusters"));
         }
     };
     Ok(Action::Forward(Box::new(Forward {
         cluster,
-        missing,
+        missing: missing(written),
+        metadata_match,
+        hash_policies: hashing::policies(&written.hash_policy, targets.notes)?,
         priority: match written.priority {
             None | Some(RoutingPriority::Default) => Priority::Default,
             Some(RoutingPriority::High) => Priority::High,

@@ -7,12 +7,13 @@ use http::HeaderValue;
 
 use super::ClusterNames;
 use super::access_log::access_log;
+use super::metadata::metadata_match;
 use super::mutation::edits;
-use crate::config::bootstrap::tcp_proxy::{TcpProxy as Written, TcpWeightedCluster, TunnelingConfig};
+use crate::config::bootstrap::tcp_proxy::{TcpHashPolicy, TcpProxy as Written, TcpWeightedCluster, TunnelingConfig};
 use crate::config::error::Place;
 use crate::config::log_format::Format;
 use crate::config::problem::Problem;
-use crate::config::tcp_proxy::{DurationMax, TcpClusters, TcpEarlyLogs, TcpProxy, Tunneling};
+use crate::config::tcp_proxy::{DurationMax, TcpClusters, TcpEarlyLogs, TcpHash, TcpProxy, Tunneling};
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Notes};
 
@@ -39,8 +40,26 @@ pub(super) fn tcp_proxy(
             .map(|least| DurationMax { least: least.0, jitter_percent }),
         access_logs: written.access_log.into_iter().map(|log| access_log(log, notes)).collect::<Result<_, _>>()?,
         tunneling: written.tunneling_config.as_ref().map(|tunneling| self::tunneling(&tunneling.value)).transpose()?,
+        metadata_match: metadata_match(written.metadata_match.as_ref())?,
+        hash: hash(&written.hash_policy, notes)?,
         stat_prefix: written.stat_prefix.to_string(),
     })
+}
+
+fn hash(written: &[At<TcpHashPolicy>], notes: &Notes) -> Result<TcpHash, Problem> {
+    let (policy, more) = (written.first(), written.get(1));
+    if let Some(more) = more {
+        return Err(more.invalid("a TCP proxy has one hash policy"));
+    }
+    match policy.map(|at| (at, &at.value.source_ip, &at.value.filter_state)) {
+        None => Ok(TcpHash::None),
+        Some((_, Some(_), None)) => Ok(TcpHash::SourceIp),
+        Some((at, None, Some(_))) => {
+            notes.note(&at.place, "no object of filter state that can be hashed exists here".to_owned());
+            Ok(TcpHash::None)
+        }
+        Some((at, ..)) => Err(at.invalid("takes exactly one of source_ip and filter_state")),
+    }
 }
 
 fn clusters(written: &Written, place: &Place, known: &ClusterNames<'_>, notes: &Notes) -> Result<TcpClusters, Problem> {

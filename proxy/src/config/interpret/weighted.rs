@@ -1,16 +1,19 @@
 //! What `weighted_clusters` and mirrors mean.
 
 use super::fraction::fraction;
+use super::metadata::metadata_match;
 use super::mutation::{self, edits};
 use super::rewrite::literal_host;
 use super::targets::{Levels, OfCluster, Targets};
 use crate::config::bootstrap::route::{ClusterWeight, RequestMirrorPolicy, WeightedCluster as Written};
 use crate::config::problem::Problem;
 use crate::config::route::{HeaderEdits, Mirror, MirrorHost, NamedCluster, WeightedCluster, WeightedClusters};
+use crate::config::subsets::MetadataMatch;
 use crate::config::yaml::At;
 
 pub(super) fn clusters(
     at: &At<Written>,
+    of_route: Option<&MetadataMatch>,
     targets: Targets<'_>,
     levels: &Levels<'_>,
 ) -> Result<WeightedClusters, Problem> {
@@ -19,7 +22,7 @@ pub(super) fn clusters(
         return Err(at.invalid("weighted_clusters needs at least one cluster"));
     }
     let prefix = &written.runtime_key_prefix;
-    let clusters = written.clusters.iter().map(|written| cluster(written, prefix, targets, levels));
+    let clusters = written.clusters.iter().map(|written| cluster(written, prefix, of_route, targets, levels));
     let clusters: Vec<WeightedCluster> = clusters.collect::<Result<_, _>>()?;
     let sum: u64 = clusters.iter().map(|cluster| u64::from(cluster.weight)).sum();
     // Runtime keys may say otherwise at any time.
@@ -35,6 +38,7 @@ pub(super) fn clusters(
 fn cluster(
     at: &At<ClusterWeight>,
     prefix: &str,
+    of_route: Option<&MetadataMatch>,
     targets: Targets<'_>,
     levels: &Levels<'_>,
 ) -> Result<WeightedCluster, Problem> {
@@ -56,8 +60,13 @@ fn cluster(
     if let Some(key) = &key {
         targets.notes.reads(key);
     }
+    let own = metadata_match(written.metadata_match.as_ref())?;
     Ok(WeightedCluster {
         cluster,
+        metadata_match: match (own, of_route) {
+            (Some(own), Some(route)) => Some(route.joined(&own.written)),
+            (own, route) => own.or_else(|| route.cloned()),
+        },
         weight: written.weight.value,
         key,
         host: written.host_rewrite_literal.as_ref().map(literal_host).transpose()?.flatten(),

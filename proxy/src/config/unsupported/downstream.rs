@@ -10,7 +10,6 @@ const CODING: &str =
 const DICTIONARY: &str = "no client of HTTP has one (RFC 8878 5); leave it out";
 const FLOOD: &str = "the frames that wait for a peer are bounded: a peer that does not read them is not read either";
 const RBAC: &str = "rules are about addresses, ports and the server name, and those for requests about heads, metadata and certificates";
-const SUBSETS: &str = "no cluster has subsets, since lb_subset_config is refused: all of its endpoints match";
 const TRACING: &str = "there is no distributed tracing";
 const TRAILERS: &str = "trailers are passed on as they came";
 const TYPED_CONFIG: &str = "typed_config with an @type";
@@ -152,9 +151,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("TcpProxy", "check_drain_close", Only("false", "connections are ended over the second half of a drain, as tunnels are")),
     ("TcpProxy", "deprecated_v1", Old("filter_chain_match in the listener's filter chains")),
     ("TcpProxy", "downstream_idle_timeout", Ignored("as in Envoy; idle_timeout is the one that acts")),
-    ("TcpProxy", "hash_policy", Ignored("no load balancer here reads hashes")),
     ("TcpProxy", "max_early_data_bytes", Refused("a client is not read before there is a connection to an endpoint")),
-    ("TcpProxy", "metadata_match", Ignored("no cluster here has subsets of endpoints, which it would choose from")),
     ("TcpProxy", "on_demand", Refused(DYNAMIC)),
     ("TcpProxy", "proxy_protocol_tlv_merge_policy", Only("ADD_IF_ABSENT", "there is no proxy protocol")),
     ("TcpProxy", "proxy_protocol_tlvs", Refused("there is no proxy protocol")),
@@ -163,7 +160,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("TunnelingConfig", "request_id_metadata_key", Refused("a tunnel has no request id")),
     ("TcpProxy", "upstream_connect_mode", Only("IMMEDIATE", "the connection to an endpoint is opened as soon as the client's is there")),
     ("TcpProxy", "upstream_idle_timeout", Ignored("as in Envoy; idle_timeout is the one that acts")),
-    ("TcpClusterWeight", "metadata_match", Ignored("no cluster here has subsets of endpoints, which it would choose from")),
+    ("TcpClusterWeight", "metadata_match", Ignored("connections choose among subsets by the metadata_match of the TcpProxy")),
     ("NetworkRbac", "delay_deny", Refused("a connection that is denied is closed at once")),
     ("NetworkRbac", "enforcement_type", Only("ONE_TIME_ON_FIRST_BYTE", "rules are about the connection, which does not change")),
     ("NetworkRbac", "matcher", Refused("write rules")),
@@ -306,7 +303,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("HedgePolicy", "initial_requests", Ignored("as in Envoy, there is one request to begin with")),
     ("RouteAction", "inline_cluster_specifier_plugin", Refused(EXTENSION)),
     ("RouteAction", "internal_redirect_action", Old("internal_redirect_policy")),
-    ("RouteAction", "metadata_match", Ignored(SUBSETS)),
     ("RouteAction", "max_internal_redirects", Old("internal_redirect_policy: {max_internal_redirects: ...}")),
     ("RequestMirrorPolicy", "runtime_key", Old("runtime_fraction: {default_value: {numerator: ...}, runtime_key: ...}")),
     ("RequestMirrorPolicy", "trace_sampled", Ignored("there is no distributed tracing")),
@@ -317,7 +313,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("RouteAction", "websocket_config", Old("upgrade_configs: [{upgrade_type: websocket}], and idle_timeout and retry_policy on the route")),
     ("WeightedCluster", "total_weight", Ignored("as in Envoy, the total is the sum of the weights")),
     ("WeightedCluster", "use_hash_policy", Only("false", "a cluster is drawn by chance, or by the header in header_name")),
-    ("ClusterWeight", "metadata_match", Ignored(SUBSETS)),
     ("Route", "timeout_ms", Old("route.timeout: in seconds with an s, as in 0.25s")),
     ("Route", "use_websocket", Old("upgrade_configs: [{upgrade_type: websocket}] in the HttpConnectionManager")),
     ("Route", "prefix", Old("match: {prefix: ...}")),

@@ -71,7 +71,7 @@ const REQUIRED: &[(&str, &str)] = &[
 const DYNAMIC: &str = "the configuration is static; there is no xDS";
 const EXTENSION: &str = "there is no such extension here";
 const HEADER_EDITS: &str = "headers are edited by routes and by the filter envoy.filters.http.header_mutation alone";
-const LOAD_BALANCING: &str = "endpoints are equal: round robin, least request and random choose among all of them";
+const LOAD_BALANCING: &str = "endpoints are chosen by round robin, least request, random, ring hash or Maglev, within priorities, localities and subsets";
 const METADATA: &str = "nothing here reads metadata";
 const NO_FILTER: &str = "the HTTP filters are buffer, compressor, cors, csrf, decompressor, ext_authz, fault, grpc_stats, grpc_web, header_mutation, health_check, jwt_authn, local_ratelimit, rbac, set_filter_state, set_metadata and router";
 const RATE_LIMIT: &str = "requests are limited by the filter envoy.filters.http.local_ratelimit alone";
@@ -85,14 +85,12 @@ const TLS: &str =
 /// Types stand here without `type.googleapis.com/envoy.extensions.` in front.
 #[rustfmt::skip]
 const VALUES: &[(&str, &str, Support)] = &[
+    ("CheckCodec", "HTTP3", Refused("there is no UDP and no QUIC")),
     ("CodecType", "HTTP3", Refused("there is no UDP and no QUIC")),
     ("DiscoveryType", "EDS", Refused(DYNAMIC)),
     ("DiscoveryType", "ORIGINAL_DST", Refused("endpoints come from the file or from DNS")),
     ("DiscoveryType", "sds", Old("STATIC or STRICT_DNS")),
     ("LbPolicy", "CLUSTER_PROVIDED", Refused("no type of cluster here chooses endpoints by itself; write ROUND_ROBIN, LEAST_REQUEST or RANDOM")),
-    ("LbPolicy", "LOAD_BALANCING_POLICY_CONFIG", Refused(LOAD_BALANCING)),
-    ("LbPolicy", "MAGLEV", Refused("no load balancer here reads hashes")),
-    ("LbPolicy", "RING_HASH", Refused("no load balancer here reads hashes")),
     ("SanType", "OTHER_NAME", Refused("names are DNS names, emails, IP addresses and URIs")),
     ("TlsProtocol", "TLSv1_0", Refused("the oldest version is TLSv1_2 (RFC 8996)")),
     ("TlsProtocol", "TLSv1_1", Refused("the oldest version is TLSv1_2 (RFC 8996)")),
@@ -105,9 +103,10 @@ mod tests {
     use super::*;
 
     /// Where the messages are; a line that names none of them would never be found.
-    pub(super) const MESSAGES: [&str; 22] = [
+    pub(super) const MESSAGES: [&str; 23] = [
         include_str!("../bootstrap/mod.rs"),
         include_str!("../bootstrap/access_log.rs"),
+        include_str!("../bootstrap/balancing.rs"),
         include_str!("../bootstrap/cluster.rs"),
         include_str!("../bootstrap/compression.rs"),
         include_str!("../bootstrap/ext_authz.rs"),

@@ -33,6 +33,24 @@ scope! {
         /// An endpoint was ejected for failures in a row of our own making.
         ejections_enforced_consecutive_local_origin_failure: Counter =
             "outlier_detection.ejections_enforced_consecutive_local_origin_failure",
+        /// An endpoint succeeded much more seldom than the others.
+        ejections_detected_success_rate: Counter = "outlier_detection.ejections_detected_success_rate",
+        /// And was ejected for it.
+        ejections_enforced_success_rate: Counter = "outlier_detection.ejections_enforced_success_rate",
+        /// The same, of failures of our own making.
+        ejections_detected_local_origin_success_rate: Counter = "outlier_detection.ejections_detected_local_origin_success_rate",
+        /// And was ejected for it.
+        ejections_enforced_local_origin_success_rate: Counter = "outlier_detection.ejections_enforced_local_origin_success_rate",
+        /// An endpoint failed too often.
+        ejections_detected_failure_percentage: Counter = "outlier_detection.ejections_detected_failure_percentage",
+        /// And was ejected for it.
+        ejections_enforced_failure_percentage: Counter = "outlier_detection.ejections_enforced_failure_percentage",
+        /// The same, of failures of our own making.
+        ejections_detected_local_origin_failure_percentage: Counter = "outlier_detection.ejections_detected_local_origin_failure_percentage",
+        /// And was ejected for it.
+        ejections_enforced_local_origin_failure_percentage: Counter = "outlier_detection.ejections_enforced_local_origin_failure_percentage",
+        /// An endpoint succeeded much more seldom than the others; Envoy's older name for it.
+        ejections_success_rate: Counter = "outlier_detection.ejections_success_rate",
         /// An endpoint was ejected.
         ejections_enforced_total: Counter = "outlier_detection.ejections_enforced_total",
         /// An endpoint would have been ejected, but too many are away.
@@ -53,9 +71,23 @@ scope! {
         health_check_success: Counter = "health_check.success",
         /// An endpoint was chosen although too few are healthy.
         lb_healthy_panic: Counter,
+        /// Subsets of endpoints.
+        lb_subsets_active: State,
+        /// A subset came to be.
+        lb_subsets_created: Counter,
+        /// There was no subset for a request, and another one or all endpoints took its place.
+        lb_subsets_fallback: Counter,
+        /// And that had no endpoint either: all took its place.
+        lb_subsets_fallback_panic: Counter,
+        /// A subset is gone.
+        lb_subsets_removed: Counter,
+        /// There was a subset for a request.
+        lb_subsets_selected: Counter,
         /// The set of endpoints changed.
         membership_change: Counter,
-        /// Endpoints one of whose responses had `x-envoy-immediate-health-check-fail`.
+        /// Endpoints that are used where healthy ones do not suffice.
+        membership_degraded: State,
+        /// Endpoints one of whose responses had `x-envoy-immediate-health-check-fail`, and those that drain.
         membership_excluded: State,
         /// Endpoints that may be chosen.
         membership_healthy: State,
@@ -227,11 +259,6 @@ const CLUSTER_ALWAYS_ZERO: &[&str] = &[
     "bind_errors",
     "lb_local_cluster_not_ok",
     "lb_recalculate_zone_structures",
-    "lb_subsets_created",
-    "lb_subsets_fallback",
-    "lb_subsets_fallback_panic",
-    "lb_subsets_removed",
-    "lb_subsets_selected",
     "lb_zone_cluster_too_small",
     "lb_zone_no_capacity_left",
     "lb_zone_routing_all_directly",
@@ -250,8 +277,7 @@ const CLUSTER_ALWAYS_ZERO: &[&str] = &[
 ];
 
 /// The same, of gauges.
-const CLUSTER_GAUGES_ALWAYS_ZERO: &[&str] =
-    &["lb_subsets_active", "max_host_weight", "membership_degraded", "version", "warming_state"];
+const CLUSTER_GAUGES_ALWAYS_ZERO: &[&str] = &["max_host_weight", "version", "warming_state"];
 
 impl ClusterStats {
     /// `internal_upstream.no_metadata`, of a cluster that passes metadata on.
@@ -273,6 +299,48 @@ impl ClusterStats {
         CLUSTER_ALWAYS_ZERO.iter().for_each(|name| drop(Counter::named(registry, &prefix, name)));
         CLUSTER_GAUGES_ALWAYS_ZERO.iter().for_each(|name| drop(State::named(registry, &prefix, name)));
         Self::under(registry, &prefix)
+    }
+}
+
+/// `cluster.<name>.maglev_lb.` or `ring_hash_lb.`: the table of hashes by which endpoints are chosen.
+#[derive(Clone, Debug)]
+pub struct TableStats {
+    /// All slots, which only a ring shows.
+    size: Option<State>,
+    /// Slots of the endpoint with the fewest.
+    least: State,
+    /// Slots of the endpoint with the most.
+    most: State,
+}
+
+impl TableStats {
+    /// Of a Maglev table.
+    #[must_use]
+    pub fn maglev(registry: &Registry, cluster: &str) -> Self {
+        let prefix = format!("{}.maglev_lb", cluster_prefix(cluster));
+        Self {
+            size: None,
+            least: State::named(registry, &prefix, "min_entries_per_host"),
+            most: State::named(registry, &prefix, "max_entries_per_host"),
+        }
+    }
+
+    /// Of a ring.
+    #[must_use]
+    pub fn ring(registry: &Registry, cluster: &str) -> Self {
+        let prefix = format!("{}.ring_hash_lb", cluster_prefix(cluster));
+        Self {
+            size: Some(State::named(registry, &prefix, "size")),
+            least: State::named(registry, &prefix, "min_hashes_per_host"),
+            most: State::named(registry, &prefix, "max_hashes_per_host"),
+        }
+    }
+
+    /// The table has this size.
+    pub fn set(&self, size: u64, least: u64, most: u64) {
+        self.size.iter().for_each(|state| state.set(size));
+        self.least.set(least);
+        self.most.set(most);
     }
 }
 

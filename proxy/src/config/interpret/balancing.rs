@@ -1,0 +1,362 @@
+//! How a cluster chooses among its endpoints: what it means.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use super::{basis_points, subsets};
+use crate::config::balancing::{
+    Balancing, CheckedAt, Compared, HashFunction, HashedName, HealthBy, LeastRequest, Localities, Locality, Maglev,
+    Panic, Placement, Policy, ReportedHealth, RingHash, SlowStart,
+};
+use crate::config::bootstrap::balancing::{
+    BalancerConfig, ConsistentHashingLbConfig, HashFunction as WrittenFunction, HealthStatus, LbPolicy,
+    LeastRequestLbConfig, LoadBalancingPolicy, Locality as WrittenLocality, LocalityLbConfig, LocalityWeightedLbConfig,
+    RingHashLbConfig, SelectionMethod, SlowStartConfig, ZoneAwareLbConfig,
+};
+use crate::config::bootstrap::cluster::{Cluster as Written, DiscoveryType, LbEndpoint, LocalityLbEndpoints};
+use crate::config::problem::Problem;
+use crate::config::yaml::{At, Notes};
+
+/// `ClusterLoadAssignment.Policy.overprovisioning_factor`
+const OVERPROVISIONING: u32 = 140;
+/// The highest `priority`, as in Envoy.
+const PRIORITY_MAX: u32 = 128;
+/// `LeastRequestLbConfig.choice_count`
+const CHOICES: u32 = 2;
+/// `RingHashLbConfig.minimum_ring_size`
+const RING_MIN: u32 = 1024;
+/// `RingHashLbConfig.maximum_ring_size`, and the most that it may be
+const RING_MAX: u32 = 8 * 1024 * 1024;
+/// `MaglevLbConfig.table_size`
+const MAGLEV_SIZE: u32 = 65_537;
+/// The most that `table_size` may be
+const MAGLEV_MAX: u32 = 5_000_011;
+/// `SlowStartConfig.min_weight_percent`
+const SLOW_START_LEAST: f64 = 10.0;
+
+pub(super) fn balancing(cluster: &Written, notes: &Notes) -> Result<Balancing, Problem> {
+    let assigned = cluster.load_assignment.as_ref().and_then(|assignment| assignment.policy);
+    let (policy, own) = match &cluster.load_balancing_policy {
+        Some(written) => {
+            let (policy, localities) = extension(&written.value, written)?;
+            note_old_policy(cluster, notes);
+            (policy, Some(localities))
+        }
+        None => (old_policy(cluster)?, None),
+    };
+    let common = cluster.common_lb_config.as_ref();
+    let of_cluster = among(
+        common.and_then(|common| common.locality_weighted_lb_config.as_ref()),
+        common.and_then(|common| common.zone_aware_lb_config.as_ref()),
+    )?;
+    // A policy of its own has options of its own, and takes none of these, as in Envoy.
+    let (localities, panic) = own.unwrap_or(of_cluster);
+    let subsets = cluster.lb_subset_config.as_ref().filter(|_| cluster.load_balancing_policy.is_none());
+    if let Some(at) = subsets.filter(|at| at.value.locality_weight_aware && localities != Localities::Weighted) {
+        return Err(at.invalid_but(
+            "locality_weight_aware needs localities with weights",
+            "write common_lb_config: {locality_weighted_lb_config: {}}",
+        ));
+    }
+    Ok(Balancing {
+        subsets: subsets.map_or(Ok(None), |at| subsets::subsets(&at.value))?,
+        policy,
+        localities,
+        panic,
+        overprovisioning: assigned
+            .and_then(|policy| policy.overprovisioning_factor)
+            .map_or(OVERPROVISIONING, |factor| factor.0.get()),
+        health_by: match assigned.is_some_and(|policy| policy.weighted_priority_health) {
+            true => HealthBy::Weights,
+            false => HealthBy::Endpoints,
+        },
+    })
+}
+
+/// `lb_policy` with the options beside it.
+fn old_policy(cluster: &Written) -> Result<Policy, Problem> {
+    let common = cluster.common_lb_config.as_ref();
+    let by_hostname = common.and_then(|common| common.consistent_hashing_lb_config.as_ref());
+    if by_hostname.is_some_and(|hashing| hashing.use_hostname_for_hashing)
+        && !matches!(cluster.r#type, Some(DiscoveryType::StrictDns))
+    {
+        return Err(cluster.name.invalid_but(
+            "use_hostname_for_hashing is for clusters of type STRICT_DNS",
+            "delete it, or write hash_key in the metadata envoy.lb of each endpoint",
+        ));
+    }
+    let hashing = hashing(common.and_then(|common| common.consistent_hashing_lb_config.as_ref()))?;
+    let policy = match cluster.lb_policy.as_ref().map(|at| at.value) {
+        None | Some(LbPolicy::RoundRobin) => {
+            let written = cluster.round_robin_lb_config.as_ref();
+            let slow_start = written.and_then(|at| at.value.slow_start_config.as_ref()).map(slow_start).transpose()?;
+            Policy::RoundRobin(slow_start)
+        }
+        Some(LbPolicy::LeastRequest) => {
+            Policy::LeastRequest(least_request(cluster.least_request_lb_config.as_ref().map(|at| &at.value))?)
+        }
+        Some(LbPolicy::Maglev) => {
+            let written = cluster.maglev_lb_config.as_ref().map(|at| &at.value);
+            Policy::Maglev(maglev(written.and_then(|config| config.table_size.as_ref()), hashing)?)
+        }
+        Some(LbPolicy::Random) => Policy::Random,
+        Some(LbPolicy::RingHash) => {
+            Policy::RingHash(ring_hash(cluster.ring_hash_lb_config.as_ref().map(|at| &at.value), hashing)?)
+        }
+        Some(LbPolicy::LoadBalancingPolicyConfig) => {
+            return Err(cluster.name.invalid_but(
+                "lb_policy: LOAD_BALANCING_POLICY_CONFIG needs load_balancing_policy",
+                "write load_balancing_policy: {policies: [...]}",
+            ));
+        }
+    };
+    Ok(policy)
+}
+
+/// What stands beside `load_balancing_policy` and has no effect.
+fn note_old_policy(cluster: &Written, notes: &Notes) {
+    let places = [
+        cluster.lb_policy.as_ref().filter(|at| at.value != LbPolicy::LoadBalancingPolicyConfig).map(|at| &at.place),
+        cluster.lb_subset_config.as_ref().map(|at| &at.place),
+        cluster.least_request_lb_config.as_ref().map(|at| &at.place),
+        cluster.maglev_lb_config.as_ref().map(|at| &at.place),
+        cluster.ring_hash_lb_config.as_ref().map(|at| &at.place),
+        cluster.round_robin_lb_config.as_ref().map(|at| &at.place),
+    ];
+    for place in places.into_iter().flatten() {
+        notes.note(place, "has no effect beside load_balancing_policy".to_owned());
+    }
+}
+
+/// The first of the policies, all of which are known here.
+fn extension<T>(written: &LoadBalancingPolicy, at: &At<T>) -> Result<(Policy, (Localities, Panic)), Problem> {
+    let Some(first) = written.policies.first() else {
+        return Err(at.invalid_but("names no policy", "write one under policies, or lb_policy in place of this"));
+    };
+    let config = &first.value.typed_extension_config.typed_config;
+    let locality = |written: Option<&At<LocalityLbConfig>>| {
+        let written = written.map(|at| &at.value);
+        among(
+            written.and_then(|config| config.locality_weighted_lb_config.as_ref()),
+            written.and_then(|config| config.zone_aware_lb_config.as_ref()),
+        )
+    };
+    Ok(match &config.value {
+        BalancerConfig::LeastRequest(written) => {
+            (Policy::LeastRequest(least_request(Some(written))?), locality(written.locality_lb_config.as_ref())?)
+        }
+        BalancerConfig::Maglev(written) => {
+            let hashing = hashing(written.consistent_hashing_lb_config.as_ref())?;
+            let policy = Policy::Maglev(maglev(written.table_size.as_ref(), hashing)?);
+            (policy, among(written.locality_weighted_lb_config.as_ref(), None)?)
+        }
+        BalancerConfig::RingHash(written) => {
+            let hashing = match &written.consistent_hashing_lb_config {
+                Some(hashing) => self::hashing(Some(hashing))?,
+                None => hashed(written.use_hostname_for_hashing, written.hash_balance_factor.as_ref())?,
+            };
+            let policy = Policy::RingHash(ring_hash(Some(written), hashing)?);
+            (policy, among(written.locality_weighted_lb_config.as_ref(), None)?)
+        }
+        BalancerConfig::Random(written) => (Policy::Random, locality(written.locality_lb_config.as_ref())?),
+        BalancerConfig::RoundRobin(written) => {
+            let slow_start = written.slow_start_config.as_ref().map(slow_start).transpose()?;
+            (Policy::RoundRobin(slow_start), locality(written.locality_lb_config.as_ref())?)
+        }
+    })
+}
+
+fn among(
+    weighted: Option<&At<LocalityWeightedLbConfig>>,
+    zones: Option<&At<ZoneAwareLbConfig>>,
+) -> Result<(Localities, Panic), Problem> {
+    match (weighted, zones) {
+        (Some(weighted), Some(_)) => {
+            Err(weighted
+                .invalid("localities are weighted or zone-aware, and this is written beside zone_aware_lb_config"))
+        }
+        (Some(_), None) => Ok((Localities::Weighted, Panic::All)),
+        (None, Some(zones)) if zones.value.fail_traffic_on_panic => Ok((Localities::Merged, Panic::None)),
+        (None, _) => Ok((Localities::Merged, Panic::All)),
+    }
+}
+
+/// What is hashed of an endpoint, and how many percent of its part it may have.
+type Hashing = (HashedName, Option<u32>);
+
+fn hashing(written: Option<&ConsistentHashingLbConfig>) -> Result<Hashing, Problem> {
+    match written {
+        Some(config) => hashed(config.use_hostname_for_hashing, config.hash_balance_factor.as_ref()),
+        None => Ok((HashedName::Address, None)),
+    }
+}
+
+fn hashed(by_hostname: bool, factor: Option<&At<u32>>) -> Result<Hashing, Problem> {
+    match factor {
+        Some(at) if at.value < 100 => return Err(at.invalid("must be at least 100")),
+        Some(_) | None => {}
+    }
+    let name = if by_hostname { HashedName::Hostname } else { HashedName::Address };
+    Ok((name, factor.map(|at| at.value)))
+}
+
+fn ring_hash(written: Option<&RingHashLbConfig>, (name, load_max): Hashing) -> Result<RingHash, Problem> {
+    let size = |at: Option<&At<u32>>, default| match at {
+        Some(at) if at.value > RING_MAX => Err(at.invalid(format!("must be at most {RING_MAX}"))),
+        Some(at) => Ok(at.value),
+        None => Ok(default),
+    };
+    let minimum = written.and_then(|config| config.minimum_ring_size.as_ref());
+    let size_min = size(minimum, RING_MIN)?;
+    let size_max = size(written.and_then(|config| config.maximum_ring_size.as_ref()), RING_MAX)?;
+    if size_min > size_max {
+        let what = format!("ring hash: minimum_ring_size ({size_min}) > maximum_ring_size ({size_max})");
+        let maximum = written.and_then(|config| config.maximum_ring_size.as_ref());
+        // The default of one is not beyond the bound of the other, so that one of them is written.
+        if let Some(at) = minimum.or(maximum) {
+            return Err(at.invalid(what));
+        }
+    }
+    let function = match written.and_then(|config| config.hash_function) {
+        None | Some(WrittenFunction::DefaultHash | WrittenFunction::XxHash) => HashFunction::Xx,
+        Some(WrittenFunction::MurmurHash2) => HashFunction::Murmur2,
+    };
+    Ok(RingHash { size_min, size_max, function, name, load_max })
+}
+
+fn maglev(size: Option<&At<u32>>, (name, load_max): Hashing) -> Result<Maglev, Problem> {
+    let size = match size {
+        Some(at) if at.value > MAGLEV_MAX => return Err(at.invalid(format!("must be at most {MAGLEV_MAX}"))),
+        Some(at) if !is_prime(at.value) => return Err(at.invalid("the table size of maglev must be a prime number")),
+        Some(at) => at.value,
+        None => MAGLEV_SIZE,
+    };
+    Ok(Maglev { size, name, load_max })
+}
+
+fn is_prime(number: u32) -> bool {
+    number > 1 && (2..).take_while(|factor| factor * factor <= number).all(|factor| !number.is_multiple_of(factor))
+}
+
+fn least_request(written: Option<&LeastRequestLbConfig>) -> Result<LeastRequest, Problem> {
+    let choices = match written.and_then(|config| config.choice_count.as_ref()) {
+        Some(count) if count.value < 2 => return Err(count.invalid("must be at least 2")),
+        Some(count) => count.value,
+        None => CHOICES,
+    };
+    let bias = written.and_then(|config| config.active_request_bias.as_ref()).map_or(1.0, |bias| bias.default_value);
+    Ok(LeastRequest {
+        compared: match written.and_then(|config| config.selection_method) {
+            Some(SelectionMethod::FullScan) => Compared::All,
+            Some(SelectionMethod::NChoices) | None => Compared::Random(choices),
+        },
+        bias: if bias >= 0.0 { bias } else { 1.0 }, // as in Envoy
+        slow_start: written.and_then(|config| config.slow_start_config.as_ref()).map(slow_start).transpose()?,
+    })
+}
+
+fn slow_start(written: &At<SlowStartConfig>) -> Result<SlowStart, Problem> {
+    let SlowStartConfig { aggression, min_weight_percent, slow_start_window } = &written.value;
+    let Some(window) = slow_start_window else { return Err(written.invalid("slow_start_window is missing")) };
+    let aggression = aggression.as_ref().map_or(1.0, |aggression| aggression.default_value);
+    let least = min_weight_percent.map_or(SLOW_START_LEAST, |percent| percent.value.0);
+    Ok(SlowStart {
+        window: window.0.max(Duration::from_millis(1)),
+        aggression: if aggression > 0.0 { aggression } else { 1.0 }, // as in Envoy
+        least: least / 100.0,
+    })
+}
+
+/// `healthy_panic_threshold`, in hundredths of a percent.
+pub(super) fn panic_threshold(cluster: &Written) -> u32 {
+    let written = cluster.common_lb_config.as_ref().and_then(|common| common.healthy_panic_threshold);
+    basis_points(written.map_or(50.0, |percent| percent.value.0))
+}
+
+/// The places of the endpoints, in their order.
+pub(super) fn placements(cluster: &Written) -> Result<Vec<Placement>, Problem> {
+    let groups = cluster.load_assignment.as_ref().map_or(&[][..], |assignment| &assignment.endpoints);
+    // The last weight that is written of a locality of one priority counts for all of it, as in Envoy.
+    let mut weights = BTreeMap::new();
+    let mut sums: BTreeMap<_, u32> = BTreeMap::new();
+    let mut placements = Vec::new();
+    for group in groups {
+        let priority = priority(group)?;
+        let locality = locality(group.locality.as_ref());
+        if let Some(weight) = group.load_balancing_weight {
+            weights.insert((priority, locality.clone()), weight.0.get());
+        }
+        for endpoint in &group.lb_endpoints {
+            let placement = placement(endpoint, priority, locality.clone())?;
+            let sum = sums.entry((priority, locality.clone())).or_default();
+            let Some(more) = sum.checked_add(placement.weight) else {
+                return Err(cluster.name.invalid(format!(
+                    "the sum of weights of all endpoints in a locality must not exceed {}",
+                    u32::MAX
+                )));
+            };
+            *sum = more;
+            placements.push(placement);
+        }
+    }
+    let usual = Placement { weight: 1, ..Placement::default() };
+    if weights.is_empty() && placements.iter().all(|placement| *placement == usual) {
+        return Ok(Vec::new());
+    }
+    for placement in &mut placements {
+        let key = (placement.priority, placement.locality.clone());
+        placement.locality_weight = weights.get(&key).copied().unwrap_or(0);
+    }
+    Ok(placements)
+}
+
+fn priority(group: &LocalityLbEndpoints) -> Result<u32, Problem> {
+    match &group.priority {
+        Some(at) if at.value > PRIORITY_MAX => Err(at.invalid(format!("must be at most {PRIORITY_MAX}"))),
+        Some(at) => Ok(at.value),
+        None => Ok(0),
+    }
+}
+
+fn locality(written: Option<&WrittenLocality>) -> Locality {
+    let written = written.cloned();
+    written.map_or_else(Locality::default, |WrittenLocality { region, sub_zone, zone }| Locality {
+        region,
+        zone,
+        sub_zone,
+    })
+}
+
+fn checked_at(endpoint: &LbEndpoint) -> Result<CheckedAt, Problem> {
+    let Some(written) = &endpoint.endpoint.health_check_config else { return Ok(CheckedAt::default()) };
+    let port = written.port_value.as_ref().map(|at| {
+        let port = u16::try_from(at.value).map_err(|_| at.invalid(format!("{} is not a port", at.value)));
+        port.map(NonZeroU16::new)
+    });
+    let hostname = written.hostname.as_ref().filter(|at| !at.value.is_empty());
+    if let Some(at) = hostname.filter(|at| !at.value.bytes().all(|byte| byte.is_ascii_graphic())) {
+        return Err(at.invalid("must be visible ASCII characters"));
+    }
+    Ok(CheckedAt {
+        port: port.transpose()?.flatten(),
+        hostname: hostname.map(|at| at.value.clone()),
+        is_off: written.disable_active_health_check,
+    })
+}
+
+fn placement(endpoint: &LbEndpoint, priority: u32, locality: Locality) -> Result<Placement, Problem> {
+    Ok(Placement {
+        check: checked_at(endpoint)?,
+        priority,
+        locality,
+        locality_weight: 0,
+        weight: endpoint.load_balancing_weight.map_or(1, |weight| weight.0.get()),
+        health: match endpoint.health_status {
+            None | Some(HealthStatus::Healthy | HealthStatus::Unknown) => ReportedHealth::Healthy,
+            Some(HealthStatus::Degraded) => ReportedHealth::Degraded,
+            Some(HealthStatus::Draining) => ReportedHealth::Draining,
+            Some(HealthStatus::Timeout | HealthStatus::Unhealthy) => ReportedHealth::Unhealthy,
+        },
+    })
+}
