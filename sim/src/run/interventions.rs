@@ -2,7 +2,7 @@
 
 use super::runner::Runner;
 use crate::proxy::Stop;
-use crate::scenario::{Direction, Intervention, NameAnswer, Pair, Segments, TimeStep};
+use crate::scenario::{Direction, Intervention, NameAnswer, Naming, Pair, Segments, TimeStep};
 use crate::trace::HostId;
 use crate::world::fault::{Effect, Fault};
 
@@ -54,11 +54,7 @@ impl Runner {
             }
             Intervention::Repair(pair) => self.pair(&pair, |a, b| control.repair(a, b)),
             Intervention::Resolve(naming) => {
-                match &naming.to {
-                    NameAnswer::Addresses(to) => control.rename(&naming.name, to),
-                    NameAnswer::NoSuchName => control.rename(&naming.name, &[]),
-                    NameAnswer::ServerFailed => control.fail_name(&naming.name),
-                }
+                self.answer(&naming);
                 Ok(())
             }
             Intervention::Restart(host) => {
@@ -66,6 +62,15 @@ impl Runner {
                 Ok(())
             }
             Intervention::Stall(stall) => self.host(&stall.host, |id| control.stall(id, stall.time.0)),
+        }
+    }
+
+    /// What the name server responds from now on.
+    fn answer(&self, Naming { name, to }: &Naming) {
+        match to {
+            NameAnswer::Addresses(to) => self.control.rename(name, to),
+            NameAnswer::NoSuchName => self.control.rename(name, &[]),
+            NameAnswer::ServerFailed => self.control.fail_name(name),
         }
     }
 
