@@ -260,22 +260,8 @@ impl Reading<'_> {
         let here = fields.referenced;
         let aliases = fields.value.aliases.iter().map(|alias| alias.value.clone()).collect();
         let pod = fields.value.pod.as_ref().map(|pod| pod.value.clone());
-        let fields = fields.value;
-        let HostFields {
-            ip,
-            config,
-            inline,
-            mut patch,
-            alb,
-            client,
-            app,
-            exact,
-            certificates,
-            leave_out,
-            env,
-            drain,
-            ..
-        } = fields;
+        let HostFields { drain, certificates, leave_out, env, exact, ip, .. } = fields.value;
+        let HostFields { config, inline, mut patch, alb, client, app, .. } = fields.value;
         for (_, changes) in self.variations.patches(self.label).filter(|(host, _)| *host == name) {
             patch.0.0.extend(changes.0.0.iter().cloned());
         }
