@@ -4,14 +4,8 @@ use std::task::{Context, Poll};
 
 use super::compression::Recoder;
 use super::fault::Limiter;
+use super::piece::Direction;
 use super::{Flow, Piece, Refusal};
-
-/// Which body.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Direction {
-    Request,
-    Response,
-}
 
 /// A filter's.
 pub(super) enum Keeper<'f> {

@@ -12,7 +12,8 @@ use super::grpc_web::GrpcWeb;
 use super::header_mutation::HeaderMutation;
 use super::health_check::HealthChecked;
 use super::jwt_authn::Authentication;
-use super::keeper::{Direction, Keeper};
+use super::keeper::Keeper;
+use super::piece::Direction;
 use super::rate_limit::RateLimited;
 use super::{Around, Awaited, FilterReply, Flow, Piece, Refusal, csrf, rbac, set_filter_state, set_metadata};
 use crate::access_log::StreamInfo;
@@ -109,10 +110,8 @@ impl<'c> Filter<'c> {
     /// What keeps pieces of a body for a time.
     pub(super) fn keeper(&mut self, direction: Direction) -> Option<Keeper<'_>> {
         match (self, direction) {
-            (Self::Compressor(compression), Direction::Request) => compression.request().map(Keeper::Recoder),
-            (Self::Compressor(compression), Direction::Response) => compression.response().map(Keeper::Recoder),
-            (Self::Decompressor(decompression), Direction::Request) => decompression.request().map(Keeper::Recoder),
-            (Self::Decompressor(decompression), Direction::Response) => decompression.response().map(Keeper::Recoder),
+            (Self::Compressor(compression), _) => compression.bodies.of(direction).map(Keeper::Recoder),
+            (Self::Decompressor(decompression), _) => decompression.bodies.of(direction).map(Keeper::Recoder),
             (Self::Fault(faults), Direction::Response) => faults.limiter().map(Keeper::Limiter),
             _ => None,
         }
@@ -221,11 +220,11 @@ impl<'c> Filter<'c> {
         match self {
             Self::Buffer(buffer) => buffer.on_request_data(piece),
             Self::Compressor(compression) => {
-                compression.on_request_data(piece);
+                compression.bodies.keep(Direction::Request, piece);
                 Flow::Continue
             }
             Self::Decompressor(decompression) => {
-                decompression.on_request_data(piece);
+                decompression.bodies.keep(Direction::Request, piece);
                 Flow::Continue
             }
             Self::ExtAuthz(authorisation) => authorisation.on_request_data(piece),
@@ -280,11 +279,11 @@ impl<'c> Filter<'c> {
     pub(super) fn on_response_data(&mut self, piece: &mut Piece, context: &FilterContext) -> Flow<Refusal> {
         match self {
             Self::Compressor(compression) => {
-                compression.on_response_data(piece);
+                compression.bodies.keep(Direction::Response, piece);
                 Flow::Continue
             }
             Self::Decompressor(decompression) => {
-                decompression.on_response_data(piece);
+                decompression.bodies.keep(Direction::Response, piece);
                 Flow::Continue
             }
             Self::Fault(faults) => {

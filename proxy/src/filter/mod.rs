@@ -40,6 +40,7 @@ mod set_filter_state;
 mod set_metadata;
 #[cfg(test)]
 mod testing;
+mod waiting;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -56,9 +57,9 @@ pub(crate) use call::{Call, CallEnd, Sender};
 use compression::Encodings;
 pub(crate) use context::{FilterContext, FilterStats};
 pub(crate) use health_sources::{HealthSources, Membership};
-use keeper::Direction;
 pub(crate) use keeper::Kept;
 use kind::Filter;
+use piece::Direction;
 pub(crate) use piece::{End, Piece};
 pub(crate) use reply::{EndedReply, FilterReply, Refusal};
 pub(crate) use set_filter_state::set_on_connection;

@@ -4,6 +4,13 @@ use bytes::Bytes;
 
 use crate::codec::Headers;
 
+/// Which body.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Direction {
+    Request,
+    Response,
+}
+
 /// Some payload of a message, or its end, or both.
 #[derive(Debug, Default)]
 pub(crate) struct Piece {

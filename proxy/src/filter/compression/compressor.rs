@@ -8,11 +8,11 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, VARY
 use super::choice::{Choice, Offer, choose};
 use super::encode::Encoder;
 use super::recoder::Recoder;
-use super::{forbids_transform, media_type, tokens};
+use super::{Recoders, forbids_transform, media_type, tokens};
 use crate::codec::{Headers, Payload, RequestHead, ResponseHead};
 use crate::config::compression::{AcceptEncoding, Compressed, Compressor, Etag};
 use crate::config::filter::{Chain, Filter};
-use crate::filter::{FilterContext, Piece};
+use crate::filter::FilterContext;
 use crate::stats::{CompressorStats, RecodingStats};
 
 /// The compressors of a chain, and what they have agreed upon for its response.
@@ -46,13 +46,12 @@ pub(in crate::filter) struct Compression<'c> {
     stats: Option<Rc<CompressorStats>>,
     /// `accept-encoding` of the request.
     accepted: Option<String>,
-    request: Option<Box<Recoder>>,
-    response: Option<Box<Recoder>>,
+    pub(in crate::filter) bodies: Recoders,
 }
 
 impl<'c> Compression<'c> {
     pub(in crate::filter) fn new(options: &'c Compressor) -> Self {
-        Self { options, stats: None, accepted: None, request: None, response: None }
+        Self { options, stats: None, accepted: None, bodies: Recoders::default() }
     }
 
     pub(in crate::filter) fn on_request(
@@ -76,7 +75,7 @@ impl<'c> Compression<'c> {
                     && is_long(options, &request.headers, &stats.request)
                     && takes(options, media_type(&request.headers).as_deref())
             });
-        self.request = self.begin(is_compressed, &mut request.headers, &stats.request);
+        self.bodies.request = self.begin(is_compressed, &mut request.headers, &stats.request);
     }
 
     pub(in crate::filter) fn on_response(
@@ -106,31 +105,11 @@ impl<'c> Compression<'c> {
         if is_chosen && is_compressible {
             mend_etag(options.etag, headers);
         }
-        self.response = self.begin(is_chosen && is_compressible, headers, &stats.response);
+        self.bodies.response = self.begin(is_chosen && is_compressible, headers, &stats.response);
         // Caches have to know, also where this client gets no coding.
         if is_compressible && !tokens(headers, &VARY).any(|name| name == "Accept-Encoding") {
             add_vary(headers);
         }
-    }
-
-    pub(in crate::filter) fn on_request_data(&mut self, piece: &mut Piece) {
-        if let Some(recoder) = &mut self.request {
-            recoder.keep(std::mem::take(piece));
-        }
-    }
-
-    pub(in crate::filter) fn on_response_data(&mut self, piece: &mut Piece) {
-        if let Some(recoder) = &mut self.response {
-            recoder.keep(std::mem::take(piece));
-        }
-    }
-
-    pub(in crate::filter) fn request(&mut self) -> Option<&mut Recoder> {
-        self.request.as_deref_mut()
-    }
-
-    pub(in crate::filter) fn response(&mut self) -> Option<&mut Recoder> {
-        self.response.as_deref_mut()
     }
 
     /// A body begins: with these headers, if it is to be compressed.

@@ -5,23 +5,22 @@ use http::{HeaderName, HeaderValue};
 
 use super::decode::Decoder;
 use super::recoder::Recoder;
-use super::{forbids_transform, tokens};
+use super::{Recoders, forbids_transform, tokens};
 use crate::codec::{Headers, Payload, RequestHead, ResponseHead};
 use crate::config::compression::{Advertising, Decompressed, Decompressor, NoTransform};
-use crate::filter::{FilterContext, Piece};
+use crate::filter::FilterContext;
 use crate::stats::{Counter, RecodingStats};
 
 pub(in crate::filter) struct Decompression<'c> {
     options: &'c Decompressor,
     /// Counts bodies that are not of the coding.
     broken: Option<Counter>,
-    request: Option<Box<Recoder>>,
-    response: Option<Box<Recoder>>,
+    pub(in crate::filter) bodies: Recoders,
 }
 
 impl<'c> Decompression<'c> {
     pub(in crate::filter) fn new(options: &'c Decompressor) -> Self {
-        Self { options, broken: None, request: None, response: None }
+        Self { options, broken: None, bodies: Recoders::default() }
     }
 
     pub(in crate::filter) fn on_request(
@@ -36,7 +35,7 @@ impl<'c> Decompression<'c> {
         if let Some(stats) = context.stats.decompressor(self.options) {
             self.broken = Some(stats.broken.clone());
             if payload != Payload::None {
-                self.request = self.begin(&self.options.request, &mut request.headers, &stats.request, context);
+                self.bodies.request = self.begin(&self.options.request, &mut request.headers, &stats.request, context);
             }
         }
     }
@@ -50,28 +49,8 @@ impl<'c> Decompression<'c> {
         if let Some(stats) = context.stats.decompressor(self.options)
             && payload != Payload::None
         {
-            self.response = self.begin(&self.options.response, &mut response.headers, &stats.response, context);
+            self.bodies.response = self.begin(&self.options.response, &mut response.headers, &stats.response, context);
         }
-    }
-
-    pub(in crate::filter) fn on_request_data(&mut self, piece: &mut Piece) {
-        if let Some(recoder) = &mut self.request {
-            recoder.keep(std::mem::take(piece));
-        }
-    }
-
-    pub(in crate::filter) fn on_response_data(&mut self, piece: &mut Piece) {
-        if let Some(recoder) = &mut self.response {
-            recoder.keep(std::mem::take(piece));
-        }
-    }
-
-    pub(in crate::filter) fn request(&mut self) -> Option<&mut Recoder> {
-        self.request.as_deref_mut()
-    }
-
-    pub(in crate::filter) fn response(&mut self) -> Option<&mut Recoder> {
-        self.response.as_deref_mut()
     }
 
     /// A body was not of the coding.

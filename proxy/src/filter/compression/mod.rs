@@ -13,10 +13,35 @@ mod recoder;
 use http::HeaderName;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 
+use super::Piece;
+use super::piece::Direction;
 use crate::codec::Headers;
 pub(super) use compressor::{Compression, Encodings};
 pub(super) use decompressor::Decompression;
 pub(super) use recoder::Recoder;
+
+/// The bodies of a stream that a filter recodes.
+#[derive(Default)]
+pub(super) struct Recoders {
+    request: Option<Box<Recoder>>,
+    response: Option<Box<Recoder>>,
+}
+
+impl Recoders {
+    pub(super) fn of(&mut self, direction: Direction) -> Option<&mut Recoder> {
+        match direction {
+            Direction::Request => self.request.as_deref_mut(),
+            Direction::Response => self.response.as_deref_mut(),
+        }
+    }
+
+    /// Keeps a piece of a body that is recoded; any other stays as it is.
+    pub(super) fn keep(&mut self, direction: Direction, piece: &mut Piece) {
+        if let Some(recoder) = self.of(direction) {
+            recoder.keep(std::mem::take(piece));
+        }
+    }
+}
 
 /// Lists of tokens in all lines of a header, without blanks around them.
 fn tokens<'h, 'n>(headers: &'h Headers, name: &'n HeaderName) -> impl Iterator<Item = &'h str> + use<'h, 'n> {

@@ -1,15 +1,14 @@
 //! A body on its way into a coding or back: what comes is kept, and goes on as far as one turn of the event loop permits.
 
-use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use http::{HeaderName, HeaderValue};
 
 use super::decode::{Corrupt, Decoder};
 use super::encode::{Encoder, Then};
-use crate::codec::Headers;
+use crate::filter::waiting::Waiting;
 use crate::filter::{End, Piece};
 use crate::stats::RecodedBytes;
 
@@ -23,11 +22,7 @@ const QUEUE_BYTES_MAX: usize = 64 * 1024;
 /// What is kept of one body.
 pub(in crate::filter) struct Recoder {
     work: Work,
-    queue: VecDeque<Bytes>,
-    /// Bytes in `queue`.
-    queued: usize,
-    /// The end of the message has come, with these trailers.
-    end: Option<Option<Headers>>,
+    waiting: Waiting,
     /// Bytes that were worked on in this turn.
     turn: usize,
     bytes: RecodedBytes,
@@ -63,22 +58,16 @@ impl Recoder {
     }
 
     fn new(work: Work, bytes: RecodedBytes) -> Self {
-        Self { work, queue: VecDeque::new(), queued: 0, end: None, turn: 0, bytes }
+        Self { work, waiting: Waiting::default(), turn: 0, bytes }
     }
 
     pub(super) fn keep(&mut self, piece: Piece) {
-        if !piece.data.is_empty() {
-            self.queued += piece.data.len();
-            self.queue.push_back(piece.data);
-        }
-        if let End::Complete(trailers) = piece.end {
-            self.end = Some(trailers);
-        }
+        self.waiting.keep(piece);
     }
 
     /// May more come?
     pub(in crate::filter) fn has_room(&self) -> bool {
-        self.end.is_none() && self.queued < QUEUE_BYTES_MAX
+        self.waiting.has_room(QUEUE_BYTES_MAX)
     }
 
     /// The next piece that goes on.
@@ -89,7 +78,7 @@ impl Recoder {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if self.queue.is_empty() && self.end.is_none() {
+            if self.waiting.is_empty() && !self.waiting.has_end() {
                 self.turn = 0;
                 return Poll::Pending;
             }
@@ -105,44 +94,36 @@ impl Recoder {
         match &mut self.work {
             Work::Decoding { .. } => self.decode(),
             Work::Encoding(encoder) => {
-                let mut part = Bytes::new();
-                if let Some(front) = self.queue.front_mut() {
-                    part = front.split_to(front.len().min(STEP_BYTES));
-                    if front.is_empty() {
-                        self.queue.pop_front();
-                    }
-                }
-                self.queued -= part.len();
+                let part = self.waiting.take(STEP_BYTES).unwrap_or_default();
                 self.turn += part.len();
                 self.bytes.uncompressed.add(part.len() as u64);
-                let is_last = self.queue.is_empty() && self.end.is_some();
+                let is_last = self.waiting.is_empty() && self.waiting.has_end();
                 // As in Envoy, what has come goes out: a client may wait for it.
                 let then = if is_last {
                     Then::End
-                } else if self.queue.is_empty() {
+                } else if self.waiting.is_empty() {
                     Then::Pause
                 } else {
                     Then::More
                 };
                 let data = encoder.write(&part, then).map_err(|_no_memory| Corrupt)?;
                 self.bytes.compressed.add(data.len() as u64);
-                let end = if is_last { self.end.take() } else { None };
+                let end = if is_last { self.waiting.take_end() } else { None };
                 Ok(Piece { data: data.into(), end: end.map_or(End::Open, End::Complete) })
             }
         }
     }
 
     fn decode(&mut self) -> Result<Piece, Corrupt> {
-        let Self { work: Work::Decoding { decoder, ratio_max, taken, given, told }, queue, queued, end, .. } = self
-        else {
+        let Self { work: Work::Decoding { decoder, ratio_max, taken, given, told }, waiting, .. } = self else {
             return Ok(Piece::default());
         };
-        let Some(front) = queue.front_mut() else {
+        let Some(front) = waiting.front() else {
             // A body that is cut off is not whole, however much of it could be read.
             if *taken > 0 && !decoder.has_ended() {
                 return Err(Corrupt);
             }
-            let mut trailers = end.take().flatten();
+            let mut trailers = waiting.take_end().flatten();
             if let Some((compressed, uncompressed)) = told {
                 let trailers = trailers.get_or_insert_default();
                 trailers.set(compressed.clone(), HeaderValue::from(*taken));
@@ -155,10 +136,9 @@ impl Recoder {
         front.advance(step.consumed);
         // With room left, all that the bytes stand for has come out; behind the coding's own end there is nothing either.
         if front.is_empty() && (step.produced < output.len() || decoder.has_ended()) {
-            queue.pop_front();
+            waiting.drop_front();
         }
         output.truncate(step.produced);
-        *queued -= step.consumed;
         *taken += step.consumed as u64;
         *given += step.produced as u64;
         self.turn += step.consumed.max(step.produced).max(1);
@@ -174,6 +154,8 @@ impl Recoder {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+
+    use bytes::Bytes;
 
     use super::*;
     use crate::config::compression::{Checksum, Coding, Method};

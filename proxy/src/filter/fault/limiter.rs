@@ -1,6 +1,5 @@
 //! The body of a response at a limited rate: what comes is kept, and goes out in portions, a fixed number in each second.
 
-use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::codec::Headers;
+use crate::filter::waiting::Waiting;
 use crate::filter::{End, Piece};
 
 /// Between two portions, as in Envoy.
@@ -22,13 +21,9 @@ pub(in crate::filter) struct Limiter {
     /// Bytes that may go, as of `filled`.
     tokens: f64,
     filled: Instant,
-    queue: VecDeque<Bytes>,
-    /// Bytes in `queue`.
-    queued: usize,
+    waiting: Waiting,
     /// More than so many, and the upstream is not read.
     bytes_max: usize,
-    /// The end of the message has come, with these trailers.
-    end: Option<Option<Headers>>,
     /// Bytes that are left of the portion on its way.
     portion: usize,
     /// Until the next portion goes.
@@ -40,62 +35,43 @@ impl Limiter {
         #[expect(clippy::cast_precision_loss, reason = "a rate of more than 2^53 is no limit")]
         let rate = kilobytes.get() as f64 * 1024.0;
         let tokens = rate * INTERVAL.as_secs_f64();
-        Self {
-            rate,
-            tokens,
-            filled: Instant::now(),
-            queue: VecDeque::new(),
-            queued: 0,
-            bytes_max,
-            end: None,
-            portion: 0,
-            due: None,
-        }
+        Self { rate, tokens, filled: Instant::now(), waiting: Waiting::default(), bytes_max, portion: 0, due: None }
     }
 
     pub(super) fn keep(&mut self, piece: Piece) {
-        if !piece.data.is_empty() {
-            self.queued += piece.data.len();
-            self.queue.push_back(piece.data);
-        }
-        if let End::Complete(trailers) = piece.end {
-            self.end = Some(trailers);
-        }
+        self.waiting.keep(piece);
     }
 
     /// May more come?
     pub(in crate::filter) fn has_room(&self) -> bool {
-        self.end.is_none() && self.queued < self.bytes_max
+        self.waiting.has_room(self.bytes_max)
     }
 
     /// The next piece that goes on.
     pub(in crate::filter) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
         loop {
-            if self.queued == 0 {
-                return self.end.take().map_or(Poll::Pending, |trailers| Poll::Ready(Piece::end(trailers)));
+            if self.waiting.is_empty() {
+                return self.waiting.take_end().map_or(Poll::Pending, |trailers| Poll::Ready(Piece::end(trailers)));
             }
             if let Some(data) = self.next() {
-                let end = if self.queued > 0 { None } else { self.end.take() };
+                let end = if self.waiting.is_empty() { self.waiting.take_end() } else { None };
                 return Poll::Ready(Piece { data, end: end.map_or(End::Open, End::Complete) });
             }
             if let Some(due) = &mut self.due {
                 ready!(due.as_mut().poll(cx));
             }
             self.portion = self.take_tokens();
-            self.due = (self.portion < self.queued).then(|| Box::pin(sleep_until(Instant::now() + INTERVAL)));
+            self.due = (self.portion < self.waiting.len()).then(|| Box::pin(sleep_until(Instant::now() + INTERVAL)));
         }
     }
 
     /// The next bytes of the portion on its way.
     fn next(&mut self) -> Option<Bytes> {
-        let front = self.queue.front_mut().filter(|_| self.portion > 0)?;
-        let length = front.len().min(self.portion);
-        let data = front.split_to(length);
-        if front.is_empty() {
-            self.queue.pop_front();
+        if self.portion == 0 {
+            return None;
         }
-        self.portion -= length;
-        self.queued -= length;
+        let data = self.waiting.take(self.portion)?;
+        self.portion -= data.len();
         Some(data)
     }
 
@@ -111,7 +87,7 @@ impl Limiter {
         let come = now.duration_since(self.filled).as_secs_f64() * self.rate;
         self.filled = now;
         self.tokens = (self.tokens + come).min(self.rate);
-        let taken = (self.tokens as usize).min(self.queued);
+        let taken = (self.tokens as usize).min(self.waiting.len());
         self.tokens -= taken as f64;
         taken
     }
@@ -158,7 +134,7 @@ mod tests {
         let mut limiter = Limiter::new(NonZeroU64::MIN, 100);
         limiter.keep(Piece::data(Bytes::from_static(&[b'x'; 100])));
         assert!(!limiter.has_room());
-        while limiter.queued > 0 {
+        while !limiter.waiting.is_empty() {
             poll_fn(|cx| limiter.poll_piece(cx)).await;
         }
         assert!(limiter.has_room());
