@@ -273,7 +273,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("CheckSettings", "grpc_service", Refused("calls to the service are HTTP requests; write http_service")),
     ("CoreRetryPolicy", "host_selection_retry_max_attempts", Refused("requests of filters are tried again at any endpoint")),
     ("CoreRetryPolicy", "retry_host_predicate", Refused("requests of filters are tried again at any endpoint")),
-    ("CoreRetryPolicy", "retry_priority", Refused("there is one priority")),
+    ("CoreRetryPolicy", "retry_priority", Refused("a retry goes to the priorities as any request does")),
 
     ("JwtAuthentication", "filter_state_rules", Refused("streams have no filter state; write rules")),
     ("JwtClaimToHeader", "claim_path", Refused("write claim_name, with a dot between the names of nested claims")),
@@ -321,5 +321,5 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
 
     ("RetryPolicy", "per_try_timeout_ms", Old("per_try_timeout: in seconds with an s, as in 0.25s")),
     ("RetryPolicy", "retry_options_predicates", Refused(EXTENSION)),
-    ("RetryPolicy", "retry_priority", Refused("there is one priority")),
+    ("RetryPolicy", "retry_priority", Refused("a retry goes to the priorities as any request does")),
 ];
