@@ -164,14 +164,22 @@ fn explain_without_trials(scenario: &Scenario, played: &Played) -> Vec<Explanati
     if !failed::is_possible(played) {
         return Vec::new();
     }
-    let mut explained = Vec::new();
+    examine(scenario, played).1
+}
+
+/// Every request of a run, and the explanations of those that failed.
+fn examine(scenario: &Scenario, played: &Played) -> (Vec<Request>, Vec<Explanation>) {
+    let (mut requests, mut explained) = (Vec::new(), Vec::new());
     for (since, until, scenario) in versions(scenario, played) {
         let case = Case::new(&scenario, played);
+        if since.is_zero() {
+            requests = case.requests(); // the same whatever a configuration says
+        }
         let its = case.failed().into_iter().filter(|failure| (since..until).contains(&failure.began));
         let its = its.take(EXPLAINED_MAX - explained.len()).map(|failure| case.explain(failure));
         explained.extend(its.collect::<Vec<_>>());
     }
-    explained
+    (requests, explained)
 }
 
 /// The scenario with the configurations of its proxies at each time, from when until when. A request is explained by what was in

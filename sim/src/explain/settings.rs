@@ -291,11 +291,8 @@ impl<'a> HostSettings<'a> {
             return None;
         };
         let config: Value = serde_yaml::from_str(&config.text).ok()?;
-        let filters = manager.iter().map(|step| format!("/{step}")).collect::<String>() + "/http_filters";
-        let filters = config.pointer(&filters)?.as_array()?;
-        let is_it =
-            |it: &Value| it.pointer("/typed_config/@type").and_then(Value::as_str).is_some_and(|it| it.ends_with(kind));
-        let nth = filters.iter().position(is_it)?;
+        let filters = [manager, &["http_filters".to_owned()]].concat();
+        let nth = filter_at(&config, &filters, kind)?;
         Some([manager.to_vec(), path(&format!("http_filters {nth} typed_config"))].concat())
     }
 
@@ -348,10 +345,23 @@ impl<'a> HostSettings<'a> {
 impl Changed<'_> {
     /// Does the host have another value there than it began with?
     fn differs_at(&self, steps: &[String]) -> bool {
-        let at =
-            |value: &Value| value.pointer(&steps.iter().map(|step| format!("/{step}")).collect::<String>()).cloned();
-        at(&self.first) != at(&self.now)
+        find(&self.first, steps) != find(&self.now, steps)
     }
+}
+
+/// The place in a configuration to which `steps` lead.
+pub(super) fn find<'v>(config: &'v Value, steps: &[String]) -> Option<&'v Value> {
+    steps.iter().try_fold(config, |value, step| match value {
+        Value::Array(items) => items.get(step.parse::<usize>().ok()?),
+        Value::Bool(_) | Value::Null | Value::Number(_) | Value::Object(_) | Value::String(_) => value.get(step),
+    })
+}
+
+/// The place of the first filter of this kind in the list of filters at `list`, by the end of its type's name.
+pub(super) fn filter_at(config: &Value, list: &[String], kind: &str) -> Option<usize> {
+    let is_it =
+        |it: &Value| it.pointer("/typed_config/@type").and_then(Value::as_str).is_some_and(|it| it.ends_with(kind));
+    find(config, list)?.as_array()?.iter().position(is_it)
 }
 
 /// What is left of `steps` when a patch's path has led to the place that it means, if that is on their way.

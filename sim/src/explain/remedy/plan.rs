@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::edit::{self, Act, Edit, at};
 use crate::explain::proposal::Proposal;
-use crate::explain::settings::{Setting, time};
+use crate::explain::settings::{Setting, filter_at, find, time};
 use crate::scenario::{Role, Scenario};
 
 /// More than any run of a scenario needs.
@@ -55,7 +55,10 @@ impl Proposal {
             }
             Self::WithoutFilter(kind) => {
                 let name = kind.split('.').next().unwrap_or(kind);
-                (without_filter(kind, &config(setting, scenario)?)?, Some(format!("without the filter {name}")))
+                (
+                    without_filter(kind, setting, &config(setting, scenario)?)?,
+                    Some(format!("without the filter {name}")),
+                )
             }
         };
         let words = words.unwrap_or_else(|| edit::words(&acts));
@@ -72,14 +75,6 @@ fn config(setting: &Setting, scenario: &Scenario) -> Result<Value, &'static str>
     let role = scenario.hosts.iter().find(|host| host.name == setting.host).map(|host| &host.role);
     let Some(Role::Proxy(config)) = role else { return Err("the host is no proxy") };
     serde_yaml::from_str(&config.text).map_err(|_| "the configuration is no YAML")
-}
-
-/// The place in a configuration to which `steps` lead.
-fn find<'v>(config: &'v Value, steps: &[String]) -> Option<&'v Value> {
-    steps.iter().try_fold(config, |value, step| match value {
-        Value::Array(items) => items.get(step.parse::<usize>().ok()?),
-        Value::Bool(_) | Value::Null | Value::Number(_) | Value::Object(_) | Value::String(_) => value.get(step),
-    })
 }
 
 /// A second more, in whole seconds.
@@ -157,34 +152,10 @@ fn first_cluster(setting: &Setting, config: &Value) -> Result<(Acts, String), &'
     Ok((removed.chain([set]).collect(), led))
 }
 
-/// Removes the first HTTP filter of this kind of each connection manager.
-fn without_filter(kind: &str, config: &Value) -> Result<Acts, &'static str> {
-    let mut found = Vec::new();
-    find_filters(config, kind, &mut Vec::new(), &mut found);
-    if found.is_empty() { Err("the filter is not in the file") } else { Ok(found) }
-}
-
-fn find_filters(value: &Value, kind: &str, here: &mut Vec<String>, found: &mut Acts) {
-    let children: Vec<(String, &Value)> = match value {
-        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), value)).collect(),
-        Value::Array(items) => items.iter().enumerate().map(|(nth, value)| (nth.to_string(), value)).collect(),
-        Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => return,
-    };
-    let is_filter = |it: &Value| {
-        let kind_of = it.pointer("/typed_config/@type").and_then(Value::as_str);
-        kind_of.is_some_and(|it| it.ends_with(kind))
-    };
-    let is_list = here.last().is_some_and(|key| matches!(key.as_str(), "http_filters" | "httpFilters"));
-    for (key, child) in children {
-        here.push(key);
-        if is_list && is_filter(child) {
-            found.push((here.clone(), Act::Remove));
-            here.pop();
-            return;
-        }
-        find_filters(child, kind, here, found);
-        here.pop();
-    }
+/// Removes the first filter of this kind from the list that the setting is.
+fn without_filter(kind: &str, setting: &Setting, config: &Value) -> Result<Acts, &'static str> {
+    let nth = filter_at(config, &setting.steps, kind).ok_or("the filter is not in the file")?;
+    Ok(vec![([setting.steps.clone(), at(&[&nth.to_string()])].concat(), Act::Remove)])
 }
 
 #[cfg(test)]

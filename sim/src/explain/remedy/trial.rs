@@ -11,7 +11,7 @@ use std::fmt;
 use super::edit::Edit;
 use crate::explain::failed::{Request, RequestId};
 use crate::explain::proposal::Proposal;
-use crate::explain::{Change, Explanation, explain_without_trials, requests};
+use crate::explain::{Change, Explanation, examine};
 use crate::run::Played;
 use crate::scenario::{Remedies, Scenario};
 
@@ -172,12 +172,10 @@ impl Replays<'_> {
         }
         match scenario.play_on(self.played.seed, &self.played.course) {
             Err(error) => refused(format!("the proxy refuses it: {}", error.what().lines().next().unwrap_or_default())),
-            Ok(played) => Replay {
-                refused: None,
-                requests: requests(&scenario, &played),
-                explained: explain_without_trials(&scenario, &played),
-                deliveries: deliveries(&played),
-            },
+            Ok(played) => {
+                let (requests, explained) = examine(&scenario, &played);
+                Replay { refused: None, requests, explained, deliveries: deliveries(&played) }
+            }
         }
     }
 
