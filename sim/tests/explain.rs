@@ -42,6 +42,19 @@ fn no_log_is_enough() {
     }
 }
 
+/// A failure of the suite whose cause is not found would show that a kind of cause is missing.
+#[test]
+fn every_golden_file_has_its_causes() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../golden");
+    for topic in std::fs::read_dir(golden).expect("the golden files are there") {
+        for file in std::fs::read_dir(topic.expect("it can be read").path()).expect("it is a folder") {
+            let file = file.expect("it can be read").path();
+            let text = std::fs::read_to_string(&file).expect("it is text");
+            assert!(!text.contains("cause not found"), "{}", file.display());
+        }
+    }
+}
+
 /// What the app saw decides: its GET or POST over HTTP/1, or the CONNECT that HTTP/2 makes of either.
 #[test]
 fn a_handshake_is_as_safe_as_its_method() {

@@ -60,33 +60,55 @@ pub(super) fn is_possible(played: &Played) -> bool {
 pub(super) fn assign(traffic: &mut Traffic, accounts: &[Account]) -> BTreeMap<usize, usize> {
     let mut settings = BTreeMap::new();
     let mut claimed = BTreeSet::new();
-    for (nth, exchange) in traffic.exchanges.iter().enumerate() {
-        let Some(conversation) = traffic.conversations.get(exchange.connection) else { continue };
-        let client = conversation.client_address.to_string();
-        let candidates = accounts.iter().enumerate().filter(|(account, it)| {
-            !claimed.contains(account)
-                && Some(it.host) == exchange.server
-                && it.client == client
-                && (it.path == exchange.path || it.path == "-")
-                && it.at >= exchange.request.began.at
-        });
-        let arrived = exchange.request.head_arrived.unwrap_or(exchange.request.began.at);
-        // Streams of one connection may request one path at one time.
-        let fits = |account: &Account| {
-            let status = exchange.response.as_ref().map_or(0, |final_response| final_response.status);
-            (account.at.saturating_sub(account.took).abs_diff(arrived).as_millis(), status.abs_diff(account.status))
-        };
-        if let Some((account, _)) = candidates.min_by_key(|(_, account)| fits(account)) {
-            claimed.insert(account);
-            settings.insert(nth, account);
+    let mut claim = |traffic: &Traffic, is_it: fn(&Exchange, &Account) -> bool| {
+        for (nth, exchange) in traffic.exchanges.iter().enumerate() {
+            if let Some(account) =
+                account_of(traffic, exchange, accounts, &claimed, is_it).filter(|_| !settings.contains_key(&nth))
+            {
+                claimed.insert(account);
+                settings.insert(nth, account);
+            }
         }
-    }
+    };
+    claim(traffic, |exchange, it| it.path == exchange.path || it.path == "-");
+    // Normalised, or changed by a filter.
+    claim(traffic, |exchange, it| it.method == exchange.method && it.status == status(exchange));
     for (account, it) in accounts.iter().enumerate().filter(|(nth, it)| !claimed.contains(nth) && is_failure(it)) {
         if traffic.push_unread(it) {
             settings.insert(traffic.exchanges.len() - 1, account);
         }
     }
     settings
+}
+
+/// The account of an exchange, among those of its connection that nothing else has claimed.
+fn account_of(
+    traffic: &Traffic,
+    exchange: &Exchange,
+    accounts: &[Account],
+    claimed: &BTreeSet<usize>,
+    is_it: impl Fn(&Exchange, &Account) -> bool,
+) -> Option<usize> {
+    let client = traffic.conversations.get(exchange.connection)?.client_address.to_string();
+    let candidates = accounts.iter().enumerate().filter(|(account, it)| {
+        !claimed.contains(account)
+            && Some(it.host) == exchange.server
+            && it.client == client
+            && is_it(exchange, it)
+            && it.at >= exchange.request.began.at
+    });
+    let arrived = exchange.request.head_arrived.unwrap_or(exchange.request.began.at);
+    // Streams of one connection may request one path at one time.
+    let fits = |account: &Account| {
+        let began = account.at.saturating_sub(account.took);
+        (began.abs_diff(arrived).as_millis(), status(exchange).abs_diff(account.status))
+    };
+    candidates.min_by_key(|(_, account)| fits(account)).map(|(nth, _)| nth)
+}
+
+/// The status that was sent; 0 if none was.
+fn status(exchange: &Exchange) -> u16 {
+    exchange.response.as_ref().map_or(0, |final_response| final_response.status)
 }
 
 /// A failure is a response from 400 on, no response, or a WebSocket that its client did not leave.

@@ -28,6 +28,7 @@ mod repeat;
 mod settings;
 mod stops;
 mod traffic;
+mod unknown;
 mod unresolved;
 
 use std::borrow::Cow;

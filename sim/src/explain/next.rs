@@ -13,6 +13,7 @@ use super::limits::OverLimit;
 use super::reasons;
 use super::settings::seconds;
 use super::traffic::{Act, ActKind, Complaint, Exchange, Protocol};
+use super::unknown::not_found;
 use super::{HopStory, NO_HOST, ms};
 use crate::trace::accounts::Account;
 use crate::trace::conversation::{Signal, SignalKind};
@@ -145,8 +146,8 @@ impl<'a> Hop<'a> {
         act: &Act,
         details: Option<&Details>,
     ) -> Judged<'a> {
-        let (why, cause) = unfit(upstream, details, "what followed the response head");
-        let did = vec![format!("reset the {status} of {} after its head: {why}", self.peer(upstream))];
+        let (why, cause) = self.unfit(upstream, details, "what followed the response head");
+        let did = vec![format!("reset the {status} of {} after its head{why}", self.peer(upstream))];
         Judged { closed: Some(self.sentence(act)), ..self.judged(self.name(host), cause, did) }
     }
 
@@ -173,11 +174,9 @@ impl<'a> Hop<'a> {
         let passed = match self.exchange.response.as_ref().map(|final_response| final_response.status) {
             Some(status) if status == final_response.status => format!("forwarded the {status} of {peer}"),
             Some(status) => {
-                let (why, cause) = unfit(upstream, details, "its head");
-                let did = vec![format!(
-                    "responded {status} itself in place of the {} of {peer}: {why}",
-                    final_response.status
-                )];
+                let (why, cause) = self.unfit(upstream, details, "its head");
+                let did =
+                    vec![format!("responded {status} itself in place of the {} of {peer}{why}", final_response.status)];
                 let act = self.case.traffic.acts_on(upstream).next().filter(|act| act.by == host);
                 let closed = act.map(|act| self.sentence(act));
                 return Some(Judged { closed, ..self.judged(self.name(host), cause, did) });
@@ -192,16 +191,17 @@ impl<'a> Hop<'a> {
     fn lost(self, host: HostId, upstream: &Exchange, details: Option<&Details>) -> Judged<'a> {
         let name = self.name(host);
         let Some(act) = self.case.traffic.acts_on(upstream).next() else {
-            let logged = details.map_or_else(String::new, Details::to_string);
-            let did = vec![format!("ended the request before {} responded ({logged})", self.peer(upstream))];
+            let what = format!("ended the request before {} responded", self.peer(upstream));
+            let did = self.without_cause(upstream, details, &what);
             return self.judged(name, Cause::Unknown, did);
         };
         let closed = Some(self.sentence(act));
         if act.by == host {
             // What came after it, on either side, is its consequence.
-            let reason = reasons::of(reasons::of_own_end(details).as_ref(), &[])
-                .map_or("for a reason that its log does not give", |reason| reason.why);
-            let did = vec![format!("ended the request itself, {reason}")];
+            let did = match reasons::of(reasons::of_own_end(details).as_ref(), &[]) {
+                Some(reason) => vec![format!("ended the request itself, {}", reason.why)],
+                None => self.without_cause(upstream, details, "ended the request itself"),
+            };
             return Judged { closed, ..self.judged(name, Cause::Itself, did) };
         }
         let meeting = Meeting::of(upstream, act);
@@ -282,6 +282,29 @@ impl<'a> Hop<'a> {
         Some(Judged { is_origin: is_client, closed, ..self.judged(self.name(host), cause, did) })
     }
 
+    /// Why it did not pass on a response, of which `part` was what mattered: the end of the sentence.
+    fn unfit(&self, upstream: &Exchange, details: Option<&Details>, part: &str) -> (String, Cause) {
+        if let Some(OverLimit { limit, why }) = OverLimit::of(upstream) {
+            return (format!(": {why}"), Cause::OverLimit(limit));
+        }
+        if reset_of(details).is_some_and(|reset| reset.cause == ResetCause::Protocol) {
+            return (format!(": {part} is not valid HTTP"), Cause::Unreadable);
+        }
+        let flags = self.case.account(self.nth).map_or(&[][..], |account| account.flags.as_slice());
+        // It did not pass the response on, whatever it logged.
+        let own = details.filter(|details| **details != Details::ViaUpstream);
+        match reasons::of(own, flags) {
+            Some(reason) => (format!(" {}", reason.why), Cause::Itself),
+            None => (format!(": {}", not_found(details)), Cause::Itself),
+        }
+    }
+
+    fn without_cause(&self, upstream: &Exchange, details: Option<&Details>, what: &str) -> Vec<String> {
+        let mut did = vec![format!("{what}: {}", not_found(details))];
+        did.extend(self.last_events(Some(upstream)));
+        did
+    }
+
     /// Whether a server responded in another protocol than that of the request.
     fn uses_another_protocol(&self, upstream: &Exchange) -> bool {
         let sent = self.case.traffic.conversations.get(upstream.connection).map(|it| it.from_server.bytes.as_slice());
@@ -291,24 +314,6 @@ impl<'a> Hop<'a> {
 }
 
 const NOT_HTTP: &str = "it is not valid HTTP";
-
-/// Why a response, of which `part` was what mattered, is not one that is passed on.
-fn unfit(upstream: &Exchange, details: Option<&Details>, part: &str) -> (String, Cause) {
-    if let Some(OverLimit { limit, why }) = OverLimit::of(upstream) {
-        return (why, Cause::OverLimit(limit));
-    }
-    if reset_of(details).is_some_and(|reset| reset.cause == ResetCause::Protocol) {
-        return (format!("{part} is not valid HTTP"), Cause::Unreadable);
-    }
-    if let Some(Details::UpstreamMaxStreamDuration) = details {
-        return (
-            "the attempt had reached max_stream_duration, of its cluster or of the request".to_owned(),
-            Cause::Itself,
-        );
-    }
-    let logged = details.map_or_else(String::new, Details::to_string);
-    (format!("cause not found; its log has {logged}"), Cause::Itself)
-}
 
 /// How a request and the end of its connection or stream met.
 enum Meeting {

@@ -6,6 +6,7 @@ use finwait::codec::Violation;
 use super::hop::{Cause, Hop, Judged, ProxyView};
 use super::reasons;
 use super::traffic::Protocol;
+use super::unknown::not_found;
 use super::unresolved::unresolved;
 use super::{HopStory, health};
 
@@ -36,7 +37,11 @@ impl<'a> Hop<'a> {
             }
             Some(reason) => reason.why,
             None if details.is_none() => "and sent nothing upstream",
-            None => "for a reason that its log does not give, and sent nothing upstream",
+            None => {
+                let mut did = vec![format!("{what} and sent nothing upstream: {}", not_found(details))];
+                did.extend(self.last_events(None));
+                return self.judged(name, Cause::Unknown, did);
+            }
         };
         // What happens to a connection after a response is not the cause of that response.
         let has_no_response = self.exchange.response.is_none();

@@ -4,7 +4,9 @@ use std::fmt::{self, Write};
 
 use super::layout::lanes;
 use crate::clock::Millis;
+use crate::report::rounds::shown;
 use crate::report::sequence::{Crossing, CrossingKind, Item, What, messages};
+use crate::report::timeline::LINES_MAX;
 use crate::trace::{HostId, Trace};
 use crate::words::SCRIPT_HOST;
 
@@ -82,7 +84,7 @@ impl Picture<'_> {
             put(&mut names, self.x(nth).saturating_sub(name.len() / 2), name);
         }
         writeln!(out, "{}", text(&names))?;
-        for Item { moment, what } in messages(self.trace) {
+        for Item { moment, what } in shown(self.trace, messages(self.trace), LINES_MAX) {
             let mut line = self.blank('|');
             put(&mut line, 0, &format!("{:>11}", Millis(moment.at).to_string()));
             let colour = match &what {

@@ -10,6 +10,7 @@ pub mod map;
 mod markup;
 pub mod page;
 pub mod pcapng;
+pub(crate) mod rounds;
 pub mod sequence;
 pub mod table;
 pub mod timeline;
@@ -23,7 +24,8 @@ use crate::columns;
 use crate::explain::{Explanation, explain};
 use crate::run::Played;
 use crate::scenario::Scenario;
-use timeline::{Timeline, without_numbers};
+use rounds::without_numbers;
+use timeline::{LINES_MAX, Timeline};
 
 /// The whole story of a run.
 #[must_use]
@@ -95,20 +97,43 @@ fn write(text: &mut String, scenario: &Scenario, played: &Played) -> fmt::Result
 /// More paragraphs than this that are alike are shown as one, and counted.
 const ALIKE_MAX: usize = 8;
 
-/// Paragraphs one below the other. Of many that are alike but for their times the first is written.
+/// Paragraphs one below the other, as [`folded`] leaves them.
 fn write_folded(text: &mut String, paragraphs: &[String], between: &str) -> fmt::Result {
-    let alike = |one: &String, next: &String| without_numbers(one) == without_numbers(next);
-    for (nth, group) in paragraphs.chunk_by(alike).enumerate() {
-        let shown = if group.len() > ALIKE_MAX { 1 } else { group.len() };
-        for (place, paragraph) in group.iter().take(shown).enumerate() {
-            let before = if nth + place == 0 { "" } else { between };
-            writeln!(text, "{before}{paragraph}")?;
-        }
-        if group.len() > shown {
-            writeln!(text, "        {} more like it, at other times", group.len() - shown)?;
+    for (nth, paragraph) in folded(paragraphs).enumerate() {
+        let before = if nth == 0 { "" } else { between };
+        match paragraph {
+            Paragraph::Shown(paragraph) => writeln!(text, "{before}{paragraph}")?,
+            Paragraph::More(more) => writeln!(text, "        {more} more like it, at other times")?,
+            Paragraph::LeftOut(more) => writeln!(text, "        {more} more are left out here; --json has them")?,
         }
     }
     Ok(())
+}
+
+/// One of many paragraphs, or what stands in place of some.
+pub(crate) enum Paragraph<'a> {
+    /// So many, because there are too many to show.
+    LeftOut(usize),
+    /// So many that are like the one before.
+    More(usize),
+    /// As it is.
+    Shown(&'a str),
+}
+
+/// Of many that are alike but for their times the first, and of very many the first and the last.
+pub(crate) fn folded(paragraphs: &[String]) -> impl Iterator<Item = Paragraph<'_>> {
+    let alike = |one: &String, next: &String| without_numbers(one) == without_numbers(next);
+    let groups = paragraphs.chunk_by(alike).flat_map(|group| {
+        let shown = if group.len() > ALIKE_MAX { 1 } else { group.len() };
+        let more = (group.len() > shown).then(|| Paragraph::More(group.len() - shown));
+        group.iter().take(shown).map(|paragraph| Paragraph::Shown(paragraph)).chain(more)
+    });
+    let mut all: Vec<Paragraph<'_>> = groups.collect();
+    let excess = all.len().saturating_sub(LINES_MAX);
+    if excess > 0 {
+        drop(all.splice(LINES_MAX / 2..LINES_MAX / 2 + excess, [Paragraph::LeftOut(excess)]));
+    }
+    all.into_iter()
 }
 
 /// Lines of at most a screen's width.
