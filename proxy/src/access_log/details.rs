@@ -33,6 +33,8 @@ text_enum! {
         ExtAuthzDenied = "ext_authz_denied",
         /// No authorisation service has allowed the request.
         ExtAuthzError = "ext_authz_error",
+        /// What the service wants changed cannot be in a message.
+        ExtAuthzInvalid = "ext_authz_invalid",
         /// The body of a gRPC-Web request is no base64.
         Base64Data = "grpc_base_64_decode_failed",
         /// The body of a gRPC-Web request is not made of whole groups of base64.

@@ -1,5 +1,6 @@
 //! `envoy.filters.http.ext_authz`, typed: which requests a service has to authorise, and what becomes of them.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -16,15 +17,16 @@ use super::string_match::StringMatch;
 #[derive(Clone, Debug)]
 pub struct ExtAuthz {
     /// The service that decides.
-    pub service: Arc<HttpAuthorisation>,
+    pub service: AuthorisationService,
     /// `filter_enabled`: the share of requests that are to be authorised.
     pub enabled: Fraction,
     /// `filter_enabled_metadata`: and only those whose metadata has this.
     pub enabled_metadata: Option<(MetadataPath, ValueMatch, Sense)>,
     /// `deny_at_disable`: of the others this share is refused.
     pub denied_at_disable: Fraction,
-    /// `allowed_headers`: what the service gets to see.
-    pub allowed: Vec<StringMatch>,
+    /// `allowed_headers`: what the service gets to see. `None` is everything over gRPC, and over HTTP `authorization` alone, which
+    /// goes there anyway.
+    pub allowed: Option<Vec<StringMatch>>,
     /// `disallowed_headers`: but not these.
     pub disallowed: Vec<StringMatch>,
     /// `with_request_body`: how much of the body the service gets.
@@ -41,6 +43,70 @@ pub struct ExtAuthz {
     pub charges_cluster: bool,
     /// `stat_prefix`
     pub stat_prefix: String,
+    /// `validate_mutations`: a parameter that needs escapes makes the response invalid. Names and values that no message can have
+    /// always do.
+    pub validates_mutations: bool,
+    /// What a service that speaks gRPC gets besides.
+    pub attributes: Arc<CheckAttributes>,
+}
+
+/// What decides.
+#[derive(Clone, Debug)]
+pub enum AuthorisationService {
+    /// `grpc_service`
+    Grpc(Arc<GrpcAuthorisation>),
+    /// `http_service`
+    Http(Arc<HttpAuthorisation>),
+}
+
+/// What a service that speaks gRPC gets besides method, target and addresses.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CheckAttributes {
+    /// `pack_as_bytes` of the filter.
+    pub body: Body,
+    /// `context_extensions` of all levels.
+    pub extensions: BTreeMap<String, String>,
+    /// `include_peer_certificate`
+    pub has_certificate: bool,
+    /// `include_tls_session`
+    pub has_tls_session: bool,
+    /// `encode_raw_headers`
+    pub headers: HeaderForm,
+    /// `metadata_context_namespaces`
+    pub metadata_namespaces: Vec<String>,
+}
+
+/// The field in which a service gets a body.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Body {
+    /// `raw_body`
+    Bytes,
+    /// `body`
+    #[default]
+    Text,
+}
+
+/// How a service gets headers.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum HeaderForm {
+    /// `headers`: those of one name joined.
+    #[default]
+    Joined,
+    /// `header_map`: each as it came.
+    Raw,
+}
+
+/// `grpc_service`
+#[derive(Clone, Debug)]
+pub struct GrpcAuthorisation {
+    /// Where it is, and how long it may take.
+    pub to: Arc<Service>,
+    /// `authority`, else the cluster's name.
+    pub authority: HeaderValue,
+    /// `initial_metadata`
+    pub edits: Edits,
+    /// `max_receive_message_length`
+    pub bytes_max: usize,
 }
 
 /// `with_request_body`

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::codec::{RequestHead, ResponseHead};
+use crate::codec::{Headers, RequestHead, ResponseHead};
 use crate::config::service::Service;
 
 /// A request to a cluster.
@@ -32,5 +32,5 @@ pub(crate) enum CallEnd {
     /// There is no response, or none that is whole.
     Failed,
     /// A response of any status.
-    Response { head: ResponseHead, body: Bytes },
+    Response { head: ResponseHead, body: Bytes, trailers: Option<Headers> },
 }

@@ -202,6 +202,11 @@ impl FilterContext {
         of_runtime.unwrap_or(flag.millionths) > 0
     }
 
+    /// A number that no other request has, unless by chance.
+    pub(super) fn next_number(&self) -> u64 {
+        self.random.next_u64()
+    }
+
     /// The count that a key has in the runtime. Takes a lock, so it is for what few requests meet.
     pub(super) fn count(&self, key: &str) -> Option<u32> {
         self.runtime.count(key)

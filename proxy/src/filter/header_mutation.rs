@@ -99,7 +99,7 @@ pub(super) fn with_query(
 }
 
 /// Has the parameter this name, once its escapes are decoded?
-fn is_named(parameter: &[u8], name: &str) -> bool {
+pub(super) fn is_named(parameter: &[u8], name: &str) -> bool {
     decoded(parameter.split(|byte| *byte == b'=').next().unwrap_or_default()) == name.as_bytes()
 }
 
@@ -125,7 +125,7 @@ fn digit(byte: u8) -> Option<u8> {
 }
 
 /// `bytes` as a part of a query string. What Envoy leaves as it is.
-fn escaped(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn escaped(bytes: &[u8]) -> Vec<u8> {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = Vec::with_capacity(bytes.len());
     for byte in bytes {

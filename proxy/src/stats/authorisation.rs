@@ -29,8 +29,36 @@ impl ClusterAuthorisations {
             AuthorisationEvent::Disabled => return,
             AuthorisationEvent::Error => "error",
             AuthorisationEvent::FailureModeAllowed => "failure_mode_allowed",
+            AuthorisationEvent::Invalid => "invalid",
             AuthorisationEvent::Ok => "ok",
         };
         self.registry.counter(&format!("{}.{}.{name}", self.prefix, authorisation(own))).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::AuthorisationStats;
+    use super::*;
+
+    #[test]
+    fn each_event_is_counted_for_the_connection_manager_and_for_the_cluster() {
+        use AuthorisationEvent as Event;
+        let registry = Arc::default();
+        let (manager, cluster) =
+            (AuthorisationStats::new(&registry, "p", "own"), ClusterAuthorisations::new(&registry, "app"));
+        for (event, name) in [
+            (Event::Denied, "denied"),
+            (Event::Error, "error"),
+            (Event::FailureModeAllowed, "failure_mode_allowed"),
+            (Event::Invalid, "invalid"),
+            (Event::Ok, "ok"),
+        ] {
+            manager.count(event);
+            cluster.count("own", event);
+            for prefix in ["http.p", "cluster.app"] {
+                assert_eq!(registry.counter(&format!("{prefix}.ext_authz.own.{name}")).value(), 1, "{prefix} {name}");
+            }
+        }
     }
 }

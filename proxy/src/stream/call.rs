@@ -7,7 +7,7 @@ use http::HeaderValue;
 
 use super::decorate;
 use super::service::Service;
-use super::subrequest::{Kept, Subrequest};
+use super::subrequest::{Kept, Subrequest, Whole};
 use crate::access_log::StreamInfo;
 use crate::codec::{Body, copied, names};
 use crate::config::filter::RouterOptions;
@@ -43,7 +43,7 @@ pub(super) fn make<'a>(
         let options = RequestOptions::resolve(&forward, &RouterOptions::default(), &mut Default::default());
         match subrequest.send(&forward, &options, Kept::AtMost(bytes_max)).await {
             None => CallEnd::Failed,
-            Some((head, body)) => CallEnd::Response { head, body },
+            Some(Whole { head, body, trailers }) => CallEnd::Response { head, body, trailers },
         }
     })
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::service::Service;
 use crate::access_log::StreamInfo;
 use crate::cluster::Cluster;
-use crate::codec::{Body, ExchangeError, Frame, RequestHead, ResponseHead, names};
+use crate::codec::{Body, ExchangeError, Frame, Headers, RequestHead, ResponseHead, names};
 use crate::config::filter::RouterOptions;
 use crate::config::listener::ManagerTimeouts;
 use crate::config::route::Forward;
@@ -43,6 +43,13 @@ pub(super) enum Kept {
     Nothing,
 }
 
+/// A response that is there as a whole, as far as it is kept.
+pub(super) struct Whole {
+    pub(super) head: ResponseHead,
+    pub(super) body: Bytes,
+    pub(super) trailers: Option<Headers>,
+}
+
 impl Subrequest {
     /// For the stream of `info`.
     pub(super) fn new(
@@ -71,12 +78,7 @@ impl Subrequest {
     ///
     /// # Cancellation
     /// Safe to drop: what is under way is broken off.
-    pub(super) async fn send(
-        mut self,
-        to: &Forward,
-        options: &RequestOptions<'_>,
-        kept: Kept,
-    ) -> Option<(ResponseHead, Bytes)> {
+    pub(super) async fn send(mut self, to: &Forward, options: &RequestOptions<'_>, kept: Kept) -> Option<Whole> {
         let router = RouterOptions::default();
         let timers = Timers::new(LazyTimer::default(), &ManagerTimeouts::default(), Instant::now());
         let ends = Rc::clone(&self.outside.ends);
@@ -123,22 +125,20 @@ enum End {
 }
 
 /// Reads the response to its end.
-async fn read(
-    mut response: Box<UpstreamResponse>,
-    exchange: &mut Exchange<'_>,
-    kept: Kept,
-) -> Option<(ResponseHead, Bytes)> {
-    let mut body = BytesMut::new();
+async fn read(mut response: Box<UpstreamResponse>, exchange: &mut Exchange<'_>, kept: Kept) -> Option<Whole> {
+    let (mut body, mut trailers) = (BytesMut::new(), None);
     let end = std::future::poll_fn(|cx| {
         loop {
             match response.body.poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     response.restart_idle_timeout();
-                    if let (Frame::Data(data), Kept::AtMost(max)) = (frame, kept) {
-                        if body.len() + data.len() > max {
+                    match (frame, kept) {
+                        (_, Kept::Nothing) => {}
+                        (Frame::Data(data), Kept::AtMost(max)) if body.len() + data.len() > max => {
                             return Poll::Ready(End::GivenUp);
                         }
-                        body.extend_from_slice(&data);
+                        (Frame::Data(data), Kept::AtMost(_)) => body.extend_from_slice(&data),
+                        (Frame::Trailers(fields), Kept::AtMost(_)) => trailers = Some(fields),
                     }
                 }
                 Poll::Ready(Some(Err(broken))) => return Poll::Ready(End::Broken(broken)),
@@ -162,7 +162,7 @@ async fn read(
         }
         End::Whole => {
             response.end(exchange);
-            Some((head, body.freeze()))
+            Some(Whole { head, body: body.freeze(), trailers })
         }
     }
 }

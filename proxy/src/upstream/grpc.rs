@@ -4,13 +4,8 @@
 
 use std::time::Duration;
 
-use http::HeaderValue;
-
 use crate::codec::{Headers, names};
 use crate::config::route::GrpcLimit;
-
-/// The largest number in the header: it has eight digits at most ("gRPC over HTTP2", Timeout).
-const NUMBER_MAX: u128 = 99_999_999;
 
 /// How long the caller waits, in milliseconds, rounded up; `None` if the header is absent or malformed.
 fn timeout(headers: &Headers) -> Option<Duration> {
@@ -32,15 +27,6 @@ fn timeout(headers: &Headers) -> Option<Duration> {
     }
 }
 
-/// The value for a duration: in milliseconds, or in the first larger unit in which it has no more than eight digits.
-fn value(duration: Duration) -> HeaderValue {
-    let millis = duration.as_millis();
-    let units = [(millis, 'm'), (millis / 1_000, 'S'), (millis / 60_000, 'M'), (millis / 3_600_000, 'H')];
-    let (number, unit) = units.into_iter().find(|(number, _)| *number <= NUMBER_MAX).unwrap_or((NUMBER_MAX, 'H'));
-    // Digits and a letter are always a value.
-    HeaderValue::try_from(format!("{number}{unit}")).unwrap_or_else(|_| HeaderValue::from_static("99999999H"))
-}
-
 /// The timeout of a gRPC request to a route with `max_grpc_timeout`; `None` is no limit.
 pub(super) fn whole_timeout(limit: GrpcLimit, headers: &Headers) -> Option<Duration> {
     // 0 is no limit, and an offset never makes one out of a limit.
@@ -57,14 +43,8 @@ pub(super) fn longest_stream(limit: GrpcLimit, headers: &Headers) -> Option<Dura
     Some(limit.max.map_or(requested, |max| requested.min(max)).saturating_sub(limit.offset))
 }
 
-/// Sets the time that the caller of a request waits.
-pub(super) fn set_timeout(headers: &mut Headers, limit: Duration) {
-    headers.set(names::GRPC_TIMEOUT.clone(), value(limit));
-}
-
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -102,21 +82,6 @@ mod tests {
             assert_eq!(whole_timeout(NONE, &headers), requested.filter(|requested| !requested.is_zero()), "{text}");
         }
         assert_eq!(timeout(&Headers::of(&[])), None);
-    }
-
-    #[test]
-    fn a_duration_has_eight_digits() {
-        for (millis, expected) in [
-            (0, "0m"),
-            (1_500, "1500m"),
-            (99_999_999, "99999999m"),
-            (100_000_000, "100000S"),
-            (100_000_000_000, "1666666M"),
-            (6_000_000_000_000, "1666666H"),
-            (u64::MAX, "99999999H"),
-        ] {
-            assert_eq!(value(Duration::from_millis(millis)), expected);
-        }
     }
 
     #[test]

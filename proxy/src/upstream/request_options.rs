@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::grpc;
+use crate::codec::grpc::set_timeout;
 use crate::codec::{Headers, names};
 use crate::config::filter::{RouterOptions, StrictHeader};
 use crate::config::retry::{RetryOn, RetryPolicy};
@@ -152,7 +153,7 @@ impl<'r> RequestOptions<'r> {
             GrpcTimeout::Whole(_) => self.expected_timeout(),
         };
         match stated {
-            Some(limit) => grpc::set_timeout(headers, limit),
+            Some(limit) => set_timeout(headers, limit),
             // The route switches the limit off that there is otherwise: the caller's is not passed on as if it held.
             None if self.longest == Some(None) && by_default.is_some() => headers.remove(&names::GRPC_TIMEOUT),
             None => {}

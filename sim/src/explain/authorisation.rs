@@ -23,6 +23,11 @@ pub(super) const NO_VERDICT: Reason = reason(
     "mend the service, give it a longer timeout, or let such requests through by failure_mode_allow: true",
     Some((At::Filter("ext_authz.v3.ExtAuthz"), "failure_mode_allow", set("true"))),
 );
+pub(super) const INVALID: Reason = reason(
+    "because the service of the ext_authz filter responded with changes that no message can have: a name, a value or a target is malformed",
+    "no setting: the service has to send names, values and targets as HTTP has them",
+    AUTHORISES,
+);
 
 const AUDIENCE: Reason = reason(
     "because the token is for another audience than those of its provider in the jwt_authn filter",

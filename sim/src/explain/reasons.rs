@@ -333,6 +333,7 @@ fn of_details(details: &Details) -> Option<Reason> {
         Details::ExtAuthzDenied => authorisation::DENIED,
         Details::FaultFilterAbort => filters::FAULT,
         Details::ExtAuthzError => authorisation::NO_VERDICT,
+        Details::ExtAuthzInvalid => authorisation::INVALID,
         Details::HealthCheckCached => filters::CHECK_CACHED,
         Details::HealthCheckClusterEmpty => filters::CHECK_EMPTY,
         Details::HealthCheckClusterHealthy | Details::HealthCheckOk => filters::HEALTH_CHECK,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::grpc_service::GrpcService;
 use super::matchers::MetadataMatcher;
 use super::policies::CoreRetryPolicy;
 use super::rate_limit::HttpStatus;
@@ -23,19 +24,30 @@ pub(crate) struct ExtAuthz {
     pub(crate) deny_at_disable: Option<RuntimeFeatureFlag>,
     pub(crate) disallowed_headers: Option<At<ListStringMatcher>>,
     #[serde(default)]
+    pub(crate) encode_raw_headers: bool,
+    #[serde(default)]
     pub(crate) failure_mode_allow: bool,
     #[serde(default)]
     pub(crate) failure_mode_allow_header_add: bool,
     pub(crate) filter_enabled: Option<RuntimeFractionalPercent>,
     pub(crate) filter_enabled_metadata: Option<At<MetadataMatcher>>,
+    pub(crate) grpc_service: Option<At<GrpcService>>,
     pub(crate) http_service: Option<At<HttpService>>,
     #[serde(default)]
+    pub(crate) include_peer_certificate: bool,
+    #[serde(default)]
+    pub(crate) include_tls_session: bool,
+    #[serde(default)]
     pub(crate) max_denied_response_body_bytes: u32,
+    #[serde(default)]
+    pub(crate) metadata_context_namespaces: Vec<String>,
     #[serde(default)]
     pub(crate) stat_prefix: String,
     pub(crate) status_on_error: Option<HttpStatus>,
     #[expect(dead_code, reason = "there is one version of the API; having read it is the check")]
     pub(crate) transport_api_version: Option<ApiVersion>,
+    #[serde(default)]
+    pub(crate) validate_mutations: bool,
     pub(crate) with_request_body: Option<At<BufferSettings>>,
 }
 
@@ -62,7 +74,6 @@ pub(crate) struct BufferSettings {
     pub(crate) allow_partial_message: bool,
     pub(crate) max_request_bytes: At<u32>,
     #[serde(default)]
-    #[expect(dead_code, reason = "of gRPC alone, whose messages tell text from bytes")]
     pub(crate) pack_as_bytes: bool,
 }
 
@@ -113,9 +124,9 @@ pub(crate) struct ExtAuthzPerRoute {
 #[derive(Debug, Deserialize)]
 pub(crate) struct CheckSettings {
     #[serde(default)]
-    #[expect(dead_code, reason = "of gRPC alone: a check over HTTP has no place for them")]
     pub(crate) context_extensions: BTreeMap<String, String>,
     pub(crate) disable_request_body_buffering: Option<At<bool>>,
+    pub(crate) grpc_service: Option<At<GrpcService>>,
     pub(crate) http_service: Option<At<HttpService>>,
     pub(crate) with_request_body: Option<At<BufferSettings>>,
 }

@@ -12,6 +12,7 @@ pub(crate) mod ext_authz;
 pub(crate) mod fault;
 pub(crate) mod filter;
 pub(crate) mod filter_state;
+pub(crate) mod grpc_service;
 pub(crate) mod jwt_authn;
 pub(crate) mod listener;
 pub(crate) mod matchers;

@@ -1,7 +1,9 @@
 //! The filter `envoy.filters.http.ext_authz`.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -10,17 +12,21 @@ use super::{fraction, metadata, mutation, service};
 use crate::config::bootstrap::ext_authz::{
     BufferSettings, CheckSettings, ExtAuthz as Written, ExtAuthzPerRoute, HttpService,
 };
+use crate::config::bootstrap::grpc_service::GrpcService;
 use crate::config::bootstrap::stats::ListStringMatcher;
 use crate::config::error::Place;
-use crate::config::ext_authz::{CheckedBody, ExtAuthz, HttpAuthorisation, LargerBody, OnError};
+use crate::config::ext_authz::{
+    AuthorisationService, Body, CheckAttributes, CheckedBody, ExtAuthz, HeaderForm, HttpAuthorisation, LargerBody,
+    OnError,
+};
 use crate::config::fraction::{Fraction, MILLION};
 use crate::config::problem::Problem;
 use crate::config::route::Sense;
 use crate::config::string_match::{Pattern, StringMatch};
 use crate::config::yaml::{At, Notes};
 
-/// What an authorisation service gets to see of every request.
-const ALWAYS_SEEN: [&str; 4] = ["authorization", ":method", ":path", ":authority"];
+/// How long a call over gRPC may take by default.
+const GRPC_TIMEOUT: Duration = Duration::from_millis(200);
 /// What a client gets to see of every denial.
 const ALWAYS_SENT: [&str; 4] = [":status", "content-length", "www-authenticate", "location"];
 
@@ -29,7 +35,7 @@ pub(super) enum OfRoute {
     /// Requests need no authorisation.
     Disabled,
     /// They need it in another way.
-    Check { body: BodyOfRoute, service: Option<Arc<HttpAuthorisation>> },
+    Check { body: BodyOfRoute, service: Option<AuthorisationService>, extensions: BTreeMap<String, String> },
 }
 
 /// What a level says of bodies.
@@ -43,10 +49,10 @@ pub(super) enum BodyOfRoute {
 }
 
 pub(super) fn filter(written: &Written, place: &Place, notes: &Notes) -> Result<ExtAuthz, Problem> {
-    let Some(service) = &written.http_service else {
-        return Err(Problem::invalid(place, "ext_authz needs http_service"));
+    let Some(service) = service(written.grpc_service.as_ref(), written.http_service.as_ref(), notes)? else {
+        return Err(Problem::invalid(place, "ext_authz needs grpc_service or http_service"));
     };
-    let request = service.value.authorization_request.as_ref();
+    let request = written.http_service.as_ref().and_then(|http| http.value.authorization_request.as_ref());
     let allowed_by_service = request.and_then(|request| request.allowed_headers.as_ref());
     if let (Some(_), Some(second)) = (&written.allowed_headers, allowed_by_service) {
         return Err(second.invalid("Invalid duplicate configuration for allowed_headers."));
@@ -55,7 +61,7 @@ pub(super) fn filter(written: &Written, place: &Place, notes: &Notes) -> Result<
     let enabled = written.filter_enabled.as_ref().map(|share| fraction::fraction(share, notes));
     let status = written.status_on_error.and_then(|status| StatusCode::from_u16(status.code as u16).ok());
     Ok(ExtAuthz {
-        service: http_service(service, notes)?,
+        service,
         enabled: enabled.unwrap_or(Fraction { millionths: MILLION, key: None }),
         enabled_metadata: match &written.filter_enabled_metadata {
             None => None,
@@ -65,7 +71,7 @@ pub(super) fn filter(written: &Written, place: &Place, notes: &Notes) -> Result<
             }
         },
         denied_at_disable: fraction::flag(written.deny_at_disable.as_ref(), 0, notes),
-        allowed: patterns(allowed, &ALWAYS_SEEN)?,
+        allowed: allowed.map(|allowed| patterns(Some(allowed), &[])).transpose()?,
         disallowed: patterns(written.disallowed_headers.as_ref(), &[])?,
         body: written.with_request_body.as_ref().map(body).transpose()?,
         on_error: match (written.failure_mode_allow, written.failure_mode_allow_header_add) {
@@ -78,7 +84,35 @@ pub(super) fn filter(written: &Written, place: &Place, notes: &Notes) -> Result<
         clears_route: written.clear_route_cache,
         charges_cluster: written.charge_cluster_response_stats.unwrap_or(true),
         stat_prefix: written.stat_prefix.clone(),
+        validates_mutations: written.validate_mutations,
+        attributes: Arc::new(attributes(written)),
     })
+}
+
+fn attributes(written: &Written) -> CheckAttributes {
+    let packs_bytes = written.with_request_body.as_ref().is_some_and(|body| body.value.pack_as_bytes);
+    CheckAttributes {
+        body: if packs_bytes { Body::Bytes } else { Body::Text },
+        extensions: BTreeMap::new(),
+        has_certificate: written.include_peer_certificate,
+        has_tls_session: written.include_tls_session,
+        headers: if written.encode_raw_headers { HeaderForm::Raw } else { HeaderForm::Joined },
+        metadata_namespaces: written.metadata_context_namespaces.clone(),
+    }
+}
+
+/// The one that is written, if there is one.
+fn service(
+    grpc: Option<&At<GrpcService>>,
+    http: Option<&At<HttpService>>,
+    notes: &Notes,
+) -> Result<Option<AuthorisationService>, Problem> {
+    match (grpc, http) {
+        (None, None) => Ok(None),
+        (None, Some(http)) => Ok(Some(AuthorisationService::Http(http_service(http, notes)?))),
+        (Some(grpc), None) => Ok(Some(AuthorisationService::Grpc(Arc::new(service::grpc(grpc, GRPC_TIMEOUT, notes)?)))),
+        (Some(_), Some(http)) => Err(http.invalid("takes exactly one of grpc_service and http_service")),
+    }
 }
 
 /// What a level says.
@@ -94,7 +128,13 @@ pub(super) fn of_route(written: &ExtAuthzPerRoute, place: &Place, notes: &Notes)
 }
 
 fn check(written: &CheckSettings, notes: &Notes) -> Result<OfRoute, Problem> {
-    let CheckSettings { disable_request_body_buffering, http_service, with_request_body, .. } = written;
+    let CheckSettings {
+        context_extensions,
+        disable_request_body_buffering,
+        grpc_service,
+        http_service,
+        with_request_body,
+    } = written;
     let disabled = disable_request_body_buffering.as_ref().filter(|disabled| disabled.value);
     let body = match (disabled, with_request_body) {
         (Some(disabled), Some(_)) => {
@@ -105,27 +145,36 @@ fn check(written: &CheckSettings, notes: &Notes) -> Result<OfRoute, Problem> {
         (None, Some(own)) => BodyOfRoute::Own(body(own)?),
         (None, None) => BodyOfRoute::AsFilter,
     };
-    let service = http_service.as_ref().map(|service| self::http_service(service, notes)).transpose()?;
-    Ok(OfRoute::Check { body, service })
+    let service = service(grpc_service.as_ref(), http_service.as_ref(), notes)?;
+    Ok(OfRoute::Check { body, service, extensions: context_extensions.clone() })
 }
 
 /// The filter below these levels, the most specific last; `None` if no request needs authorisation.
 pub(super) fn below<'l>(
     filter: &Arc<ExtAuthz>,
-    mut levels: impl DoubleEndedIterator<Item = &'l OfRoute>,
+    levels: impl DoubleEndedIterator<Item = &'l OfRoute> + Clone,
 ) -> Option<Arc<ExtAuthz>> {
-    match levels.next_back() {
+    match levels.clone().next_back() {
         None => Some(Arc::clone(filter)),
         Some(OfRoute::Disabled) => None,
-        Some(OfRoute::Check { body, service }) => Some(Arc::new(ExtAuthz {
-            body: match body {
-                BodyOfRoute::None => None,
-                BodyOfRoute::AsFilter => filter.body,
-                BodyOfRoute::Own(own) => Some(*own),
-            },
-            service: Arc::clone(service.as_ref().unwrap_or(&filter.service)),
-            ..ExtAuthz::clone(filter)
-        })),
+        Some(OfRoute::Check { body, service, .. }) => {
+            // Of all levels, where the most specific has the last word.
+            let all = levels.filter_map(|level| match level {
+                OfRoute::Check { extensions, .. } => Some(extensions.clone()),
+                OfRoute::Disabled => None,
+            });
+            let attributes = CheckAttributes::clone(&filter.attributes);
+            Some(Arc::new(ExtAuthz {
+                body: match body {
+                    BodyOfRoute::None => None,
+                    BodyOfRoute::AsFilter => filter.body,
+                    BodyOfRoute::Own(own) => Some(*own),
+                },
+                service: service.as_ref().unwrap_or(&filter.service).clone(),
+                attributes: Arc::new(CheckAttributes { extensions: all.flatten().collect(), ..attributes }),
+                ..ExtAuthz::clone(filter)
+            }))
+        }
     }
 }
 

@@ -56,9 +56,17 @@ pub(super) fn edits(add: &[At<HeaderValueOption>], remove: &[At<HeaderName>]) ->
 
 /// Headers that take the place of those that are there.
 pub(super) fn overwritten(headers: &[At<WrittenHeader>]) -> Result<Edits, Problem> {
+    plain(headers, AppendAction::OverwriteIfExistsOrAdd)
+}
+
+/// Headers that stand beside those that are there.
+pub(super) fn appended(headers: &[At<WrittenHeader>]) -> Result<Edits, Problem> {
+    plain(headers, AppendAction::AppendIfExistsOrAdd)
+}
+
+fn plain(headers: &[At<WrittenHeader>], action: AppendAction) -> Result<Edits, Problem> {
     let added = |At { value: WrittenHeader { key, value }, .. }: &At<WrittenHeader>| {
         let value = value.as_ref().map_or_else(|| Ok(Format::default()), |text| format(text, &text.value))?;
-        let action = AppendAction::OverwriteIfExistsOrAdd;
         Ok(Mutation::Append { name: header_name(key)?, value, action, keeps_empty: false })
     };
     Ok(Edits { remove: Vec::new(), add: headers.iter().map(added).collect::<Result<_, Problem>>()? })

@@ -3,12 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::retry;
+use http::HeaderValue;
+
+use super::{mutation, retry};
 use crate::config::bootstrap::ext_authz::HttpUri;
+use crate::config::bootstrap::grpc_service::{EnvoyGrpc, GrpcService};
 use crate::config::bootstrap::policies::CoreRetryPolicy;
+use crate::config::ext_authz::GrpcAuthorisation;
 use crate::config::problem::Problem;
 use crate::config::retry::{Intervals, RetryPolicy};
 use crate::config::service::Service;
+use crate::config::units::Seconds;
 use crate::config::yaml::{At, Notes};
 
 /// `BackoffStrategy.base_interval` of requests that filters make, and so many times as long is the longest.
@@ -23,6 +28,30 @@ pub(super) fn service(
 ) -> Result<Arc<Service>, Problem> {
     let retry = retry.map(|policy| self::policy(policy, retry_on, notes)).transpose()?;
     Ok(Arc::new(Service { cluster: (&*uri.cluster).into(), timeout: uri.timeout.unless_zero(), retry }))
+}
+
+/// The service that is called over gRPC, within `timeout` unless the file has another.
+pub(super) fn grpc(at: &At<GrpcService>, timeout: Duration, notes: &Notes) -> Result<GrpcAuthorisation, Problem> {
+    let GrpcService { envoy_grpc, initial_metadata, retry_policy, timeout: own } = &at.value;
+    let Some(envoy_grpc) = envoy_grpc else { return Err(at.invalid("needs envoy_grpc")) };
+    let EnvoyGrpc { authority, cluster_name, max_receive_message_length } = &envoy_grpc.value;
+    let retry = retry_policy.as_ref().map(|policy| self::policy(policy, None, notes)).transpose()?;
+    let cluster = &*cluster_name.value;
+    let authority = match authority.as_ref().filter(|authority| !authority.value.0.is_empty()) {
+        Some(authority) => authority.value.0.clone(),
+        None => HeaderValue::from_str(cluster)
+            .map_err(|_| cluster_name.invalid("cannot be the authority of requests; write authority"))?,
+    };
+    Ok(GrpcAuthorisation {
+        to: Arc::new(Service {
+            cluster: cluster.into(),
+            timeout: own.map_or(Some(timeout), Seconds::unless_zero),
+            retry,
+        }),
+        authority,
+        edits: mutation::appended(initial_metadata)?,
+        bytes_max: max_receive_message_length.and_then(|max| usize::try_from(max).ok()).unwrap_or(usize::MAX),
+    })
 }
 
 /// `retry_on`: the conditions, where the policy has no say in them.

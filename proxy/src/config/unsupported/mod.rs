@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     /// Where the messages are; a line that names none of them would never be found.
-    pub(super) const MESSAGES: [&str; 23] = [
+    pub(super) const MESSAGES: [&str; 24] = [
         include_str!("../bootstrap/mod.rs"),
         include_str!("../bootstrap/access_log.rs"),
         include_str!("../bootstrap/balancing.rs"),
@@ -113,6 +113,7 @@ mod tests {
         include_str!("../bootstrap/fault.rs"),
         include_str!("../bootstrap/filter.rs"),
         include_str!("../bootstrap/filter_state.rs"),
+        include_str!("../bootstrap/grpc_service.rs"),
         include_str!("../bootstrap/jwt_authn.rs"),
         include_str!("../bootstrap/listener.rs"),
         include_str!("../bootstrap/matchers.rs"),

@@ -4,27 +4,38 @@
 //! configuration. A service that does not respond, or says that it has failed, is an error, which lets requests through or not as
 //! the configuration says.
 
+mod attributes;
+mod changes;
+mod grpc;
 mod http;
+mod message;
 
 use std::sync::Arc;
 
-use ::http::header::HOST;
+use ::http::header::{CONTENT_LENGTH, HOST};
 use ::http::{HeaderName, HeaderValue, Method, StatusCode};
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
+use self::changes::{Changes, InResponse};
 use super::call::{Call, CallEnd};
 use super::reply::EndedReply;
 use super::{Around, FilterReply, Flow, Piece, Refusal};
 use crate::access_log::{Details, ResponseFlag, StreamInfo};
+use crate::codec::head::is_of_connection;
 use crate::codec::{Headers, Payload, RequestHead, ResponseHead};
-use crate::config::ext_authz::{CheckedBody, ExtAuthz, LargerBody, OnError};
+use crate::config::ext_authz::{AuthorisationService, CheckedBody, ExtAuthz, LargerBody, OnError};
 use crate::config::metadata::{Metadata, Struct, Value, merge};
 use crate::config::route::Sense;
+use crate::config::string_match::StringMatch;
 use crate::stats::AuthorisationEvent as Event;
 
 /// Where what the service says is left for logs and other filters.
 const NAMESPACE: &str = "envoy.filters.http.ext_authz";
+/// The largest body of a response. A page for a client that is denied has some kilobytes.
+const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
+/// Whether the service has got a part of the body alone.
+const PARTIAL_BODY: &str = "x-envoy-auth-partial-body";
 const FAILURE_MODE_ALLOWED: HeaderName = HeaderName::from_static("x-envoy-auth-failure-mode-allowed");
 
 pub(super) struct Authorisation<'c> {
@@ -43,8 +54,8 @@ enum State {
     Sent { since: Instant },
     /// The service has decided, or has not.
     Ended { since: Instant, end: CallEnd },
-    /// The request goes on, and this is added to the response.
-    Allowed { added: Headers, route: Route },
+    /// The request goes on, and this changes in the response.
+    Allowed { changes: InResponse, route: Route },
 }
 
 /// What becomes of the route that was found for the request.
@@ -63,30 +74,30 @@ struct ReadBody {
     is_cut: bool,
 }
 
-/// What a service has decided.
-pub(super) enum Verdict {
-    Allowed(Changes),
-    Denied {
-        status: StatusCode,
-        headers: Headers,
-        body: Bytes,
-        metadata: Struct,
-    },
-    /// Nothing.
-    Error,
+/// What a service gets of a body.
+struct CheckBody {
+    bytes: Bytes,
+    /// Whether it is a part alone, where the body was read.
+    is_cut: Option<bool>,
 }
 
-/// What a service that allows a request changes.
+/// What a service has decided.
+enum Verdict {
+    Allowed(Box<Changes>),
+    Denied(Box<Answer>),
+    /// Nothing; it may have a response for the client.
+    Error(Option<Box<Answer>>),
+    /// What it wants changed cannot be in a message.
+    Invalid,
+}
+
+/// What a client gets whose request does not go on.
 #[derive(Default)]
-pub(super) struct Changes {
-    /// In the request: these take the place of what is there.
-    set: Headers,
-    /// In the request: these stand beside what is there.
-    added: Headers,
-    /// In the request.
-    removed: Vec<HeaderName>,
-    /// In the response.
-    in_response: Headers,
+struct Answer {
+    /// `None`: what is written for the case.
+    status: Option<StatusCode>,
+    headers: Headers,
+    body: Bytes,
     metadata: Struct,
 }
 
@@ -130,12 +141,15 @@ impl<'c> Authorisation<'c> {
         info: &mut StreamInfo,
         around: Around<'_>,
     ) -> Flow<FilterReply> {
-        let over = State::Allowed { added: Headers::default(), route: Route::Kept };
+        let over = State::Allowed { changes: InResponse::default(), route: Route::Kept };
         match std::mem::replace(&mut self.state, over) {
             State::New => self.begin(request, payload, info, around),
-            State::Reading(read) => self.prepare_call(request, Some(read), info),
+            State::Reading(read) => self.prepare_call(request, Some(read), info, around),
             State::Ended { since, end } => {
-                let verdict = http::verdict(&self.options.service, end, self.options.denied_bytes_max);
+                let verdict = match &self.options.service {
+                    AuthorisationService::Grpc(_) => grpc::verdict(self.options, end),
+                    AuthorisationService::Http(service) => http::verdict(service, end),
+                };
                 self.decide(verdict, since, request, info, around)
             }
             over @ State::Allowed { .. } => {
@@ -169,7 +183,7 @@ impl<'c> Authorisation<'c> {
             self.state = State::Reading(ReadBody { bytes: BytesMut::new(), is_cut: false });
             return Flow::Wait;
         }
-        self.prepare_call(request, None, info)
+        self.prepare_call(request, None, info, around)
     }
 
     fn is_enabled(&self, info: &StreamInfo, around: Around<'_>) -> bool {
@@ -181,9 +195,21 @@ impl<'c> Authorisation<'c> {
         found.is_some_and(|found| test.takes(found)) == (*sense == Sense::Direct)
     }
 
-    fn prepare_call(&mut self, request: &RequestHead, body: Option<ReadBody>, info: &StreamInfo) -> Flow<FilterReply> {
-        let (body, is_cut) = body.map_or((Bytes::new(), None), |read| (read.bytes.freeze(), Some(read.is_cut)));
-        self.state = State::ToSend(Box::new(http::check(self.options, request, body, is_cut, info)));
+    fn prepare_call(
+        &mut self,
+        request: &RequestHead,
+        body: Option<ReadBody>,
+        info: &StreamInfo,
+        around: Around<'_>,
+    ) -> Flow<FilterReply> {
+        let (bytes, is_cut) = body.map_or((Bytes::new(), None), |read| (read.bytes.freeze(), Some(read.is_cut)));
+        let (options, body) = (self.options, CheckBody { bytes, is_cut });
+        self.state = State::ToSend(Box::new(match &options.service {
+            AuthorisationService::Grpc(service) => {
+                grpc::check(options, service, request, body, info, around.context.next_number())
+            }
+            AuthorisationService::Http(service) => http::check(options, service, request, body, info),
+        }));
         Flow::Wait
     }
 
@@ -210,41 +236,71 @@ impl<'c> Authorisation<'c> {
         info: &mut StreamInfo,
         around: Around<'_>,
     ) -> Flow<FilterReply> {
-        let prefix = &self.options.stat_prefix;
+        let (options, prefix) = (self.options, &self.options.stat_prefix);
         match verdict {
-            Verdict::Allowed(mut changes) => {
+            Verdict::Allowed(changes) => {
                 around.count(prefix, Event::Ok);
-                if !changes.metadata.is_empty() {
-                    let milliseconds = since.elapsed().as_millis();
-                    let milliseconds = Value::Number(f64::from(u32::try_from(milliseconds).unwrap_or(u32::MAX)));
-                    changes.metadata.insert("ext_authz_duration".to_owned(), milliseconds);
-                }
-                leave(info, std::mem::take(&mut changes.metadata));
-                let clears = self.options.clears_route && changes.is_of_request();
-                let route = if clears { Route::Cleared } else { Route::Kept };
-                self.state = State::Allowed { added: changes.apply(request), route };
-                Flow::Continue
+                self.allow(*changes, since, request, info)
             }
-            Verdict::Denied { status, headers, body, metadata } => {
+            Verdict::Denied(answer) => {
                 around.count(prefix, Event::Denied);
-                leave(info, metadata);
-                let mut reply = EndedReply::new(status, "", Details::ExtAuthzDenied);
-                reply.flag = Some(ResponseFlag::UAEX);
-                (reply.body, reply.headers, reply.is_charged) = (body, headers, self.options.charges_cluster);
-                reply.end()
+                self.answer(*answer, StatusCode::FORBIDDEN, Details::ExtAuthzDenied, options.charges_cluster, info)
             }
-            Verdict::Error => {
+            Verdict::Error(answer) => {
                 around.count(prefix, Event::Error);
-                if self.options.on_error == OnError::Deny {
-                    return self.refuse();
+                if options.on_error == OnError::Deny {
+                    let answer = answer.map(|answer| *answer).unwrap_or_default();
+                    return self.answer(answer, options.status_on_error, Details::ExtAuthzError, false, info);
                 }
                 around.count(prefix, Event::FailureModeAllowed);
-                if self.options.on_error == OnError::AllowMarked {
+                if options.on_error == OnError::AllowMarked {
                     request.headers.append(FAILURE_MODE_ALLOWED, HeaderValue::from_static("true"));
                 }
                 Flow::Continue
             }
+            Verdict::Invalid => {
+                around.count(prefix, Event::Invalid);
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                self.answer(Answer::default(), status, Details::ExtAuthzInvalid, false, info)
+            }
         }
+    }
+
+    fn allow(
+        &mut self,
+        mut changes: Changes,
+        since: Instant,
+        request: &mut RequestHead,
+        info: &mut StreamInfo,
+    ) -> Flow<FilterReply> {
+        if !changes.metadata.is_empty() {
+            let milliseconds = since.elapsed().as_millis();
+            let milliseconds = Value::Number(f64::from(u32::try_from(milliseconds).unwrap_or(u32::MAX)));
+            changes.metadata.insert("ext_authz_duration".to_owned(), milliseconds);
+        }
+        leave(info, std::mem::take(&mut changes.metadata));
+        let clears = self.options.clears_route && changes.is_of_request();
+        let route = if clears { Route::Cleared } else { Route::Kept };
+        self.state = State::Allowed { changes: changes.apply(request), route };
+        Flow::Continue
+    }
+
+    /// The request goes no further, and its client gets this.
+    fn answer(
+        &self,
+        answer: Answer,
+        status: StatusCode,
+        details: Details,
+        is_charged: bool,
+        info: &mut StreamInfo,
+    ) -> Flow<FilterReply> {
+        let Answer { status: own, headers, body, metadata } = answer;
+        leave(info, metadata);
+        let bytes_max = self.options.denied_bytes_max.and_then(|max| usize::try_from(max.get()).ok());
+        let mut reply = EndedReply::new(own.unwrap_or(status), "", details);
+        reply.body = body.slice(..bytes_max.unwrap_or(usize::MAX).min(body.len()));
+        (reply.flag, reply.headers, reply.is_charged) = (Some(ResponseFlag::UAEX), headers, is_charged);
+        reply.end()
     }
 
     /// No service has allowed it.
@@ -254,29 +310,9 @@ impl<'c> Authorisation<'c> {
     }
 
     pub(super) fn on_response(&self, response: &mut ResponseHead) {
-        if let State::Allowed { added, .. } = &self.state {
-            added.iter().for_each(|(name, value)| response.headers.append(name.clone(), value.clone()));
+        if let State::Allowed { changes, .. } = &self.state {
+            changes.apply(response);
         }
-    }
-}
-
-impl Changes {
-    /// Does it change the request?
-    fn is_of_request(&self) -> bool {
-        !self.set.is_empty() || !self.added.is_empty() || !self.removed.is_empty()
-    }
-
-    /// Changes the request. Returns what is to be added to the response.
-    fn apply(self, request: &mut RequestHead) -> Headers {
-        for (name, value) in self.set.iter() {
-            match *name {
-                HOST => request.authority = Some(value.clone()),
-                _ => request.headers.set(name.clone(), value.clone()),
-            }
-        }
-        self.added.iter().for_each(|(name, value)| request.headers.append(name.clone(), value.clone()));
-        self.removed.iter().for_each(|name| request.headers.remove(name));
-        self.in_response
     }
 }
 
@@ -287,7 +323,25 @@ fn leave(info: &mut StreamInfo, values: Struct) {
     }
 }
 
+/// Does one of the patterns take the name?
+fn listed(patterns: &[StringMatch], name: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.takes(name.as_bytes()))
+}
+
+/// Does a header say where a message ends? Another message has another end (RFC 9112 6).
+fn is_of_message(name: &HeaderName) -> bool {
+    *name == CONTENT_LENGTH || is_of_connection(name)
+}
+
+/// A request without host is malformed.
+fn is_removable(name: &HeaderName) -> bool {
+    *name != HOST && !is_of_message(name)
+}
+
 /// A usize has at least 32 bits wherever this runs.
 fn bytes_max(body: CheckedBody) -> usize {
     usize::try_from(body.bytes_max.get()).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,9 @@ impl<'c> Authentication<'c> {
     pub(super) fn end_call(&mut self, end: CallEnd, context: &FilterContext) {
         let State::Sent(remote) = self.state else { return };
         let keys = match end {
-            CallEnd::Response { head, body } if head.status == StatusCode::OK => Keys::parse(&body).ok().map(Arc::new),
+            CallEnd::Response { head, body, .. } if head.status == StatusCode::OK => {
+                Keys::parse(&body).ok().map(Arc::new)
+            }
             CallEnd::Response { .. } | CallEnd::Failed => None,
         };
         if let Some(stats) = context.stats.tokens(&self.options.stat_prefix) {

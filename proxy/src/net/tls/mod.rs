@@ -34,6 +34,8 @@ pub struct TlsSession {
     pub peer: Option<PeerCertificate>,
     /// The certificate that was shown to a client for its SNI.
     pub own: Option<Certificate>,
+    /// The name in the SNI of a client.
+    pub server_name: Option<String>,
     /// `TLSv1.3`
     pub version: &'static str,
 }
@@ -53,6 +55,7 @@ pub async fn accept(conn: Conn, tls: &ServerContext) -> Result<Conn, Error> {
     let config = tls.for_offer(start.client_hello().alpn());
     let stream = start.into_stream(config).await?;
     let mut session = agreed(stream.get_ref().1);
+    session.server_name = stream.get_ref().1.server_name().map(str::to_owned);
     session.own = tls.own(stream.get_ref().1.server_name()).cloned();
     if session.peer.is_some() {
         session.own_uri = tls.own_uri(stream.get_ref().1.server_name());
@@ -89,6 +92,7 @@ fn agreed(state: &CommonState) -> TlsSession {
         cipher: suite.map_or("", name_of),
         own: None,
         own_uri: None,
+        server_name: None,
         peer: state.peer_certificates().and_then(PeerCertificate::of),
         version: match state.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",

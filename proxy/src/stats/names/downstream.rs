@@ -199,6 +199,8 @@ scope! {
         error: Counter,
         /// A request goes on though the service has not decided.
         failure_mode_allowed: Counter,
+        /// What the service wants changed cannot be in a message.
+        invalid: Counter,
         /// The service has allowed a request.
         ok: Counter,
     }
@@ -215,6 +217,8 @@ pub enum AuthorisationEvent {
     Error,
     /// It goes on all the same.
     FailureModeAllowed,
+    /// What the service wants changed cannot be in a message.
+    Invalid,
     /// The service has allowed it.
     Ok,
 }
@@ -228,7 +232,6 @@ impl AuthorisationStats {
         for last in [
             "filter_state_name_collision",
             "ignored_dynamic_metadata",
-            "invalid",
             "omitted_response_headers",
             "request_header_limits_reached",
             "response_header_limits_reached",
@@ -247,6 +250,7 @@ impl AuthorisationStats {
             AuthorisationEvent::Disabled => self.disabled.inc(),
             AuthorisationEvent::Error => self.error.inc(),
             AuthorisationEvent::FailureModeAllowed => self.failure_mode_allowed.inc(),
+            AuthorisationEvent::Invalid => self.invalid.inc(),
             AuthorisationEvent::Ok => self.ok.inc(),
         }
     }
