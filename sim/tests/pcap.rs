@@ -22,7 +22,7 @@ struct Remark {
 }
 
 /// Everything else that tshark has to say is a defect of the capture or of the engine.
-const REMARKS: [Remark; 15] = [
+const REMARKS: [Remark; 16] = [
     Remark {
         text: "The Content-Length and Transfer-Encoding header must not be set together",
         is_due: has_two_lengths,
@@ -39,6 +39,7 @@ const REMARKS: [Remark; 15] = [
         text: "Unencrypted HTTP protocol detected over encrypted port, could indicate a dangerous misconfiguration.",
         is_due: has_clear_text_on_443,
     },
+    Remark { text: "Decompression failed", is_due: has_false_gzip },
     Remark { text: "Trailing stray characters", is_due: has_endless_head },
     Remark { text: "TCP window specified by the receiver is now completely full", is_due: has_full_window },
     Remark { text: "TCP Zero Window segment", is_due: has_full_window },
@@ -67,8 +68,22 @@ fn has_stray_line_end(trace: &Trace) -> bool {
     })
 }
 
+/// Whether HTTP without TLS is on a connection to the port of TLS, or in a tunnel to it.
 fn has_clear_text_on_443(trace: &Trace) -> bool {
+    let is_tunnel = |text: &str| text.starts_with("CONNECT ") && text.ends_with(":443 HTTP/1.1");
     segments(trace).any(|segment| segment.from.port() == 443 && segment.payload.starts_with(b"HTTP/1.1"))
+        || any(trace, |message| is_tunnel(&message.text))
+}
+
+/// Whether a body is no gzip, though its head has it that it is.
+fn has_false_gzip(trace: &Trace) -> bool {
+    const MAGIC: &[u8] = &[0x1f, 0x8b];
+    segments(trace).any(|segment| {
+        let end = segment.payload.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+        let Some((head, body)) = end.and_then(|end| segment.payload.split_at_checked(end + 4)) else { return false };
+        let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+        head.contains("content-encoding: gzip") && !body.is_empty() && !body.starts_with(MAGIC)
+    })
 }
 
 fn is_misread(trace: &Trace) -> bool {

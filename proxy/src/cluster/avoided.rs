@@ -1,5 +1,7 @@
-//! The endpoints that a retry avoids, `retry_host_predicate`, and the metadata of endpoints that decides it.
+//! The endpoints and priorities that a retry avoids, `retry_host_predicate` and `retry_priority`, and the metadata of endpoints
+//! that decides it.
 
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,13 +21,42 @@ use crate::stats::{EndpointFacts, HealthFlag};
 pub struct Avoided<'c> {
     options: &'c OtherEndpoints,
     tried: Vec<Address>,
+    priorities: TriedPriorities,
+}
+
+/// The priorities of the tries of one request. At most as many as it has tries.
+#[derive(Debug, Default)]
+struct TriedPriorities {
+    /// Of each try since any priority was last avoided for nothing.
+    tried: Vec<u32>,
+    /// Those that the next try avoids.
+    avoided: Vec<u32>,
+}
+
+impl TriedPriorities {
+    /// Before the next try.
+    fn update(&mut self, every: NonZeroU32) {
+        let every = usize::try_from(every.get()).unwrap_or(usize::MAX);
+        if self.tried.len() >= every && self.tried.len().is_multiple_of(every) {
+            self.avoided.clone_from(&self.tried);
+        }
+    }
+
+    /// The try goes to this priority.
+    fn add(&mut self, priority: u32) {
+        if self.avoided.contains(&priority) {
+            // No other had an endpoint to offer: it begins anew, as in Envoy.
+            *self = Self::default();
+        }
+        self.tried.push(priority);
+    }
 }
 
 impl<'c> Avoided<'c> {
     /// Of a request that has not been tried yet.
     #[must_use]
     pub fn new(options: &'c OtherEndpoints) -> Self {
-        Self { options, tried: Vec::new() }
+        Self { options, tried: Vec::new(), priorities: TriedPriorities::default() }
     }
 
     /// Does the next try avoid this endpoint? The first try avoids none.
@@ -44,9 +75,12 @@ impl Cluster {
     /// The endpoint for the next try of a request with this wish, if possible none of those that are `avoided`.
     #[must_use]
     pub fn choose(&self, wish: Wish<'_>, avoided: Option<&mut Avoided<'_>>) -> Option<Rc<Endpoint>> {
-        let draw = |attempt| self.draw(Wish { attempt, ..wish });
+        let Some(avoided) = avoided else { return self.draw(wish) };
+        if let Some(every) = avoided.options.other_priorities_every {
+            avoided.priorities.update(every);
+        }
+        let draw = |attempt| self.draw(Wish { attempt, not_of: &avoided.priorities.avoided, ..wish });
         let mut drawn = draw(0)?;
-        let Some(avoided) = avoided else { return Some(drawn) };
         for attempt in 1..=avoided.options.draws_max {
             if !avoided.rejects(self, &drawn) {
                 break;
@@ -54,6 +88,9 @@ impl Cluster {
             drawn = draw(attempt)?;
         }
         avoided.tried.push(drawn.address.clone());
+        if avoided.options.other_priorities_every.is_some() {
+            avoided.priorities.add(self.placement(&drawn).priority);
+        }
         Some(drawn)
     }
 

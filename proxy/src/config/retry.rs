@@ -1,5 +1,6 @@
 //! When and how often to try again, typed.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::matching::HeaderMatch;
@@ -18,7 +19,7 @@ pub struct RetryPolicy {
     pub request_headers: Vec<HeaderMatch>,
     /// The headers of `retriable-headers`: it is enough that one of them holds for a response.
     pub headers: Vec<HeaderMatch>,
-    /// `retry_host_predicate`: a retry looks for an endpoint of another kind.
+    /// `retry_host_predicate` and `retry_priority`: a retry looks for an endpoint of another kind, or of another priority.
     pub other_endpoints: Option<OtherEndpoints>,
     /// From the moment a try has its connection, and the request is complete, to its response head; `None` is no limit.
     pub per_try_timeout: Option<Duration>,
@@ -37,6 +38,9 @@ pub struct OtherEndpoints {
     pub predicates: Vec<HostPredicate>,
     /// `host_selection_retry_max_attempts`: so often, at most, is another one drawn.
     pub draws_max: u32,
+    /// `previous_priorities`, its `update_frequency`: each time so many more tries have failed, retries avoid the priorities of all
+    /// tries before.
+    pub other_priorities_every: Option<NonZeroU32>,
 }
 
 /// What an endpoint is that a retry would rather not go to.

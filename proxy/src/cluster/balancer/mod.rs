@@ -84,6 +84,8 @@ pub struct Wish<'w> {
     pub hash: Option<u64>,
     /// So many endpoints were found for it that it does not want.
     pub attempt: u32,
+    /// Priorities that it does not want as long as another one has an endpoint.
+    pub not_of: &'w [u32],
 }
 
 /// All endpoints of a cluster, by priority.
@@ -195,7 +197,9 @@ impl Balancer {
         if how.policy.hashes() {
             return self.choose_by_hash(wish, live, random, stats);
         }
-        let (priority, availability) = self.shares.only().unwrap_or_else(|| self.shares.draw(random.next_u64()));
+        let other_shares = self.shares.without(wish.not_of);
+        let shares = other_shares.as_ref().unwrap_or(&self.shares);
+        let (priority, availability) = shares.only().unwrap_or_else(|| shares.draw(random.next_u64()));
         let panics = self.shares.panics(priority);
         let groups = self.priorities.get_mut(priority)?;
         let group = if panics {
@@ -220,7 +224,7 @@ impl Balancer {
         stats: &ClusterStats,
     ) -> Option<u32> {
         let hash = wish.hash.unwrap_or_else(|| random.next_u64());
-        let (priority, _) = self.shares.draw(hash);
+        let (priority, _) = self.shares.without(wish.not_of).as_ref().unwrap_or(&self.shares).draw(hash);
         if self.shares.panics(priority) {
             stats.lb_healthy_panic.inc();
         }

@@ -33,6 +33,8 @@ pub(super) struct Shares {
     healthy: Vec<u32>,
     degraded: Vec<u32>,
     panics: Vec<bool>,
+    /// How many percent each could take, of healthy and of degraded endpoints.
+    available: [Vec<u32>; 2],
 }
 
 impl Shares {
@@ -51,9 +53,10 @@ impl Shares {
         };
         let healthy: Vec<u32> = priorities.iter().map(|census| part(census, 0)).collect();
         let degraded: Vec<u32> = priorities.iter().map(|census| part(census, 1)).collect();
-        let available = healthy.iter().chain(&degraded).fold(0_u32, |sum, more| sum.saturating_add(*more)).min(100);
+        let available = sum(&healthy, &degraded);
         let mut shares = Self::of_availability(&healthy, &degraded, available);
         shares.panics = vec![false; priorities.len()];
+        shares.available = [healthy, degraded];
         if available == 0 && threshold == 0 {
             shares.healthy.iter_mut().take(1).for_each(|first| *first = 100); // where nothing will be found
             return shares;
@@ -78,7 +81,7 @@ impl Shares {
             };
             parts.iter().map(share).collect()
         };
-        let mut shares = Self { healthy: deal(healthy), degraded: deal(degraded), panics: Vec::new() };
+        let mut shares = Self { healthy: deal(healthy), degraded: deal(degraded), ..Self::default() };
         // What rounding has left goes to the first that has anything.
         let first = |parts: &[u32]| parts.iter().position(|part| *part > 0);
         if available > 0 {
@@ -91,6 +94,18 @@ impl Shares {
             }
         }
         shares
+    }
+
+    /// The shares without some priorities, if any is named and the others have something available.
+    pub(super) fn without(&self, priorities: &[u32]) -> Option<Self> {
+        if priorities.is_empty() {
+            return None; // the common case allocates nothing
+        }
+        let named = |at: usize| u32::try_from(at).is_ok_and(|at| priorities.contains(&at));
+        let rest = |of: &Vec<u32>| of.iter().enumerate().map(|(at, part)| if named(at) { 0 } else { *part }).collect();
+        let [healthy, degraded]: [Vec<u32>; 2] = self.available.each_ref().map(rest);
+        let available = sum(&healthy, &degraded);
+        (available > 0).then(|| Self::of_availability(&healthy, &degraded, available))
     }
 
     /// Every priority panics: each gets its part by the number of its endpoints, healthy or not.
@@ -139,6 +154,11 @@ impl Census {
         let available = self.healthy.saturating_add(self.degraded).saturating_mul(10_000);
         threshold > 0 && (counted == 0 || available < u64::from(threshold).saturating_mul(counted))
     }
+}
+
+/// What is available in all, no more than 100 percent.
+fn sum(healthy: &[u32], degraded: &[u32]) -> u32 {
+    healthy.iter().chain(degraded).fold(0_u32, |sum, more| sum.saturating_add(*more)).min(100)
 }
 
 fn percent(number: u64) -> u32 {
@@ -201,7 +221,9 @@ mod tests {
         assert_eq!(shares(&[(50, 0)], 5000).panics, [false]);
         assert_eq!(shares(&[(10, 0), (100, 0)], 5000).panics, [false, false], "the second priority suffices");
         assert_eq!(shares(&[(10, 0), (60, 0)], 5000).panics, [true, false]);
-        assert_eq!(shares(&[(0, 0)], 0), Shares { healthy: vec![100], degraded: vec![0], panics: vec![false] });
+        let available = [vec![0], vec![0]];
+        let nothing = Shares { healthy: vec![100], degraded: vec![0], panics: vec![false], available };
+        assert_eq!(shares(&[(0, 0)], 0), nothing);
         assert!(Census { all: 4, excluded: 4, ..Census::default() }.panics(1));
     }
 
@@ -219,6 +241,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn without_a_priority_the_others_have_everything() {
+        let all = shares(&[(100, 0), (50, 0), (20, 80)], 5000);
+        let without = |priorities: &[u32]| all.without(priorities).map(|found| (found.healthy, found.degraded));
+        assert_eq!(without(&[]), None);
+        assert_eq!(without(&[0]), Some((vec![0, 70, 28], vec![0, 0, 2])));
+        assert_eq!(without(&[1, 0, 0]), Some((vec![0, 0, 28], vec![0, 0, 72])));
+        assert_eq!(without(&[0, 1, 2]), None, "nothing is left");
+        assert_eq!(without(&[7]), Some((vec![100, 0, 0], vec![0, 0, 0])));
     }
 
     #[test]

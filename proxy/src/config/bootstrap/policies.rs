@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::cluster::Metadata;
 use super::matchers::{HeaderMatcher, RegexMatchAndSubstitute};
-use crate::config::constraints::{HeaderName, NonEmpty, Positive};
+use crate::config::constraints::{AtLeastOne, HeaderName, NonEmpty, Positive};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
 
@@ -142,6 +142,7 @@ pub(crate) struct RetryPolicy {
     #[serde(default)]
     pub(crate) retry_host_predicate: Vec<RetryHostPredicate>,
     pub(crate) retry_on: Option<At<String>>,
+    pub(crate) retry_priority: Option<RetryPriority>,
 }
 
 /// `envoy.config.route.v3.RetryPolicy.RetryHostPredicate`
@@ -176,6 +177,27 @@ pub(crate) struct OmitHostMetadataConfig {
 /// `envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate`
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct PreviousHostsPredicate {}
+
+/// `envoy.config.route.v3.RetryPolicy.RetryPriority`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RetryPriority {
+    #[expect(dead_code, reason = "the type tells; having read it is the check")]
+    pub(crate) name: NonEmpty,
+    pub(crate) typed_config: PriorityChoice,
+}
+
+/// The ways to choose the priority of a retry.
+#[derive(Debug, Deserialize)]
+pub(crate) enum PriorityChoice {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig")]
+    PreviousPriorities(PreviousPrioritiesConfig),
+}
+
+/// `envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct PreviousPrioritiesConfig {
+    pub(crate) update_frequency: AtLeastOne,
+}
 
 /// `envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff`
 #[derive(Debug, Deserialize)]

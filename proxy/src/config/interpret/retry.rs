@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::matching::header;
 use super::metadata::labels;
 use crate::config::bootstrap::policies::{
-    HostPredicate as WrittenPredicate, RateLimitedRetryBackOff, ResetHeaderFormat, RetryBackOff, RetryPolicy as Written,
+    HostPredicate as WrittenPredicate, PriorityChoice, RateLimitedRetryBackOff, ResetHeaderFormat, RetryBackOff, RetryPolicy as Written,
 };
 use crate::config::error::{Cause, Name};
 use crate::config::problem::{Problem, unknown};
@@ -39,12 +39,14 @@ pub(super) fn policy(written: &Written, notes: &Notes) -> Result<RetryPolicy, Pr
 }
 
 fn other_endpoints(written: &Written) -> Result<Option<OtherEndpoints>, Problem> {
-    if written.retry_host_predicate.is_empty() {
+    if written.retry_host_predicate.is_empty() && written.retry_priority.is_none() {
         return Ok(None);
     }
     let predicates = written.retry_host_predicate.iter().map(|predicate| predicate_of(&predicate.typed_config));
     let draws_max = written.host_selection_retry_max_attempts.unwrap_or(HOST_SELECTION_ATTEMPTS);
-    Ok(Some(OtherEndpoints { predicates: predicates.collect::<Result<_, _>>()?, draws_max }))
+    let every = |PriorityChoice::PreviousPriorities(written): &PriorityChoice| written.update_frequency.0;
+    let other_priorities_every = written.retry_priority.as_ref().map(|priority| every(&priority.typed_config));
+    Ok(Some(OtherEndpoints { predicates: predicates.collect::<Result<_, _>>()?, draws_max, other_priorities_every }))
 }
 
 fn predicate_of(written: &WrittenPredicate) -> Result<HostPredicate, Problem> {

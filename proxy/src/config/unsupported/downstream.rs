@@ -317,5 +317,4 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
 
     ("RetryPolicy", "per_try_timeout_ms", Old("per_try_timeout: in seconds with an s, as in 0.25s")),
     ("RetryPolicy", "retry_options_predicates", Refused(EXTENSION)),
-    ("RetryPolicy", "retry_priority", Refused("a retry goes to the priorities as any request does")),
 ];
