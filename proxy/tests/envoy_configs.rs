@@ -78,6 +78,7 @@ const REFUSED_VALUES: &[(&str, &str)] = &[
     ("retriable_headers: [{ name: X-Again }]", "retriable_headers: [{ name: \"\" }]"),
     ("retriable_headers: [{ name: X-Again }]", r#"retriable_headers: [{ name: "a\r\nb: c" }]"#),
     ("retriable_headers: [{ name: X-Again }]", r#"retriable_request_headers: [{ name: "a b" }]"#),
+    ("initial_requests: 2", "initial_requests: 0"),
     ("{ name: Retry-After,", r#"{ name: "a\0b","#),
     ("{ max_interval: 60s,", "{ max_interval: 0s,"),
     ("base_interval: 0.1s", "base_interval: 0s"),

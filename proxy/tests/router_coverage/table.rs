@@ -130,7 +130,7 @@ pub(crate) const PARTS: &[Part] = &[
         ("A retry that went well is counted once", &[Scenario("retries/a-hedged-try-goes-on-beside-the-next")]),
         ("Endpoints that were tried are avoided", &[Scenario("retries/previous-hosts-sends-a-retry-to-another-endpoint")]),
         ("Canaries and endpoints with given labels are avoided", &[Scenario("retries/a-retry-avoids-canaries-and-endpoints-with-given-labels")]),
-        ("`retry_priority`", &[Missing("refused: endpoints have one priority")]),
+        ("`retry_priority`", &[Scenario("retries/a-retry-goes-to-a-priority-that-was-not-tried")]),
         ("Stats of virtual clusters and routes", &[Scenario("routing/virtual-clusters-and-routes-count-for-themselves")]),
         ("425 is repeated at once", &[Scenario("retries/425-too-early-is-retried-without-back-off")]),
         ("Words that are none", &[Config("refused/misspelt-retry-word.yaml"), Test("request_headers_set_retries")]),

@@ -118,10 +118,11 @@ pub(crate) struct HashedQueryParameter {
 }
 
 /// `envoy.config.route.v3.HedgePolicy`
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct HedgePolicy {
     #[serde(default)]
     pub(crate) hedge_on_per_try_timeout: bool,
+    pub(crate) initial_requests: Option<At<AtLeastOne>>,
 }
 
 /// `envoy.config.route.v3.RetryPolicy`

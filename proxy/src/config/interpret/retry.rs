@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::matching::header;
 use super::metadata::labels;
 use crate::config::bootstrap::policies::{
-    HostPredicate as WrittenPredicate, PriorityChoice, RateLimitedRetryBackOff, ResetHeaderFormat, RetryBackOff, RetryPolicy as Written,
+    HedgePolicy, HostPredicate as WrittenPredicate, PriorityChoice, RateLimitedRetryBackOff, ResetHeaderFormat, RetryBackOff, RetryPolicy as Written,
 };
 use crate::config::error::{Cause, Name};
 use crate::config::problem::{Problem, unknown};
@@ -36,6 +36,14 @@ pub(super) fn policy(written: &Written, notes: &Notes) -> Result<RetryPolicy, Pr
         back_off,
         rate_limited: written.rate_limited_retry_back_off.as_ref().map(rate_limited).transpose()?,
     })
+}
+
+/// Does a try that is late go on beside the next?
+pub(super) fn hedges(written: &HedgePolicy, notes: &Notes) -> bool {
+    if let Some(requests) = written.initial_requests.as_ref().filter(|requests| requests.value.0.get() > 1) {
+        notes.note(&requests.place, "has no effect: as in Envoy, there is one request to begin with");
+    }
+    written.hedge_on_per_try_timeout
 }
 
 fn other_endpoints(written: &Written) -> Result<Option<OtherEndpoints>, Problem> {

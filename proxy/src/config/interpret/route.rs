@@ -142,7 +142,7 @@ fn virtual_host(written: &WrittenHost, targets: Targets<'_>, above: &Above<'_>) 
         edits: [Arc::new(edits), Arc::clone(&above.edits)],
         order: above.order,
         retry: written.retry_policy.as_ref().map(|policy| retry::policy(policy, targets.notes)).transpose()?,
-        hedges: written.hedge_policy.is_some_and(|policy| policy.hedge_on_per_try_timeout),
+        hedges: written.hedge_policy.as_ref().is_some_and(|policy| retry::hedges(policy, targets.notes)),
         attempt_count: AttemptCount {
             in_request: written.include_request_attempt_count.unwrap_or(false),
             in_response: written.include_attempt_count_in_response.unwrap_or(false),
@@ -341,7 +341,7 @@ fn forward(
             .transpose()?
             .or_else(|| host.retry.clone())
             .map(Box::new),
-        hedges: written.hedge_policy.map_or(host.hedges, |policy| policy.hedge_on_per_try_timeout),
+        hedges: written.hedge_policy.as_ref().map_or(host.hedges, |policy| retry::hedges(policy, targets.notes)),
         attempt_count: host.attempt_count,
         mirrors: match weighted::mirrors(&written.request_mirror_policies, targets)? {
             none if none.is_empty() => host.mirrors.clone(),

@@ -296,7 +296,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("RouteAction", "cluster_specifier_plugin", Refused(EXTENSION)),
     ("RouteAction", "early_data_policy", Refused("clients send no early data (RFC 8470)")),
     ("HedgePolicy", "additional_request_chance", Ignored("as in Envoy, there is one request to begin with")),
-    ("HedgePolicy", "initial_requests", Ignored("as in Envoy, there is one request to begin with")),
     ("RouteAction", "inline_cluster_specifier_plugin", Refused(EXTENSION)),
     ("RouteAction", "internal_redirect_action", Old("internal_redirect_policy")),
     ("RouteAction", "max_internal_redirects", Old("internal_redirect_policy: {max_internal_redirects: ...}")),
