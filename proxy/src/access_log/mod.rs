@@ -30,7 +30,7 @@ use crate::config::metadata::Metadata;
 use crate::gate::Denial;
 use crate::net::socket_ends::ends;
 use crate::net::{Address, Conn, ConnInfo, LogWriter, Passed, Random, SocketEnds, TlsSession};
-use crate::stats::PartStats;
+use crate::stats::{Origin, PartStats};
 use crate::token_bucket::BucketSet;
 
 pub use details::{ConnectionTermination, DeniedBy, Details, ResetCause, ResponseStart, UpstreamReset};
@@ -215,6 +215,8 @@ pub struct StreamInfo {
     pub parts: Vec<Rc<PartStats>>,
     /// What the request's stats shall be called besides.
     pub alt_stat_name: Option<Box<str>>,
+    /// The zone of the endpoint that was chosen last, where the cluster's stats count zones.
+    pub upstream_zone: Option<Box<str>>,
     /// The endpoint is a canary, by its `metadata` or by its own word (`x-envoy-upstream-canary: true`).
     pub is_canary: bool,
     /// Why the upstream connection failed: `delayed connect error: Connection refused`.
@@ -329,8 +331,20 @@ impl StreamInfo {
             filter_state: None,
             parts: Vec::new(),
             alt_stat_name: None,
+            upstream_zone: None,
             is_canary: false,
             transport_failure: None,
+        }
+    }
+
+    /// What its response is counted under.
+    #[must_use]
+    pub fn origin(&self) -> Origin<'_> {
+        Origin {
+            is_internal: self.internal,
+            is_canary: self.is_canary,
+            named: self.alt_stat_name.as_deref(),
+            zone: self.upstream_zone.as_deref(),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::config::{Config, Difference};
 use crate::net::Address;
 use crate::snapshot::{Ground, Snapshot};
 use crate::stats::{
-    ClusterStats, CodeStats, EndpointFacts, Http2Stats, HttpStats, ListenerStats, ResponseStats, ServerState,
+    ClusterStats, CodeStats, EndpointFacts, Http2Stats, HttpStats, ListenerStats, Origin, ResponseStats, ServerState,
 };
 
 const CONFIG: &str = "
@@ -64,7 +64,7 @@ impl Process {
         let bound: std::net::SocketAddr = "127.0.0.1:10000".parse().unwrap();
         let http = HttpStats::new(&registry, "ingress");
         let cluster = ClusterStats::new(&registry, "up");
-        let codes = CodeStats::new(&registry, "up");
+        let codes = CodeStats::new(&registry, "up", None);
         Http2Stats::downstream(&registry).goaway_sent.inc();
         ListenerStats::new(&registry, &bound.to_string()).downstream_cx_total.inc();
         for (status, ms) in [(200, 1), (200, 43), (503, 0)] {
@@ -73,7 +73,7 @@ impl Process {
             http.downstream_rq_time.record(ms);
             http.responses.charge(status);
             ResponseStats::of_listener(&registry, &bound.to_string(), "ingress").charge(status);
-            codes.charge(status, false, None);
+            codes.charge(status, Origin::default());
         }
         registry.end_interval();
         cluster.membership_total.set(1);

@@ -143,6 +143,16 @@ impl Cluster {
         }
     }
 
+    /// The zone of an endpoint, if responses are counted by zones.
+    #[must_use]
+    pub fn counted_zone(&self, endpoint: &Endpoint) -> Option<Box<str>> {
+        if !self.codes.has_zones() {
+            return None; // the common case looks for nothing
+        }
+        let placement = self.shared.config.placements.get(endpoint.written.get())?;
+        Some(placement.locality.zone.as_str()).filter(|zone| !zone.is_empty()).map(Box::from)
+    }
+
     /// Where the configuration places an endpoint among the others.
     pub(super) fn placement(&self, endpoint: &Endpoint) -> Placement {
         let placement = self.shared.config.placements.get(endpoint.written.get());

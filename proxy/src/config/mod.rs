@@ -90,6 +90,8 @@ pub use surroundings::{CertificateFiles, Content, SecretKind, Surroundings};
 pub struct Config {
     /// Where the admin interface listens, if anywhere.
     pub admin: Option<Address>,
+    /// The zone of this node, if it has one.
+    pub zone: Option<String>,
     /// Connections of all listeners together that may be open; `None` leaves it to the runtime.
     pub connections_max: Option<u32>,
     /// Bytes that may wait in each direction of a connection to an internal listener.
@@ -220,6 +222,7 @@ impl Config {
         }
         if !zone.is_empty() {
             *field(field(node, "locality"), "zone") = zone.into();
+            self.zone = Some(zone.to_owned());
         }
     }
 

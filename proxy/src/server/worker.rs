@@ -181,7 +181,8 @@ impl Worker {
         for shared in &snapshot.clusters {
             let name = &shared.config.name;
             let Some(change) = snapshot.changes.clusters.get(name) else { continue };
-            let codes = CodeStats::new(&shared.registry, shared.config.stat_name());
+            let zone = snapshot.config.zone.as_deref();
+            let codes = CodeStats::new(&shared.registry, shared.config.stat_name(), zone);
             let before = Handover::from(self.clusters.get(name).as_deref(), *change);
             let cluster = Cluster::start(Arc::clone(shared), codes, self.outside.clone(), before);
             let cluster = cluster.await;

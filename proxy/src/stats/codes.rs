@@ -17,53 +17,53 @@ use super::{Counter, Histogram, Registry};
 /// cluster, for one worker.
 #[derive(Debug)]
 pub struct CodeStats {
-    all: Tree,
-    canary: Tree,
-    external: Tree,
-    internal: Tree,
+    all: Branches,
     retry: Tree,
+    /// The zone of this node, if it has one.
+    own_zone: Option<Rc<str>>,
     /// By the names that requests give, which is why their number is bounded.
-    named: RefCell<Vec<(Box<str>, Rc<Tree>)>>,
+    named: RefCell<Vec<(Box<str>, Rc<Branches>)>>,
 }
 
 /// Names that requests may give to stats of a cluster, on each worker; more are not kept apart.
 const NAMES_MAX: usize = 32;
 
+/// What a response is counted under, besides its cluster.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origin<'o> {
+    /// The request came from inside (`x-envoy-internal: true`).
+    pub is_internal: bool,
+    /// The endpoint is a canary, by its metadata or by its own word.
+    pub is_canary: bool,
+    /// What the request wants its stats to be called besides (`x-envoy-upstream-alt-stat-name`).
+    pub named: Option<&'o str>,
+    /// The zone of the endpoint, where zones are counted.
+    pub zone: Option<&'o str>,
+}
+
 impl CodeStats {
-    /// No names yet.
+    /// No names yet. With a zone of this node, responses are counted by the zones of endpoints, too.
     #[must_use]
-    pub fn new(registry: &Arc<Registry>, cluster: &str) -> Self {
+    pub fn new(registry: &Arc<Registry>, cluster: &str, own_zone: Option<&str>) -> Self {
         let prefix = cluster_prefix(cluster);
-        let tree = |branch: &str| Tree::new(registry, format!("{prefix}{branch}"));
+        let own_zone = own_zone.map(Rc::from);
         Self {
-            all: tree(""),
-            canary: tree(".canary"),
-            external: tree(".external"),
-            internal: tree(".internal"),
-            retry: tree(".retry"),
+            retry: Tree::new(registry, format!("{prefix}.retry")),
+            all: Branches::new(registry, prefix, own_zone.clone()),
+            own_zone,
             named: RefCell::default(),
         }
     }
 
-    /// Counts the response to a request: the upstream's, or ours in its place. `internal` says whether the
-    /// request came from inside (`x-envoy-internal: true`), `named` what it wants its stats to be called besides
-    /// (`x-envoy-upstream-alt-stat-name`).
-    pub fn charge(&self, status: StatusCode, internal: bool, named: Option<&str>) {
-        self.all.charge(status);
-        self.by_origin(internal).charge(status);
-        if let Some(tree) = named.and_then(|name| self.named(name)) {
-            tree.charge(status);
-        }
+    /// Are responses counted by zones?
+    #[must_use]
+    pub fn has_zones(&self) -> bool {
+        self.own_zone.is_some()
     }
 
-    /// Counts, in addition, a response that says `x-envoy-upstream-canary: true`.
-    pub fn charge_canary(&self, status: StatusCode) {
-        self.canary.charge(status);
-    }
-
-    /// How long an upstream took with such a response, in addition.
-    pub fn record_canary_time(&self, took: Duration) {
-        self.canary.time().record_ms(took);
+    /// Counts the response to a request: the upstream's, or ours in its place.
+    pub fn charge(&self, status: StatusCode, origin: Origin<'_>) {
+        self.each(origin, |branches| branches.each(origin, |tree| tree.charge(status)));
     }
 
     /// Counts a response that is not passed on, since the request is tried again.
@@ -72,29 +72,76 @@ impl CodeStats {
     }
 
     /// How long an upstream took, from the end of the request to the end of the response.
-    pub fn record_time(&self, took: Duration, internal: bool, named: Option<&str>) {
-        self.all.time().record_ms(took);
-        self.by_origin(internal).time().record_ms(took);
-        if let Some(tree) = named.and_then(|name| self.named(name)) {
-            tree.time().record_ms(took);
+    pub fn record_time(&self, took: Duration, origin: Origin<'_>) {
+        self.each(origin, |branches| branches.each(origin, |tree| tree.time().record_ms(took)));
+    }
+
+    fn each(&self, origin: Origin<'_>, work: impl Fn(&Branches)) {
+        work(&self.all);
+        if let Some(branches) = origin.named.and_then(|name| self.named(name)) {
+            work(&branches);
         }
     }
 
-    fn named(&self, name: &str) -> Option<Rc<Tree>> {
+    fn named(&self, name: &str) -> Option<Rc<Branches>> {
         let mut known = self.named.borrow_mut();
-        if let Some((_, tree)) = known.iter().find(|(of, _)| **of == *name) {
-            return Some(Rc::clone(tree));
+        if let Some((_, branches)) = known.iter().find(|(of, _)| **of == *name) {
+            return Some(Rc::clone(branches));
         }
         if known.len() == NAMES_MAX {
             return None;
         }
-        let tree = Rc::new(Tree::new(&self.all.registry, format!("{}.{name}", self.all.prefix)));
-        known.push((name.into(), Rc::clone(&tree)));
-        Some(tree)
+        let Tree { registry, prefix, .. } = &self.all.all;
+        let branches = Rc::new(Branches::new(registry, format!("{prefix}.{name}"), self.own_zone.clone()));
+        known.push((name.into(), Rc::clone(&branches)));
+        Some(branches)
+    }
+}
+
+/// All of these names with one prefix.
+#[derive(Debug)]
+struct Branches {
+    all: Tree,
+    canary: Tree,
+    external: Tree,
+    internal: Tree,
+    own_zone: Option<Rc<str>>,
+    /// By the zones of endpoints, which the configuration names.
+    zones: RefCell<Vec<(Box<str>, Rc<Tree>)>>,
+}
+
+impl Branches {
+    fn new(registry: &Arc<Registry>, prefix: String, own_zone: Option<Rc<str>>) -> Self {
+        let tree = |branch: &str| Tree::new(registry, format!("{prefix}.{branch}"));
+        Self {
+            canary: tree("canary"),
+            external: tree("external"),
+            internal: tree("internal"),
+            all: Tree::new(registry, prefix),
+            own_zone,
+            zones: RefCell::default(),
+        }
     }
 
-    fn by_origin(&self, internal: bool) -> &Tree {
-        if internal { &self.internal } else { &self.external }
+    fn each(&self, origin: Origin<'_>, work: impl Fn(&Tree)) {
+        work(&self.all);
+        work(if origin.is_internal { &self.internal } else { &self.external });
+        if origin.is_canary {
+            work(&self.canary);
+        }
+        if let (Some(own), Some(zone)) = (&self.own_zone, origin.zone) {
+            work(&self.zone(own, zone));
+        }
+    }
+
+    fn zone(&self, own: &str, zone: &str) -> Rc<Tree> {
+        let mut known = self.zones.borrow_mut();
+        if let Some((_, tree)) = known.iter().find(|(of, _)| **of == *zone) {
+            return Rc::clone(tree);
+        }
+        let tree = Rc::new(Tree::new(&self.all.registry, format!("{}.zone.{own}.{zone}", self.all.prefix)));
+        known.push((zone.into(), Rc::clone(&tree)));
+        tree
     }
 }
 
@@ -189,28 +236,35 @@ mod tests {
     #[test]
     fn a_request_may_name_stats_of_its_own() {
         let registry = Arc::new(Registry::new());
-        let codes = CodeStats::new(&registry, "up");
-        for _ in 0..2 {
-            codes.charge(StatusCode::OK, true, Some("alt"));
+        let codes = CodeStats::new(&registry, "up", Some("here"));
+        let internal = Origin { is_internal: true, ..Origin::default() };
+        for is_canary in [false, true] {
+            codes.charge(StatusCode::OK, Origin { named: Some("alt"), is_canary, zone: Some("there"), ..internal });
         }
-        let named: Vec<_> = names(&registry).into_iter().filter(|name| name.starts_with("cluster.up.alt.")).collect();
-        let expected = ["200: 2", "2xx: 2", "completed: 2"].map(|last| format!("cluster.up.alt.upstream_rq_{last}"));
-        assert_eq!(named, expected);
+        let is_code = |name: &String| name.starts_with("cluster.up.alt.") && name.contains("_200");
+        let named: Vec<_> = names(&registry).into_iter().filter(is_code).collect();
+        let expected = [
+            "canary.upstream_rq_200: 1",
+            "internal.upstream_rq_200: 2",
+            "upstream_rq_200: 2",
+            "zone.here.there.upstream_rq_200: 2",
+        ];
+        assert_eq!(named, expected.map(|last| format!("cluster.up.alt.{last}")));
         for number in 0..2 * NAMES_MAX {
-            codes.charge(StatusCode::OK, true, Some(&format!("name{number}")));
+            codes.charge(StatusCode::OK, Origin { named: Some(&format!("name{number}")), ..internal });
         }
-        let kept = names(&registry).iter().filter(|name| name.contains(".name") && name.contains("_200")).count();
-        assert_eq!(kept, NAMES_MAX - 1);
+        let is_kept = |name: &&String| name.contains(".name") && name.contains(".internal.upstream_rq_200");
+        assert_eq!(names(&registry).iter().filter(is_kept).count(), NAMES_MAX - 1);
     }
 
     #[test]
     fn a_response_counts_for_the_cluster_and_the_origin_of_the_request() {
         let registry = Arc::new(Registry::new());
-        let codes = CodeStats::new(&registry, "up");
+        let codes = CodeStats::new(&registry, "up", None);
         assert!(names(&registry).is_empty(), "names appear on first use");
-        codes.charge(StatusCode::OK, false, None);
-        codes.charge(StatusCode::SERVICE_UNAVAILABLE, true, None);
-        codes.charge(StatusCode::OK, false, None);
+        codes.charge(StatusCode::OK, Origin { zone: Some("not counted"), ..Origin::default() });
+        codes.charge(StatusCode::SERVICE_UNAVAILABLE, Origin { is_internal: true, ..Origin::default() });
+        codes.charge(StatusCode::OK, Origin::default());
         codes.charge_retried(StatusCode::BAD_GATEWAY);
         assert_eq!(
             names(&registry),
@@ -236,11 +290,10 @@ mod tests {
     #[test]
     fn a_code_of_no_class_is_counted_by_itself() {
         let registry = Arc::new(Registry::new());
-        let codes = CodeStats::new(&registry, "up");
-        codes.charge_canary(StatusCode::from_u16(799).unwrap());
+        CodeStats::new(&registry, "up", None).charge_retried(StatusCode::from_u16(799).unwrap());
         assert_eq!(
             names(&registry),
-            ["cluster.up.canary.upstream_rq_799: 1", "cluster.up.canary.upstream_rq_completed: 1"]
+            ["cluster.up.retry.upstream_rq_799: 1", "cluster.up.retry.upstream_rq_completed: 1"]
         );
     }
 
@@ -248,7 +301,7 @@ mod tests {
     fn two_workers_share_the_numbers() {
         let registry = Arc::new(Registry::new());
         for _ in 0..2 {
-            CodeStats::new(&registry, "up").charge(StatusCode::OK, true, None);
+            CodeStats::new(&registry, "up", None).charge(StatusCode::OK, Origin::default());
         }
         assert!(names(&registry).contains(&"cluster.up.upstream_rq_200: 2".to_owned()));
     }

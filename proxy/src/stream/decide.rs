@@ -28,6 +28,7 @@ use crate::exchange::{Expired, Interrupted};
 use crate::filter::edits::edit_request;
 use crate::filter::{Awaited, FilterReply, Filters, Flow, Refusal};
 use crate::router::{self, Chance, Found, rewrite};
+use crate::stats::Origin;
 use crate::tunnel;
 use crate::upstream::request_options::{self, RequestOptions};
 use crate::upstream::{self, Ended, Forwarding, UpstreamResponse};
@@ -177,7 +178,7 @@ async fn filter_request(stream: &mut StreamContext<'_>, cluster: Option<&Cluster
             Flow::Continue => return Ok(()),
             Flow::Respond(FilterReply::Ended(reply)) => {
                 if let Some(cluster) = cluster.filter(|_| reply.is_charged) {
-                    cluster.codes.charge(reply.status, true, None);
+                    cluster.codes.charge(reply.status, Origin { is_internal: true, ..Origin::default() });
                 }
                 return Err(Reply::Local(LocalReply::Ended(reply), None));
             }

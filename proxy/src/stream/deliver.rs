@@ -35,11 +35,8 @@ pub(super) async fn deliver(
     let payload = payload(kind, &response);
     let mut head = head(kind, &mut response, service_time);
     if kind != ResponseKind::Unsuccessful {
-        upstream::charge(&cluster, head.status, stream.info);
         stream.info.is_canary |= head.headers.get(&names::X_ENVOY_UPSTREAM_CANARY).is_some_and(|value| value == "true");
-        if stream.info.is_canary && stream.info.has_code_stats {
-            cluster.codes.charge_canary(head.status);
-        }
+        upstream::charge(&cluster, head.status, stream.info);
     }
     stream.info.response_code = Some(head.status.as_u16());
     edit_response(stream, &mut head);
@@ -140,11 +137,8 @@ fn record_end(stream: &mut StreamContext<'_>, cluster: &Cluster, response: &Upst
         && let Some(at) = exchange.timers.forwarded_whole_at()
     {
         let took = now.saturating_duration_since(at);
-        cluster.codes.record_time(took, info.internal, info.alt_stat_name.as_deref());
+        cluster.codes.record_time(took, info.origin());
         info.parts.iter().for_each(|part| part.record_time(took));
-        if info.is_canary {
-            cluster.codes.record_canary_time(took);
-        }
     }
 }
 

@@ -156,6 +156,7 @@ async fn checkout(
 ) -> Result<Result<Lease, Failure>, Interrupted> {
     info.upstream_host = Some(endpoint.address.clone());
     info.is_canary = cluster.labels(endpoint).is_some_and(|labels| labels.is_canary);
+    info.upstream_zone = cluster.counted_zone(endpoint);
     info.upstream_name = if info.shows_upstream_name { cluster.hostname(endpoint) } else { None };
     info.upstream_metadata = cluster.metadata(Some(endpoint));
     info.times.upstream_ready = None;
@@ -184,6 +185,7 @@ async fn checkout(
 fn report_unconnected(cluster: &Cluster, endpoint: &Rc<Endpoint>, failure: &Failure, info: &mut StreamInfo) {
     if *failure == Failure::PendingOverflow {
         info.upstream_host = None; // it never came so far as to be this endpoint's
+        info.upstream_zone = None;
     }
     if matches!(failure, Failure::Bind(_) | Failure::Connect(_) | Failure::ConnectTimeout) {
         tracing::debug!(

@@ -30,6 +30,7 @@ pub(super) struct LateTry {
     /// The endpoint that a log names if its response counts.
     host: Option<Address>,
     name: Option<HeaderValue>,
+    zone: Option<Box<str>>,
     metadata: Option<UpstreamMetadata>,
     connection: Option<ConnInfo>,
     times: Times,
@@ -39,9 +40,10 @@ pub(super) struct LateTry {
 impl LateTry {
     pub(super) fn new(sent: SentRequest, rest: Rest, info: &StreamInfo) -> Self {
         let (host, name) = (info.upstream_host.clone(), info.upstream_name.clone());
+        let zone = info.upstream_zone.clone();
         let metadata = info.upstream_metadata.clone();
         let (connection, times) = (info.upstream_connection.clone(), info.times);
-        Self { sent, rest, host, name, metadata, connection, times, follower: Follower::Missing }
+        Self { sent, rest, host, name, zone, metadata, connection, times, follower: Follower::Missing }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ResponseResult> {
@@ -54,6 +56,7 @@ impl LateTry {
         let Forwarding { cluster, info, .. } = request;
         info.upstream_host = self.host.take();
         info.upstream_name = self.name.take();
+        info.upstream_zone = self.zone.take();
         info.upstream_metadata = self.metadata.take();
         info.upstream_connection = self.connection.take();
         info.times.pool_wait = self.times.pool_wait;

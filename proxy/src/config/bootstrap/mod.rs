@@ -30,6 +30,8 @@ pub(crate) mod tls;
 
 use serde::Deserialize;
 
+use balancing::Locality;
+
 use super::constraints::{HeaderName, NonEmpty, OneLine, PercentValue};
 use super::units::Seconds;
 use super::yaml::At;
@@ -74,6 +76,7 @@ pub(crate) struct InternalListener {
 pub(crate) struct Node {
     pub(crate) cluster: Option<At<String>>,
     pub(crate) id: Option<At<String>>,
+    pub(crate) locality: Option<Locality>,
 }
 
 /// `envoy.config.overload.v3.OverloadManager`

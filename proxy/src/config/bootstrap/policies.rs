@@ -190,7 +190,9 @@ pub(crate) struct RetryPriority {
 /// The ways to choose the priority of a retry.
 #[derive(Debug, Deserialize)]
 pub(crate) enum PriorityChoice {
-    #[serde(rename = "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig")]
+    #[serde(
+        rename = "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
+    )]
     PreviousPriorities(PreviousPrioritiesConfig),
 }
 

@@ -109,12 +109,15 @@ pub(super) fn interpret(
             );
         }
     }
+    let zone =
+        bootstrap.node.and_then(|node| node.locality).map(|locality| locality.zone).filter(|zone| !zone.is_empty());
     let internal_buffer_bytes = match internal {
         InternalListeners::Buffering { bytes } => bytes,
         InternalListeners::None => 0,
     };
     Ok(Config {
         admin,
+        zone,
         connections_max,
         internal_buffer_bytes,
         listeners,

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::matching::header;
 use super::metadata::labels;
 use crate::config::bootstrap::policies::{
-    HedgePolicy, HostPredicate as WrittenPredicate, PriorityChoice, RateLimitedRetryBackOff, ResetHeaderFormat, RetryBackOff, RetryPolicy as Written,
+    HedgePolicy, HostPredicate as WrittenPredicate, PriorityChoice, RateLimitedRetryBackOff, ResetHeaderFormat,
+    RetryBackOff, RetryPolicy as Written,
 };
 use crate::config::error::{Cause, Name};
 use crate::config::problem::{Problem, unknown};

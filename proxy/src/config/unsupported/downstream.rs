@@ -39,7 +39,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Node", "dynamic_parameters", Ignored("only a control plane reads it")),
     ("Node", "extensions", Ignored("only a control plane reads it")),
     ("Node", "listening_addresses", Ignored("only a control plane reads it")),
-    ("Node", "locality", Ignored("only a control plane reads it")),
     ("Node", "metadata", Ignored("only a control plane reads it")),
     ("Node", "user_agent_build_version", Ignored("only a control plane reads it")),
     ("Node", "user_agent_name", Ignored("only a control plane reads it")),
