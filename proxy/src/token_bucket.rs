@@ -4,13 +4,14 @@
 //! for it to fill up.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::rate_limit::{BucketSize, RateLimit};
+use crate::config::rate_limit::{BucketSize, Descriptor, RateLimit};
 
 /// A bucket of tokens.
 #[derive(Debug)]
@@ -77,23 +78,121 @@ impl TokenBucket {
     }
 }
 
+/// The buckets of a descriptor that takes any value: one for each, of as many values as it may have. That which was not used for
+/// the longest time goes first, and what was taken from it is forgotten.
+#[derive(Debug)]
+pub struct ValueBuckets {
+    size: BucketSize,
+    values_max: usize,
+    known: Mutex<KnownValues>,
+}
+
+/// Keys and values of a request, in their order.
+type Entries = Vec<(String, String)>;
+
+#[derive(Debug, Default)]
+struct KnownValues {
+    /// With the number of their last use.
+    buckets: BTreeMap<Entries, (u64, Arc<TokenBucket>)>,
+    by_use: BTreeMap<u64, Entries>,
+    uses: u64,
+}
+
+impl ValueBuckets {
+    /// None yet.
+    #[must_use]
+    pub fn new(size: BucketSize, values_max: NonZeroU32) -> Self {
+        let values_max = usize::try_from(values_max.get()).unwrap_or(usize::MAX);
+        Self { size, values_max, known: Mutex::default() }
+    }
+
+    /// The bucket of a request with these keys and values, which is used now.
+    #[must_use]
+    pub fn of(&self, entries: &[(String, String)]) -> Arc<TokenBucket> {
+        // A panic elsewhere leaves at worst a bucket that is never the oldest; none happens between the two insertions.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.uses += 1;
+        let now = known.uses;
+        let before =
+            known.buckets.get_mut(entries).map(|(used, bucket)| (std::mem::replace(used, now), Arc::clone(bucket)));
+        if let Some((used, bucket)) = before {
+            if let Some(entries) = known.by_use.remove(&used) {
+                known.by_use.insert(now, entries);
+            }
+            return bucket;
+        }
+        while known.buckets.len() >= self.values_max
+            && let Some((_, oldest)) = known.by_use.pop_first()
+        {
+            known.buckets.remove(&oldest);
+        }
+        let bucket = Arc::new(TokenBucket::new(self.size));
+        known.buckets.insert(entries.to_vec(), (now, Arc::clone(&bucket)));
+        known.by_use.insert(now, entries.to_vec());
+        bucket
+    }
+}
+
+/// What requests of one descriptor take tokens from.
+#[derive(Clone, Debug)]
+pub enum DescriptorBuckets {
+    /// Its values are given.
+    One(Arc<TokenBucket>),
+    /// It takes any value for one of its keys.
+    ByValue(Arc<ValueBuckets>),
+}
+
+impl DescriptorBuckets {
+    /// That of a request with these keys and values.
+    #[must_use]
+    pub fn of(&self, entries: &[(String, String)]) -> Arc<TokenBucket> {
+        match self {
+            Self::ByValue(buckets) => buckets.of(entries),
+            Self::One(bucket) => Arc::clone(bucket),
+        }
+    }
+}
+
 /// The buckets of one limit.
 #[derive(Debug)]
 pub struct BucketSet {
     /// `None` refuses no request.
     pub default: Option<Arc<TokenBucket>>,
     /// Of its descriptors, in their order.
-    pub descriptors: Vec<Arc<TokenBucket>>,
+    pub descriptors: Vec<DescriptorBuckets>,
 }
 
 impl BucketSet {
-    /// Those of a limit: `bucket` makes each, of which the descriptors' are numbered from 1 on.
+    /// New ones, which nothing else shares.
     #[must_use]
-    pub fn of(limit: &RateLimit, bucket: impl Fn(usize, BucketSize) -> Arc<TokenBucket>) -> Self {
-        let descriptors = limit.descriptors.iter().enumerate();
-        Self {
-            default: limit.bucket.map(|size| bucket(0, size)),
-            descriptors: descriptors.map(|(nth, descriptor)| bucket(nth + 1, descriptor.bucket)).collect(),
+    pub fn new(limit: &RateLimit) -> Self {
+        Self::with(limit, |_, of| of.buckets())
+    }
+
+    /// Those of a limit: `buckets` makes or finds each, of which the descriptors' are numbered from 1 on.
+    fn with(limit: &RateLimit, buckets: impl Fn(usize, Sizes) -> DescriptorBuckets) -> Self {
+        let of_descriptor = |(nth, descriptor): (usize, &Descriptor)| {
+            let values_max = descriptor.has_any_value().then_some(limit.values_max);
+            buckets(nth + 1, Sizes { bucket: descriptor.bucket, values_max })
+        };
+        let default = limit.bucket.map(|bucket| buckets(0, Sizes { bucket, values_max: None }).of(&[]));
+        Self { default, descriptors: limit.descriptors.iter().enumerate().map(of_descriptor).collect() }
+    }
+}
+
+/// What buckets are made from: others are made only for other sizes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Sizes {
+    bucket: BucketSize,
+    /// For as many values each has one; `None` is one for all.
+    values_max: Option<NonZeroU32>,
+}
+
+impl Sizes {
+    fn buckets(self) -> DescriptorBuckets {
+        match self.values_max {
+            None => DescriptorBuckets::One(Arc::new(TokenBucket::new(self.bucket))),
+            Some(most) => DescriptorBuckets::ByValue(Arc::new(ValueBuckets::new(self.bucket, most))),
         }
     }
 }
@@ -103,21 +202,25 @@ type BucketKey = (String, usize);
 
 /// The buckets of a listener, which all workers share: by the place of their limits in the file, and their numbers.
 #[derive(Debug, Default)]
-pub struct Buckets(Mutex<BTreeMap<BucketKey, (BucketSize, Arc<TokenBucket>)>>);
+pub struct Buckets(Mutex<BTreeMap<BucketKey, (Sizes, DescriptorBuckets)>>);
 
 impl Buckets {
-    /// The bucket of a limit. It stays for as long as its place has a bucket of that size.
+    /// The buckets of a limit. Each stays for as long as its place has one of that size.
     #[must_use]
-    pub fn of(&self, place: &str, number: usize, size: BucketSize) -> Arc<TokenBucket> {
+    pub fn of(&self, limit: &RateLimit) -> BucketSet {
+        BucketSet::with(limit, |number, sizes| self.find(&limit.place, number, sizes))
+    }
+
+    fn find(&self, place: &str, number: usize, sizes: Sizes) -> DescriptorBuckets {
         // No insertion is done in two steps: a panic elsewhere leaves the map whole.
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (place.to_owned(), number);
         match buckets.get(&key) {
-            Some((known, bucket)) if *known == size => Arc::clone(bucket),
+            Some((known, buckets)) if *known == sizes => buckets.clone(),
             Some(_) | None => {
-                let bucket = Arc::new(TokenBucket::new(size));
-                buckets.insert(key, (size, Arc::clone(&bucket)));
-                bucket
+                let new = sizes.buckets();
+                buckets.insert(key, (sizes, new.clone()));
+                new
             }
         }
     }
@@ -130,8 +233,6 @@ impl Buckets {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use tokio::time::advance;
 
     use super::*;
@@ -160,5 +261,20 @@ mod tests {
         let bucket = bucket(0, 1, Duration::from_millis(50));
         advance(Duration::from_secs(60)).await;
         assert_eq!((bucket.left(), bucket.take()), (0, false));
+    }
+
+    /// As measured on Envoy 1.40 with `max_dynamic_descriptors: 2`.
+    #[tokio::test(start_paused = true)]
+    async fn the_value_that_was_not_used_for_the_longest_time_goes_first() {
+        let size =
+            BucketSize { tokens_max: 1, tokens_per_fill: NonZeroU32::MIN, fill_interval: Duration::from_secs(3600) };
+        let buckets = ValueBuckets::new(size, NonZeroU32::new(2).unwrap());
+        let taken = ["a", "b", "a", "c", "a", "b", "c"].map(|value| {
+            let entries = [("k".to_owned(), value.to_owned())];
+            buckets.of(&entries).take()
+        });
+        assert_eq!(taken, [true, true, false, true, false, true, true]);
+        let known = buckets.known.lock().unwrap();
+        assert_eq!((known.buckets.len(), known.by_use.len()), (2, 2));
     }
 }

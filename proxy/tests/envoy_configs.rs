@@ -15,6 +15,7 @@ fn accepted_files_mean_what_is_recorded() {
         let warnings: String = loaded.warnings.iter().map(|warning| format!("{warning}\n")).collect();
         let Config {
             admin,
+            zone,
             connections_max,
             internal_buffer_bytes,
             listeners,
@@ -26,6 +27,7 @@ fn accepted_files_mean_what_is_recorded() {
             watched_files,
         } = loaded.config;
         let mut limit = connections_max.map(|max| format!("connections_max: {max}\n")).unwrap_or_default();
+        limit += &zone.map(|zone| format!("zone: {zone}\n")).unwrap_or_default();
         if internal_buffer_bytes > 0 {
             limit += &format!("internal_buffer_bytes: {internal_buffer_bytes}\n");
         }

@@ -30,7 +30,7 @@ use crate::config::metadata::Metadata;
 use crate::gate::Denial;
 use crate::net::socket_ends::ends;
 use crate::net::{Address, Conn, ConnInfo, LogWriter, Passed, Random, SocketEnds, TlsSession};
-use crate::stats::{Origin, PartStats};
+use crate::stats::{Charged, PartStats};
 use crate::token_bucket::BucketSet;
 
 pub use details::{ConnectionTermination, DeniedBy, Details, ResetCause, ResponseStart, UpstreamReset};
@@ -339,8 +339,8 @@ impl StreamInfo {
 
     /// What its response is counted under.
     #[must_use]
-    pub fn origin(&self) -> Origin<'_> {
-        Origin {
+    pub fn charged(&self) -> Charged<'_> {
+        Charged {
             is_internal: self.internal,
             is_canary: self.is_canary,
             named: self.alt_stat_name.as_deref(),

@@ -7,7 +7,7 @@ use crate::config::{Config, Difference};
 use crate::net::Address;
 use crate::snapshot::{Ground, Snapshot};
 use crate::stats::{
-    ClusterStats, CodeStats, EndpointFacts, Http2Stats, HttpStats, ListenerStats, Origin, ResponseStats, ServerState,
+    Charged, ClusterStats, CodeStats, EndpointFacts, Http2Stats, HttpStats, ListenerStats, ResponseStats, ServerState,
 };
 
 const CONFIG: &str = "
@@ -73,7 +73,7 @@ impl Process {
             http.downstream_rq_time.record(ms);
             http.responses.charge(status);
             ResponseStats::of_listener(&registry, &bound.to_string(), "ingress").charge(status);
-            codes.charge(status, Origin::default());
+            codes.charge(status, Charged::default());
         }
         registry.end_interval();
         cluster.membership_total.set(1);

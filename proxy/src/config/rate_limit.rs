@@ -35,6 +35,8 @@ pub struct RateLimit {
     pub unenforced: Edits,
     /// `descriptors`: requests with one of these take tokens from its bucket. That which fills most slowly comes first.
     pub descriptors: Vec<Descriptor>,
+    /// `max_dynamic_descriptors`: so many values at most have buckets, for each descriptor that takes any.
+    pub values_max: NonZeroU32,
     /// `always_consume_default_token_bucket`
     pub default_bucket: DefaultBucket,
     /// `rate_limits`: what requests are told apart by; none leaves it to the route.
@@ -50,10 +52,27 @@ pub struct RateLimit {
 /// Requests that take tokens from a bucket of their own.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Descriptor {
-    /// Keys and values, in their order.
-    pub entries: Vec<(String, String)>,
+    /// Keys and values, in their order. Without a value a key takes any, and each has a bucket of its own.
+    pub entries: Vec<(String, Option<String>)>,
     /// `token_bucket`
     pub bucket: BucketSize,
+}
+
+impl Descriptor {
+    /// Are there several buckets, by values of requests?
+    #[must_use]
+    pub fn has_any_value(&self) -> bool {
+        self.entries.iter().any(|(_, value)| value.is_none())
+    }
+
+    /// Is a request with these keys and values one of those it is about?
+    #[must_use]
+    pub fn takes(&self, requested: &[(String, String)]) -> bool {
+        let is_taken = |((key, value), (its_key, its_value)): (&(String, Option<String>), &(String, String))| {
+            key == its_key && value.as_ref().is_none_or(|value| value == its_value)
+        };
+        self.entries.len() == requested.len() && self.entries.iter().zip(requested).all(is_taken)
+    }
 }
 
 /// Which requests take a token from `token_bucket` of the filter.

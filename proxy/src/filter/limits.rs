@@ -53,7 +53,7 @@ impl Limits {
         let new = Rc::new(Known {
             limit: Arc::clone(limit),
             stats: RateLimitStats::new(&self.registry, &limit.stat_prefix),
-            buckets: Arc::new(BucketSet::of(limit, |number, size| self.buckets.of(&limit.place, number, size))),
+            buckets: Arc::new(self.buckets.of(limit)),
         });
         known.insert(limit.place.clone(), Rc::clone(&new));
         new

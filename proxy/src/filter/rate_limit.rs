@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::descriptors::descriptors;
+use super::descriptors::{Entries, descriptors};
 use super::edits::add_to_request;
 use super::reply::EndedReply;
 use super::{FilterContext, FilterReply, Flow};
@@ -47,7 +47,7 @@ impl<'c> RateLimited<'c> {
         }
         let known = context.limits.of(limit);
         known.stats.enabled.inc();
-        let new = || Arc::new(BucketSet::of(limit, |_, size| Arc::new(TokenBucket::new(size))));
+        let new = || Arc::new(BucketSet::new(limit));
         let buckets = match limit.sharing {
             Sharing::All => &known.buckets,
             // As in Envoy, the first limit that a connection meets is that of all its requests.
@@ -83,19 +83,18 @@ impl<'c> RateLimited<'c> {
     ) -> Token {
         let limit = self.limit;
         let requested = descriptors(self.policies, request, info, context);
-        let own = limit.descriptors.iter().zip(&buckets.descriptors);
-        let mut matched =
-            own.filter(|(descriptor, _)| requested.contains(&descriptor.entries)).map(|(_, bucket)| bucket);
-        let mut first = None;
-        for bucket in &mut matched {
-            first.get_or_insert(bucket);
-            if !bucket.take() {
-                self.bucket = Some(Arc::clone(bucket));
+        let mut is_first = true;
+        for bucket in of_descriptors(limit, buckets, &requested) {
+            let is_refused = !bucket.take();
+            if is_first || is_refused {
+                self.bucket = Some(bucket);
+            }
+            if is_refused {
                 return Token::Refused;
             }
+            is_first = false;
         }
-        self.bucket = first.map(Arc::clone);
-        if first.is_some() && limit.default_bucket == DefaultBucket::Others {
+        if !is_first && limit.default_bucket == DefaultBucket::Others {
             return Token::Taken;
         }
         let Some(default) = &buckets.default else { return Token::Taken };
@@ -119,6 +118,20 @@ impl<'c> RateLimited<'c> {
             }
         }
     }
+}
+
+/// The buckets of a request with these descriptors. As in Envoy, one whose values are given goes before those that
+/// take any, and two equal descriptors of the request take two tokens.
+fn of_descriptors(limit: &RateLimit, buckets: &BucketSet, requested: &[Entries]) -> Vec<Arc<TokenBucket>> {
+    let chosen = |entries: &Entries| {
+        let taking = || limit.descriptors.iter().enumerate().filter(|(_, descriptor)| descriptor.takes(entries));
+        let given = taking().find(|(_, descriptor)| !descriptor.has_any_value());
+        let (number, _) = given.or_else(|| taking().next())?;
+        Some((number, buckets.descriptors.get(number)?.of(entries)))
+    };
+    let mut found: Vec<(usize, Arc<TokenBucket>)> = requested.iter().filter_map(chosen).collect();
+    found.sort_by_key(|(number, _)| *number); // which is their order by rate
+    found.into_iter().map(|(_, bucket)| bucket).collect()
 }
 
 /// A part of a second counts as one.

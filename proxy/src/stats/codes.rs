@@ -30,7 +30,7 @@ const NAMES_MAX: usize = 32;
 
 /// What a response is counted under, besides its cluster.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Origin<'o> {
+pub struct Charged<'o> {
     /// The request came from inside (`x-envoy-internal: true`).
     pub is_internal: bool,
     /// The endpoint is a canary, by its metadata or by its own word.
@@ -62,8 +62,8 @@ impl CodeStats {
     }
 
     /// Counts the response to a request: the upstream's, or ours in its place.
-    pub fn charge(&self, status: StatusCode, origin: Origin<'_>) {
-        self.each(origin, |branches| branches.each(origin, |tree| tree.charge(status)));
+    pub fn charge(&self, status: StatusCode, charged: Charged<'_>) {
+        self.each(charged, |branches| branches.each(charged, |tree| tree.charge(status)));
     }
 
     /// Counts a response that is not passed on, since the request is tried again.
@@ -72,13 +72,13 @@ impl CodeStats {
     }
 
     /// How long an upstream took, from the end of the request to the end of the response.
-    pub fn record_time(&self, took: Duration, origin: Origin<'_>) {
-        self.each(origin, |branches| branches.each(origin, |tree| tree.time().record_ms(took)));
+    pub fn record_time(&self, took: Duration, charged: Charged<'_>) {
+        self.each(charged, |branches| branches.each(charged, |tree| tree.time().record_ms(took)));
     }
 
-    fn each(&self, origin: Origin<'_>, work: impl Fn(&Branches)) {
+    fn each(&self, charged: Charged<'_>, work: impl Fn(&Branches)) {
         work(&self.all);
-        if let Some(branches) = origin.named.and_then(|name| self.named(name)) {
+        if let Some(branches) = charged.named.and_then(|name| self.named(name)) {
             work(&branches);
         }
     }
@@ -123,13 +123,13 @@ impl Branches {
         }
     }
 
-    fn each(&self, origin: Origin<'_>, work: impl Fn(&Tree)) {
+    fn each(&self, charged: Charged<'_>, work: impl Fn(&Tree)) {
         work(&self.all);
-        work(if origin.is_internal { &self.internal } else { &self.external });
-        if origin.is_canary {
+        work(if charged.is_internal { &self.internal } else { &self.external });
+        if charged.is_canary {
             work(&self.canary);
         }
-        if let (Some(own), Some(zone)) = (&self.own_zone, origin.zone) {
+        if let (Some(own), Some(zone)) = (&self.own_zone, charged.zone) {
             work(&self.zone(own, zone));
         }
     }
@@ -237,9 +237,9 @@ mod tests {
     fn a_request_may_name_stats_of_its_own() {
         let registry = Arc::new(Registry::new());
         let codes = CodeStats::new(&registry, "up", Some("here"));
-        let internal = Origin { is_internal: true, ..Origin::default() };
+        let internal = Charged { is_internal: true, ..Charged::default() };
         for is_canary in [false, true] {
-            codes.charge(StatusCode::OK, Origin { named: Some("alt"), is_canary, zone: Some("there"), ..internal });
+            codes.charge(StatusCode::OK, Charged { named: Some("alt"), is_canary, zone: Some("there"), ..internal });
         }
         let is_code = |name: &String| name.starts_with("cluster.up.alt.") && name.contains("_200");
         let named: Vec<_> = names(&registry).into_iter().filter(is_code).collect();
@@ -251,7 +251,7 @@ mod tests {
         ];
         assert_eq!(named, expected.map(|last| format!("cluster.up.alt.{last}")));
         for number in 0..2 * NAMES_MAX {
-            codes.charge(StatusCode::OK, Origin { named: Some(&format!("name{number}")), ..internal });
+            codes.charge(StatusCode::OK, Charged { named: Some(&format!("name{number}")), ..internal });
         }
         let is_kept = |name: &&String| name.contains(".name") && name.contains(".internal.upstream_rq_200");
         assert_eq!(names(&registry).iter().filter(is_kept).count(), NAMES_MAX - 1);
@@ -262,9 +262,9 @@ mod tests {
         let registry = Arc::new(Registry::new());
         let codes = CodeStats::new(&registry, "up", None);
         assert!(names(&registry).is_empty(), "names appear on first use");
-        codes.charge(StatusCode::OK, Origin { zone: Some("not counted"), ..Origin::default() });
-        codes.charge(StatusCode::SERVICE_UNAVAILABLE, Origin { is_internal: true, ..Origin::default() });
-        codes.charge(StatusCode::OK, Origin::default());
+        codes.charge(StatusCode::OK, Charged { zone: Some("not counted"), ..Charged::default() });
+        codes.charge(StatusCode::SERVICE_UNAVAILABLE, Charged { is_internal: true, ..Charged::default() });
+        codes.charge(StatusCode::OK, Charged::default());
         codes.charge_retried(StatusCode::BAD_GATEWAY);
         assert_eq!(
             names(&registry),
@@ -301,7 +301,7 @@ mod tests {
     fn two_workers_share_the_numbers() {
         let registry = Arc::new(Registry::new());
         for _ in 0..2 {
-            CodeStats::new(&registry, "up", None).charge(StatusCode::OK, Origin::default());
+            CodeStats::new(&registry, "up", None).charge(StatusCode::OK, Charged::default());
         }
         assert!(names(&registry).contains(&"cluster.up.upstream_rq_200: 2".to_owned()));
     }

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use authorisation::ClusterAuthorisations;
-pub use codes::{CodeStats, Origin, PartStats};
+pub use codes::{Charged, CodeStats, PartStats};
 pub use derived::Derived;
 pub use endpoints::{EndpointFacts, EndpointStats};
 pub use grpc::{GrpcFamily, GrpcMethod, GrpcStats, service_and_method};

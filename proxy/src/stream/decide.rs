@@ -28,7 +28,7 @@ use crate::exchange::{Expired, Interrupted};
 use crate::filter::edits::edit_request;
 use crate::filter::{Awaited, FilterReply, Filters, Flow, Refusal};
 use crate::router::{self, Chance, Found, rewrite};
-use crate::stats::Origin;
+use crate::stats::Charged;
 use crate::tunnel;
 use crate::upstream::request_options::{self, RequestOptions};
 use crate::upstream::{self, Ended, Forwarding, UpstreamResponse};
@@ -178,7 +178,7 @@ async fn filter_request(stream: &mut StreamContext<'_>, cluster: Option<&Cluster
             Flow::Continue => return Ok(()),
             Flow::Respond(FilterReply::Ended(reply)) => {
                 if let Some(cluster) = cluster.filter(|_| reply.is_charged) {
-                    cluster.codes.charge(reply.status, Origin { is_internal: true, ..Origin::default() });
+                    cluster.codes.charge(reply.status, Charged { is_internal: true, ..Charged::default() });
                 }
                 return Err(Reply::Local(LocalReply::Ended(reply), None));
             }

@@ -137,7 +137,7 @@ fn record_end(stream: &mut StreamContext<'_>, cluster: &Cluster, response: &Upst
         && let Some(at) = exchange.timers.forwarded_whole_at()
     {
         let took = now.saturating_duration_since(at);
-        cluster.codes.record_time(took, info.origin());
+        cluster.codes.record_time(took, info.charged());
         info.parts.iter().for_each(|part| part.record_time(took));
     }
 }

@@ -19,7 +19,7 @@ use crate::config::route::Forward;
 use crate::exchange::{Exchange, Expired, Interrupted, LazyTimer, Timers};
 use crate::filter::{FilterContext, Filters};
 use crate::net::Outside;
-use crate::stats::{HttpStats, Origin};
+use crate::stats::{Charged, HttpStats};
 use crate::upstream::request_options::RequestOptions;
 use crate::upstream::{self, Ended, Forwarding, UpstreamResponse};
 
@@ -97,7 +97,7 @@ impl Subrequest {
         };
         let status = match upstream::forward(&mut forwarding).await {
             Ok(mut response) => {
-                self.cluster.codes.charge(response.head.status, Origin { is_internal: true, ..self.info.origin() });
+                self.cluster.codes.charge(response.head.status, Charged { is_internal: true, ..self.info.charged() });
                 if let Some(sent) = exchange.completed_at() {
                     let took = HeaderValue::from(u64::try_from(sent.elapsed().as_millis()).unwrap_or(u64::MAX));
                     response.head.headers.set(names::X_ENVOY_SERVICE_TIME.clone(), took);
@@ -111,7 +111,7 @@ impl Subrequest {
             }
             Err(Ended::Interrupted(_) | Ended::InterruptedBetweenTries(_)) => return None,
         };
-        self.cluster.codes.charge(status, Origin { is_internal: true, ..self.info.origin() });
+        self.cluster.codes.charge(status, Charged { is_internal: true, ..self.info.charged() });
         None
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn charge_informed(cluster: &Cluster, informed: &[StatusCode], info: 
 /// Counts a response by its status, unless `dynamic_stats` is off.
 pub(crate) fn charge(cluster: &Cluster, status: StatusCode, info: &StreamInfo) {
     if info.has_code_stats && !info.is_health_check {
-        cluster.codes.charge(status, info.origin());
+        cluster.codes.charge(status, info.charged());
         info.parts.iter().for_each(|part| part.charge(status));
     }
 }

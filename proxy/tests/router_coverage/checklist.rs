@@ -164,7 +164,7 @@ pub(crate) const GROUPS: &[Group] = &[
         ("None for an upgrade that was accepted", &[Scenario("upgrades/a-websocket-outlives-the-route-timeout"), Scenario("upgrades/an-app-abort-ends-a-websocket-with-fin-a-second-later")]),
     ] },
     Group { title: "Stats", first: 126, items: &[
-        ("Trees of codes", &[Test("a_response_counts_for_the_cluster_and_the_origin_of_the_request"), Test("a_response_is_charged_to_its_class"), VIRTUAL_CLUSTERS, Missing("zones: localities are one group of endpoints")]),
+        ("Trees of codes", &[Test("a_response_counts_for_the_cluster_and_the_origin_of_the_request"), Test("a_response_is_charged_to_its_class"), Test("a_request_may_name_stats_of_its_own"), Scenario("balancing/responses-are-counted-by-the-zones-of-endpoints"), VIRTUAL_CLUSTERS]),
         ("`upstream_rq_time` of whole exchanges alone", &[Scenario("timeouts/max-stream-duration-cuts-a-response"), Scenario("responses/a-response-cut-short-is-a-200-upe")]),
         ("`dynamic_stats: false`", &[Scenario("routing/dynamic-stats-off-counts-no-response-by-its-status")]),
         ("Gauges of circuit breakers", &[Test("gauges_and_permits_follow_a_limit_that_changes")]),

@@ -155,7 +155,8 @@ pub(crate) const PARTS: &[Part] = &[
         ("Gauges of circuit breakers", &[Test("gauges_and_permits_follow_a_limit_that_changes")]),
         ("Lines in the access logs: at the end of a stream, at its beginning, in each interval, of a connection", &[Scenario("logs/filters-choose-streams-by-status-flags-and-share"), Scenario("logs/a-tunnel-has-a-line-when-it-begins"), Scenario("logs/a-stream-has-a-line-each-interval-while-it-is-under-way"), Scenario("listeners/a-connection-has-a-line-in-its-listeners-log")]),
         ("`dynamic_stats: false`", &[Scenario("routing/dynamic-stats-off-counts-no-response-by-its-status")]),
-        ("Stats of zones, timeout budgets and sizes", &[Missing("localities are one group of endpoints; `track_timeout_budgets` and `track_cluster_stats` are refused")]),
+        ("Stats of zones", &[Scenario("balancing/responses-are-counted-by-the-zones-of-endpoints")]),
+        ("Stats of timeout budgets and sizes", &[Missing("`track_timeout_budgets` and `track_cluster_stats` are refused")]),
     ] },
     Part { title: "Headers", items: &[
         ("Internal, external, edge: what each may say", &[Test("the_client_is_named_by_forwarded_for_if_they_are_not"), Test("a_caller_from_outside_does_not_steer_the_router"), Scenario("requests/two-x-forwarded-for-entries-make-a-request-external")]),

@@ -16,7 +16,7 @@ use super::rate_limit::{
     HttpStatus, LocalRateLimitDescriptor, RateLimit, TokenBucket, VhRateLimitsOptions, XRateLimitHeadersRfcVersion,
 };
 use super::{HeaderValue, RuntimeFractionalPercent, StringMatcher};
-use crate::config::constraints::{HeaderName, HeaderText, NonEmpty};
+use crate::config::constraints::{AtLeastOne, HeaderName, HeaderText, NonEmpty};
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Tree};
 
@@ -285,6 +285,7 @@ pub(crate) struct LocalRateLimit {
     pub(crate) filter_enforced: Option<RuntimeFractionalPercent>,
     #[serde(default)]
     pub(crate) local_rate_limit_per_downstream_connection: bool,
+    pub(crate) max_dynamic_descriptors: Option<AtLeastOne>,
     #[serde(default)]
     pub(crate) rate_limited_as_resource_exhausted: bool,
     #[serde(default)]

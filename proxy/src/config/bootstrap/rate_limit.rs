@@ -114,7 +114,7 @@ pub(crate) struct LocalRateLimitDescriptor {
 #[derive(Debug, Deserialize)]
 pub(crate) struct RateLimitEntry {
     pub(crate) key: NonEmpty,
-    pub(crate) value: Option<At<String>>,
+    pub(crate) value: Option<String>,
 }
 
 /// `envoy.extensions.common.ratelimit.v3.VhRateLimitsOptions`

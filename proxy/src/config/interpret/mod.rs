@@ -109,15 +109,13 @@ pub(super) fn interpret(
             );
         }
     }
-    let zone =
-        bootstrap.node.and_then(|node| node.locality).map(|locality| locality.zone).filter(|zone| !zone.is_empty());
     let internal_buffer_bytes = match internal {
         InternalListeners::Buffering { bytes } => bytes,
         InternalListeners::None => 0,
     };
     Ok(Config {
         admin,
-        zone,
+        zone: bootstrap.node.and_then(zone),
         connections_max,
         internal_buffer_bytes,
         listeners,
@@ -128,6 +126,11 @@ pub(super) fn interpret(
         dump: tree.to_message(),
         watched_files: notes.take_watched(),
     })
+}
+
+/// Its zone, if it has one.
+fn zone(node: bootstrap::Node) -> Option<String> {
+    node.locality.map(|locality| locality.zone).filter(|zone| !zone.is_empty())
 }
 
 /// What upstreams are told of this node.

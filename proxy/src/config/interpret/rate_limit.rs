@@ -29,6 +29,8 @@ const ADDED_MAX: usize = 10;
 const FILL_INTERVAL_MIN: Duration = Duration::from_millis(50);
 /// Envoy's largest `stage`.
 const STAGE_MAX: u32 = 10;
+/// `max_dynamic_descriptors`
+const VALUES_MAX: NonZeroU32 = NonZeroU32::new(20).unwrap();
 /// RESOURCE_EXHAUSTED
 const RESOURCE_EXHAUSTED: u32 = 8;
 
@@ -63,6 +65,7 @@ pub(super) fn rate_limit(
         response: Arc::new(added(&written.response_headers_to_add)?),
         unenforced: added(&written.request_headers_to_add_when_not_enforced)?,
         descriptors: descriptors(&written.descriptors)?,
+        values_max: written.max_dynamic_descriptors.map_or(VALUES_MAX, |most| most.0),
         default_bucket: match written.always_consume_default_token_bucket {
             None | Some(true) => DefaultBucket::All,
             Some(false) => DefaultBucket::Others,
@@ -87,14 +90,8 @@ fn descriptors(written: &[At<LocalRateLimitDescriptor>]) -> Result<Vec<Descripto
     for at in written {
         let mut entries = Vec::new();
         for entry in &at.value.entries.value {
-            let value = entry.value.value.as_ref().filter(|value| !value.value.is_empty());
-            let value = value.ok_or_else(|| {
-                entry.invalid_but(
-                    "an entry without a value",
-                    "write the value: each has a descriptor and a bucket of its own",
-                )
-            })?;
-            entries.push((entry.value.key.to_string(), value.value.clone()));
+            let value = entry.value.value.clone().filter(|value| !value.is_empty());
+            entries.push((entry.value.key.to_string(), value));
         }
         if entries.is_empty() {
             return Err(at.value.entries.invalid("a descriptor takes one entry or more"));

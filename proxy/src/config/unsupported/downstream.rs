@@ -3,7 +3,6 @@
 use super::Support::{self, Ignored, Old, Only, Refused, Within};
 use super::{DYNAMIC, EXTENSION, HEADER_EDITS, METADATA, RESOLVER, SOCKET};
 
-const BUCKETS: &str = "every descriptor has its values in the file, and a bucket for each; write them out";
 const HITS: &str = "a request takes one token when it comes";
 const CODING: &str =
     "bodies have the same content with any value; how long they are when they are compressed may differ";
@@ -238,7 +237,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("ZstdDecompressor", "chunk_size", Ignored(CODING)),
     ("ZstdDecompressor", "dictionaries", Refused(DICTIONARY)),
     ("LocalRateLimit", "local_cluster_rate_limit", Refused("a bucket is that of one process")),
-    ("LocalRateLimit", "max_dynamic_descriptors", Ignored(BUCKETS)),
     ("LocalRateLimitDescriptor", "shadow_mode", Refused("a limit that only counts has filter_enforced of 0 percent")),
     ("RateLimit", "apply_on_stream_done", Refused(HITS)),
     ("RateLimit", "disable_key", Ignored("only limits by a rate limit service read it")),

@@ -38,6 +38,7 @@ fn means_the_same_as_json(loaded: &Loaded, differences: Differences) {
     let meaning = |loaded: &Loaded| {
         let Config {
             admin,
+            zone,
             connections_max,
             internal_buffer_bytes,
             listeners,
@@ -49,7 +50,7 @@ fn means_the_same_as_json(loaded: &Loaded, differences: Differences) {
             watched_files,
         } = &loaded.config;
         format!(
-            "{admin:?} {connections_max:?} {internal_buffer_bytes:?} {listeners:#?} {clusters:#?} {differences:?} {runtime:?} {stats:?} {dump} {watched_files:?}"
+            "{admin:?} {zone:?} {connections_max:?} {internal_buffer_bytes:?} {listeners:#?} {clusters:#?} {differences:?} {runtime:?} {stats:?} {dump} {watched_files:?}"
         )
     };
     match again {
