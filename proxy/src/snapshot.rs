@@ -41,8 +41,8 @@ pub struct InForce {
     pub addresses: Addresses,
 }
 
-/// Where listeners are bound, by name.
-pub type Addresses = BTreeMap<String, Address>;
+/// Where listeners are bound, by name: each of their addresses, in the configuration's order.
+pub type Addresses = BTreeMap<String, Vec<Address>>;
 
 /// What all workers share of a listener.
 pub struct Listener {

@@ -124,7 +124,7 @@ impl Proxy {
             operators.spawn_local(admin.run(drain));
         }
         let (snapshots, received) = mpsc::unbounded_channel();
-        let reloader = Reloader::new(Arc::clone(&shared), vec![snapshots], how, |_, at| Ok(at.clone()));
+        let reloader = Reloader::new(Arc::clone(&shared), vec![snapshots], how, |_, binding| Ok(binding.at.clone()));
         let clock = Rc::clone(&outside.clock);
         let serve = async {
             worker.run(received).await;
@@ -231,7 +231,8 @@ pub(crate) fn meaning(config: &ProxyConfig) -> Option<Config> {
 /// Where a proxy with this configuration listens.
 pub(crate) fn ports(config: &ProxyConfig) -> Vec<u16> {
     let Some(config) = meaning(config) else { return Vec::new() };
-    config.listeners.iter().map(|listener| &listener.address).chain(&config.admin).filter_map(Address::port).collect()
+    let bindings = config.listeners.iter().flat_map(Listener::bindings).chain(&config.admin);
+    bindings.filter_map(|binding| binding.at.port()).collect()
 }
 
 /// What a configuration means, and what was left out of it.
@@ -309,7 +310,7 @@ fn encrypts(config: &Config) -> bool {
 /// host has one process.
 fn refuse_pipes(config: &Config) -> Result<(), String> {
     let is_pipe = |at: &Address| matches!(at, Address::Pipe(_));
-    let listener = config.listeners.iter().find(|listener| is_pipe(&listener.address));
+    let listener = config.listeners.iter().find(|listener| listener.bindings().any(|binding| is_pipe(&binding.at)));
     let cluster = config.clusters.iter().find(|cluster| match &cluster.discovery {
         Discovery::Static(endpoints) => endpoints.iter().any(is_pipe),
         Discovery::LogicalDns { .. } | Discovery::StrictDns { .. } => false,

@@ -78,11 +78,18 @@ pub(super) fn listeners(query: &Query, state: &AdminState) -> AdminResponse {
     let names = snapshot.listeners.iter().map(|listener| &listener.config.name);
     let bound = names.filter_map(|name| Some((name, addresses.get(name)?)));
     if query.value("format") == Some("json") {
-        let statuses = bound.map(|(name, at)| json!({ "name": name, "local_address": address_json(at) }));
+        let statuses = bound.filter_map(|(name, at)| {
+            let (first, further) = at.split_first()?;
+            let mut status = json!({ "name": name, "local_address": address_json(first) });
+            if !further.is_empty() {
+                status["additional_local_addresses"] = further.iter().map(address_json).collect();
+            }
+            Some(status)
+        });
         return AdminResponse::json(&json!({ "listener_statuses": statuses.collect::<Vec<_>>() }));
     }
     let mut out = String::new();
-    for (name, at) in bound {
+    for (name, at) in bound.flat_map(|(name, at)| at.iter().map(move |at| (name, at))) {
         put(&mut out, format_args!("{name}::{at}\n"));
     }
     AdminResponse::new(TEXT, out)

@@ -92,7 +92,8 @@ impl Process {
 
         let server = ServerStats::new(&registry, 2);
         server.enter(ServerState::Live);
-        let addresses = [("main".to_owned(), Address::Socket(bound))].into();
+        let addresses =
+            [("main".to_owned(), vec![Address::Socket(bound), Address::Socket("[::1]:10001".parse().unwrap())])].into();
         let in_force = InForce { snapshot, addresses };
         let state = AdminState {
             registry,
@@ -236,7 +237,7 @@ fn the_name_and_the_kind_of_an_endpoint_show() {
 #[test]
 fn listeners_in_both_forms() {
     let process = Process::new();
-    assert_eq!(process.body("/listeners"), "main::127.0.0.1:10000\n");
+    assert_eq!(process.body("/listeners"), "main::127.0.0.1:10000\nmain::[::1]:10001\n");
     insta::assert_snapshot!(process.body("/listeners?format=json"));
 }
 

@@ -14,6 +14,21 @@ pub enum Address {
     Socket(SocketAddr),
 }
 
+/// Where a socket listens, and for whom.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Binding {
+    /// Where.
+    pub at: Address,
+    /// `ipv4_compat`: a socket of IPv6 takes connections over IPv4, too.
+    pub takes_ipv4: bool,
+}
+
+impl From<Address> for Binding {
+    fn from(at: Address) -> Self {
+        Self { at, takes_ipv4: false }
+    }
+}
+
 /// A listener inside this process, by its name.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct InternalAddress {

@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::address::Binding;
 use super::{ClusterName, Config};
 
 /// What is new in a configuration, compared with the one before it.
@@ -34,7 +35,7 @@ pub enum ListenerChange {
     Routes,
     /// Something else changed. Its socket stays; connections that are there drain.
     Options,
-    /// It listens on another address.
+    /// It listens on other addresses.
     Address,
 }
 
@@ -131,10 +132,10 @@ impl Changes {
     }
 }
 
-/// The listeners by name, with their addresses and as they were read.
-fn listeners(config: &Config) -> BTreeMap<&str, (&super::Address, &Value)> {
+/// The listeners by name, with where they listen and as they were read.
+fn listeners(config: &Config) -> BTreeMap<&str, (Vec<&Binding>, &Value)> {
     let named = config.listeners.iter().zip(list(config, "listeners"));
-    named.map(|(listener, text)| (listener.name.as_str(), (&listener.address, text))).collect()
+    named.map(|(listener, text)| (listener.name.as_str(), (listener.bindings().collect(), text))).collect()
 }
 
 /// The clusters by name, as they were read.
@@ -172,7 +173,7 @@ impl fmt::Display for Changes {
             ListenerChange::Removed => format!("{name} removed"),
             ListenerChange::Routes => format!("{name} has other routes"),
             ListenerChange::Options => format!("{name} has other options"),
-            ListenerChange::Address => format!("{name} has another address"),
+            ListenerChange::Address => format!("{name} listens on other addresses"),
         });
         let clusters = self.clusters.iter().map(|(name, change)| match change {
             ClusterChange::Added => format!("{name} added"),
@@ -242,7 +243,7 @@ static_resources:
             (BASE.to_owned(), "nothing changed"),
             (BASE.replace("prefix: /", "prefix: /v2"), "listeners: in has other routes"),
             (BASE.replace("stat_prefix: in", "stat_prefix: out"), "listeners: in has other options"),
-            (BASE.replace("port_value: 8080", "port_value: 8081"), "listeners: in has another address"),
+            (BASE.replace("port_value: 8080", "port_value: 8081"), "listeners: in listens on other addresses"),
             (BASE.replace("name: in", "name: other"), "listeners: in removed, other added"),
             (BASE.replace("port_value: 1 ", "port_value: 2 "), "clusters: up has other endpoints or policies"),
             (BASE.replace("connect_timeout: 1s", "connect_timeout: 2s"), "clusters: up has other connection options"),

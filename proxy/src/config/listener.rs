@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 pub use super::access_log::{AccessLog, LogPath};
-use super::address::Address;
+use super::address::{Address, Binding};
 use super::client_cert::ClientCertHeader;
 use super::filter::{Chains, Kind};
 use super::filter_chain::FilterChains;
@@ -25,13 +25,15 @@ use super::string_match::StringMatch;
 use super::tcp_proxy::TcpProxy;
 use super::trust::Trust;
 
-/// A listening socket and what happens to its connections.
+/// One or several listening sockets, and what happens to their connections.
 #[derive(Clone, Debug)]
 pub struct Listener {
     /// Name, for logs and admin; made from the address if the file gives none.
     pub name: String,
-    /// Where it listens.
-    pub address: Address,
+    /// Where it listens: the address that its stats are named after.
+    pub binding: Binding,
+    /// `additional_addresses`: where else it listens.
+    pub further_bindings: Vec<Binding>,
     /// `stat_prefix`: what its stats are called in place of its address.
     pub stat_prefix: Option<String>,
     /// What takes its connections.
@@ -49,12 +51,23 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// The first of its addresses.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.binding.at
+    }
+
+    /// Everywhere it listens.
+    pub fn bindings(&self) -> impl Iterator<Item = &Binding> {
+        std::iter::once(&self.binding).chain(&self.further_bindings)
+    }
+
     /// What its stats are called.
     #[must_use]
     pub fn stat_name(&self) -> String {
-        self.stat_prefix.clone().unwrap_or_else(|| match &self.address {
+        self.stat_prefix.clone().unwrap_or_else(|| match self.address() {
             Address::Internal(at) => format!("envoy_internal_{}", at.name),
-            Address::Pipe(_) | Address::Socket(_) => self.address.to_string(),
+            at @ (Address::Pipe(_) | Address::Socket(_)) => at.to_string(),
         })
     }
 

@@ -74,7 +74,7 @@ use std::io;
 
 use http::HeaderValue;
 
-pub use address::Address;
+pub use address::{Address, Binding};
 pub use changes::{Changes, ClusterChange, ListenerChange};
 pub use cluster::{Cluster, ClusterName};
 pub use difference::{Difference, Differences};
@@ -89,7 +89,7 @@ pub use surroundings::{CertificateFiles, Content, SecretKind, Surroundings};
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where the admin interface listens, if anywhere.
-    pub admin: Option<Address>,
+    pub admin: Option<Binding>,
     /// The zone of this node, if it has one.
     pub zone: Option<String>,
     /// Connections of all listeners together that may be open; `None` leaves it to the runtime.

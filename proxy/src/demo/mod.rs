@@ -156,7 +156,7 @@ fn start_all(ports: Ports, workers: usize, ground: &Ground<'_>) -> Result<Demo, 
         if let Some(port) = ports.of(place) {
             move_to(port, &mut config, behind);
         }
-        let admin_at = config.admin.clone();
+        let admin_at = config.admin.as_ref().map(|binding| binding.at.clone());
         let process = start_hop(hop, config, workers, ground, &feed)?;
         if let Some(Address::Socket(at)) = process.addresses().first() {
             behind = *at;
@@ -178,7 +178,7 @@ struct Place {
 fn move_to(port: u16, config: &mut Config, behind: SocketAddr) {
     config.admin = None;
     for listener in &mut config.listeners {
-        listener.address = SocketAddr::new(APP.ip(), port).into();
+        listener.binding = Address::Socket(SocketAddr::new(APP.ip(), port)).into();
     }
     for cluster in &mut config.clusters {
         cluster.discovery = Discovery::Static(vec![behind.into()]);
@@ -285,7 +285,7 @@ mod tests {
                 })
                 .collect();
             assert_eq!(endpoints, [expected], "{}", hop.file);
-            expected = config.listeners[0].address.clone();
+            expected = config.listeners[0].address().clone();
         }
     }
 }

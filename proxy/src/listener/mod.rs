@@ -28,7 +28,7 @@ pub use filters::{Inspectors, ProxyProtocolFilter};
 pub use http_inspector::http_version;
 pub use limits::{ConnectionLimits, ConnectionPermit, ListenerLimits, Overflow};
 
-/// A bound socket that accepts.
+/// A bound socket that accepts; a listener has one for each of its addresses.
 pub struct Listener {
     acceptor: Acceptor,
     serving: Rc<Serving>,
@@ -64,7 +64,7 @@ pub struct Serving {
     pub drain: ListenerDrain,
 }
 
-/// Changes a listener while it runs.
+/// Changes a socket of a listener while it runs.
 pub struct ListenerControl {
     at: Address,
     serving: Rc<Serving>,
@@ -89,12 +89,13 @@ impl ListenerControl {
     }
 
     /// Serves new connections in another way; those that are there drain.
-    pub fn replace(&mut self, serving: Serving) {
-        let serving = Rc::new(serving);
+    #[must_use]
+    pub fn serving(mut self, serving: Rc<Serving>) -> Self {
         let before = std::mem::replace(&mut self.serving, Rc::clone(&serving));
         // A listener that an operator has closed accepts no more: there is nothing to be served.
         drop(self.replace.send(serving));
         before.drain.remove();
+        self
     }
 
     /// Closes the socket and drains the connections.
@@ -114,9 +115,8 @@ const LAST_HANDSHAKE_MAX: Duration = Duration::from_millis(10);
 impl Listener {
     /// A listener that has not accepted yet, and what changes it. `drain` is that of the socket.
     #[must_use]
-    pub fn new(acceptor: Acceptor, serving: Serving, drain: ListenerDrain) -> (Self, ListenerControl) {
+    pub fn new(acceptor: Acceptor, serving: Rc<Serving>, drain: ListenerDrain) -> (Self, ListenerControl) {
         let (replace, replaced) = mpsc::unbounded_channel();
-        let serving = Rc::new(serving);
         let (at, of_control) = (acceptor.local().clone(), Rc::clone(&serving));
         let control = ListenerControl { at, serving: of_control, replace, drain: drain.clone() };
         (Self { acceptor, serving, replaced, drain }, control)

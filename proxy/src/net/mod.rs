@@ -40,7 +40,7 @@ use ::tokio::task::coop;
 use bytes::Bytes;
 use rewound::Rewound;
 
-pub use crate::config::address::{Address, InternalAddress, Pipe};
+pub use crate::config::address::{Address, Binding, InternalAddress, Pipe};
 use crate::config::filter_state::FilterState;
 use crate::stats::{ByteStats, Meter, Registry};
 pub use internal::{InternalNet, Passed};
@@ -200,9 +200,17 @@ pub struct ListenOptions {
     pub backlog: u32,
     /// Let every worker bind the same address (SO_REUSEPORT).
     pub reuse_port: bool,
+    /// A socket of IPv6 takes no connections over IPv4 (IPV6_V6ONLY).
+    pub ipv6_only: bool,
 }
 
 impl ListenOptions {
+    /// The same for this binding.
+    #[must_use]
+    pub fn of(&self, binding: &Binding) -> Self {
+        Self { ipv6_only: !binding.takes_ipv4, ..self.clone() }
+    }
+
     /// The kernel caps it at net.core.somaxconn, 4096 on current systems; a burst of reconnecting clients after a
     /// restart is what fills it.
     pub const BACKLOG: u32 = 4096;
@@ -210,7 +218,7 @@ impl ListenOptions {
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self { backlog: Self::BACKLOG, reuse_port: false }
+        Self { backlog: Self::BACKLOG, reuse_port: false, ipv6_only: false }
     }
 }
 

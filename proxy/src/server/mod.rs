@@ -6,6 +6,7 @@
 
 pub mod process;
 pub mod reload;
+mod sockets;
 pub mod worker;
 
 use std::io;
@@ -162,8 +163,9 @@ impl AdminInterface {
     /// # Errors
     /// Its address cannot be bound.
     pub fn bind(outside: &Outside, shared: &Arc<ServerShared>, admin: Admin) -> Result<Option<Self>, StartError> {
-        let Some(at) = &shared.snapshot().config.admin else { return Ok(None) };
-        let bound = outside.net.listen(at, &ListenOptions::default());
+        let Some(binding) = &shared.snapshot().config.admin else { return Ok(None) };
+        let at = &binding.at;
+        let bound = outside.net.listen(at, &ListenOptions::default().of(binding));
         let accept =
             bound.map_err(|source| StartError::Listen { name: "admin".into(), address: at.to_string(), source })?;
         tracing::info!("admin interface listening on {}", accept.local());

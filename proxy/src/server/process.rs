@@ -14,7 +14,7 @@ use super::worker::{Apply, Worker};
 use super::{Admin, AdminInterface, ServerShared, StartError};
 use crate::config::Difference;
 use crate::drain::Drain;
-use crate::net::{Address, ListenOptions, Outside};
+use crate::net::{Address, Binding, ListenOptions, Outside};
 use crate::snapshot::{Addresses, InForce};
 use crate::stats::ServerState;
 
@@ -64,8 +64,8 @@ impl Process {
         let mut at = Addresses::new();
         if workers > 1 && is_exclusive {
             for listener in &shared.snapshot().listeners {
-                let bound = probe(&listener.config.name, &listener.config.address)?;
-                at.insert(listener.config.name.clone(), bound);
+                let bound = listener.config.bindings().map(|binding| probe(&listener.config.name, binding));
+                at.insert(listener.config.name.clone(), bound.collect::<Result<_, _>>()?);
             }
         }
         let how = ListenOptions { reuse_port: workers > 1 || !is_exclusive, ..ListenOptions::default() };
@@ -100,14 +100,15 @@ impl Process {
     pub fn addresses(&self) -> Vec<Address> {
         let InForce { snapshot, addresses } = self.shared.in_force();
         let names = snapshot.listeners.iter().map(|listener| &listener.config.name);
-        names.filter_map(|name| addresses.get(name).cloned()).collect()
+        names.filter_map(|name| addresses.get(name)).flatten().cloned().collect()
     }
 
     /// Brings the workers to other configurations.
     #[must_use]
     pub fn reloader(&self) -> Reloader {
         let is_exclusive = self.shared.runtime.differences().has(Difference::ExclusivePort);
-        let probe: Probe = if self.snapshots.len() > 1 && is_exclusive { probe } else { |_, at| Ok(at.clone()) };
+        let probe: Probe =
+            if self.snapshots.len() > 1 && is_exclusive { probe } else { |_, binding| Ok(binding.at.clone()) };
         Reloader::new(Arc::clone(&self.shared), self.snapshots.clone(), self.how.clone(), probe)
     }
 
@@ -187,10 +188,10 @@ impl AdminThread {
 }
 
 /// Binds the address of a listener once without sharing it.
-fn probe(listener: &str, address: &Address) -> Result<Address, StartError> {
-    crate::net::tokio::probe(address).map_err(|source| StartError::Listen {
+fn probe(listener: &str, binding: &Binding) -> Result<Address, StartError> {
+    crate::net::tokio::probe(binding).map_err(|source| StartError::Listen {
         name: format!("listener '{listener}'"),
-        address: address.to_string(),
+        address: binding.at.to_string(),
         source,
     })
 }

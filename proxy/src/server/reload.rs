@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::worker::Apply;
 use super::{ServerShared, StartError};
 use crate::config::{Config, Renewals};
-use crate::net::{Address, ListenOptions};
+use crate::net::{Address, Binding, ListenOptions};
 use crate::snapshot::{Addresses, Ground, Snapshot};
 
 /// Why a configuration does not take the place of the one in force.
@@ -38,7 +38,7 @@ pub enum ReloadError {
 }
 
 /// Whether the listener of this name can have its address alone, where workers share their addresses.
-pub type Probe = fn(&str, &Address) -> Result<Address, StartError>;
+pub type Probe = fn(&str, &Binding) -> Result<Address, StartError>;
 
 /// Brings the workers of a server to the next snapshot.
 pub struct Reloader {
@@ -122,7 +122,7 @@ impl Reloader {
     async fn try_apply(&self, config: Config, loaded_at: SystemTime) -> Result<Applied, ReloadError> {
         let before = self.shared.snapshot();
         if before.config.admin != config.admin {
-            let text = |at: &Option<Address>| at.as_ref().map_or_else(|| "nothing".to_owned(), Address::to_string);
+            let text = |at: &Option<Binding>| at.as_ref().map_or_else(|| "nothing".to_owned(), |it| it.at.to_string());
             return Err(ReloadError::Admin { now: text(&before.config.admin), wanted: text(&config.admin) });
         }
         if before.config.dump == config.dump {
@@ -145,8 +145,8 @@ impl Reloader {
             addresses.extend(applied.await.unwrap_or_default());
         }
         let before = self.shared.in_force().addresses;
-        let is_new = |at: &&Address| before.values().all(|had| had != *at);
-        let bound = addresses.values().filter(is_new).cloned().collect();
+        let is_new = |at: &&Address| !before.values().flatten().any(|had| had == *at);
+        let bound = addresses.values().flatten().filter(is_new).cloned().collect();
         snapshot.renewals(&snapshot.config).apply();
         self.shared.put_in_force(Arc::clone(&snapshot), addresses);
         Ok(Applied::Next { snapshot, bound })
@@ -170,9 +170,12 @@ impl Reloader {
     }
 
     fn probe_new_addresses(&self, before: &Snapshot, snapshot: &Snapshot) -> Result<(), StartError> {
-        let known = |at: &Address| before.listeners.iter().any(|listener| listener.config.address == *at);
-        let new = snapshot.listeners.iter().filter(|listener| !known(&listener.config.address));
-        new.map(|listener| (self.probe)(&listener.config.name, &listener.config.address))
-            .try_for_each(|probed| probed.map(drop))
+        let known: Vec<&Binding> = before.listeners.iter().flat_map(|listener| listener.config.bindings()).collect();
+        for listener in &snapshot.listeners {
+            for new in listener.config.bindings().filter(|binding| !known.contains(binding)) {
+                (self.probe)(&listener.config.name, new)?;
+            }
+        }
+        Ok(())
     }
 }

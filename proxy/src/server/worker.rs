@@ -4,13 +4,13 @@
 //! out whether that world is real. Production runs one for each core, a simulated host exactly one.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use super::sockets::{Listeners, Running, Socket, bind, direction};
 use super::{ServerShared, StartError};
 use crate::access_log::AccessLog;
 use crate::access_log::format::Renderer;
@@ -21,12 +21,12 @@ use crate::config::log_format::Operator;
 use crate::config::network_filter::Gate;
 use crate::config::{self, ClusterChange, ListenerChange};
 use crate::connection_manager::ConnectionManager;
-use crate::drain::{Direction, Drain, ListenerDrain, Stage, WorkerDrain};
+use crate::drain::{Drain, ListenerDrain, Stage, WorkerDrain};
 use crate::filter::{FilterContext, FilterStats, HealthSources, Membership};
 use crate::gate::Gates;
 use crate::listener::{Inspectors, Listener, ListenerControl, ProxyProtocolFilter, Serving};
 use crate::net::accept::Acceptor;
-use crate::net::{Accept, Address, InternalNet, ListenOptions, LogTarget, Outside};
+use crate::net::{Accept, Address, Binding, InternalNet, ListenOptions, LogTarget, Outside};
 use crate::snapshot::{self, Addresses, Snapshot};
 use crate::stats::{
     CodeStats, Http1Stats, Http2Stats, HttpInspectorStats, HttpStats, ListenerStats, ResponseStats, TcpStats,
@@ -43,18 +43,12 @@ pub struct Worker {
     process: Drain,
     clusters: Rc<Clusters>,
     connection_ids: Rc<Cell<u64>>,
-    listeners: BTreeMap<String, Running>,
+    listeners: Listeners,
     /// Those that others reach.
     tasks: JoinSet<()>,
     /// Those that are reached from within the worker.
     internal_tasks: JoinSet<()>,
     internal: Rc<InternalNet>,
-}
-
-/// A listener that runs.
-struct Running {
-    config: Arc<snapshot::Listener>,
-    control: ListenerControl,
 }
 
 /// A snapshot for a worker to serve. It is applied by all workers or by none.
@@ -84,10 +78,8 @@ enum Step {
     Keep,
     /// Its next requests meet other routes.
     SetRoutes,
-    /// New connections of the listener that has this name now are served in another way.
-    Replace { now: String, serving: Box<Serving> },
-    /// It begins to accept.
-    Begin { accept: Box<dyn Accept>, serving: Box<Serving> },
+    /// New connections are served in another way, or are the first.
+    Serve { serving: Rc<Serving>, sockets: Vec<Socket> },
 }
 
 impl Worker {
@@ -112,7 +104,7 @@ impl Worker {
             process: drain.clone(),
             clusters: Rc::default(),
             connection_ids: Rc::default(),
-            listeners: BTreeMap::new(),
+            listeners: Listeners::default(),
             tasks: JoinSet::new(),
             internal_tasks: JoinSet::new(),
             internal,
@@ -128,7 +120,7 @@ impl Worker {
     /// Where the listeners are bound.
     #[must_use]
     pub fn addresses(&self) -> Addresses {
-        self.listeners.iter().map(|(name, running)| (name.clone(), running.control.at().clone())).collect()
+        self.listeners.addresses()
     }
 
     /// Serves until the drain that it was started with closes its listeners, and then what is under way. Until then it
@@ -155,7 +147,7 @@ impl Worker {
 
     /// Ends the listeners that no client is left for. What they have passed on is finished.
     async fn end_internal_listeners(&mut self) {
-        std::mem::take(&mut self.listeners).into_values().for_each(|running| running.control.remove());
+        self.listeners.take().into_values().for_each(ListenerControl::remove);
         while self.internal_tasks.join_next().await.is_some() {}
     }
 
@@ -165,7 +157,7 @@ impl Worker {
             Ok(ready) => ready,
             Err(error) => return drop(prepared.send(Err(error))),
         };
-        drop(prepared.send(Ok(ready.bound())));
+        drop(prepared.send(Ok(self.bound(&ready))));
         if agreed.await.is_err() {
             return; // what was prepared is dropped
         }
@@ -209,30 +201,22 @@ impl Worker {
         how: &ListenOptions,
     ) -> Result<Step, StartError> {
         let name = &listener.config.name;
-        let socket = match snapshot.changes.listeners.get(name) {
+        let keeps_all = match snapshot.changes.listeners.get(name) {
             None => return Ok(Step::Keep),
             Some(ListenerChange::Routes) => return Ok(Step::SetRoutes),
-            Some(ListenerChange::Options) => Some(name.clone()),
-            Some(ListenerChange::Added | ListenerChange::Address | ListenerChange::Removed) => {
-                self.left_at(snapshot, listener)
-            }
+            Some(ListenerChange::Options) => true,
+            Some(ListenerChange::Added | ListenerChange::Address | ListenerChange::Removed) => false,
         };
-        let serving = Box::new(self.serving(listener)?);
-        if let Some(now) = socket {
-            return Ok(Step::Replace { now, serving });
-        }
-        let at = at.get(name).cloned().unwrap_or_else(|| listener.config.address.clone());
-        Ok(Step::Begin { accept: bind(&self.outside, &listener.config, &at, how)?, serving })
-    }
-
-    /// The listener that leaves the address where this one is to listen, so that the socket can stay.
-    fn left_at(&self, snapshot: &Snapshot, listener: &snapshot::Listener) -> Option<String> {
-        let leaves = |name: &String| {
-            matches!(snapshot.changes.listeners.get(name), Some(ListenerChange::Removed | ListenerChange::Address))
+        let serving = Rc::new(self.serving(listener)?);
+        let chosen = at.get(name).map_or(&[][..], Vec::as_slice);
+        let socket = |(nth, binding): (usize, &Binding)| {
+            let kept = if keeps_all { Some((name.clone(), nth)) } else { self.listeners.left_at(snapshot, binding) };
+            let at = chosen.get(nth).unwrap_or(&binding.at);
+            kept.map(Socket::Kept)
+                .map_or_else(|| bind(&self.outside, &listener.config, at, &how.of(binding)).map(Socket::New), Ok)
         };
-        let wanted = &listener.config.address;
-        let there = |running: &Running| !wanted.has_any_port() && running.config.config.address == *wanted;
-        self.listeners.iter().find(|(name, running)| leaves(name) && there(running)).map(|(name, _)| name.clone())
+        let sockets = listener.config.bindings().enumerate().map(socket).collect::<Result<_, _>>()?;
+        Ok(Step::Serve { serving, sockets })
     }
 
     /// What serves the listener's connections.
@@ -380,69 +364,52 @@ impl Worker {
         Ok(Logs::new(options, open_logs(&self.outside, options)?, &self.shared.runtime))
     }
 
-    fn set_listeners(&mut self, prepared: Prepared) {
-        let mut before = std::mem::take(&mut self.listeners);
-        for (config, step) in prepared.listeners {
-            let name = config.config.name.clone();
-            let control = match step {
-                Step::Begin { accept, serving } => Some(self.begin(&config.config, accept, *serving)),
-                Step::Keep => before.remove(&name).map(|running| running.control),
-                Step::SetRoutes => before.remove(&name).map(|running| {
-                    running.control.set_routes(&config.config);
-                    running.control
-                }),
-                Step::Replace { now, serving } => before.remove(&now).map(|mut running| {
-                    running.control.replace(*serving);
-                    running.control
-                }),
-            };
-            // Steps are made from the listeners that run, and nothing ends one in between.
-            self.listeners.extend(control.map(|control| (name, Running { config, control })));
-        }
-        before.into_values().for_each(|running| running.control.remove());
+    /// Where the listeners that change are bound.
+    fn bound(&self, prepared: &Prepared) -> Addresses {
+        let at = |socket| self.listeners.bound(socket);
+        let bound = prepared.listeners.iter().filter_map(|(listener, step)| match step {
+            Step::Keep | Step::SetRoutes => None,
+            Step::Serve { sockets, .. } => {
+                Some((listener.config.name.clone(), sockets.iter().filter_map(at).collect()))
+            }
+        });
+        bound.collect()
     }
 
-    fn begin(&mut self, config: &config::Listener, accept: Box<dyn Accept>, serving: Serving) -> ListenerControl {
+    fn set_listeners(&mut self, prepared: Prepared) {
+        let mut before = self.listeners.take();
+        for (config, step) in prepared.listeners {
+            let name = config.config.name.clone();
+            let own = (0..config.config.bindings().count()).map(|nth| (name.clone(), nth));
+            // Steps are made from the sockets that are there, and nothing ends one in between.
+            let sockets: Vec<ListenerControl> = match step {
+                Step::Keep => own.filter_map(|socket| before.remove(&socket)).collect(),
+                Step::SetRoutes => own
+                    .filter_map(|socket| before.remove(&socket))
+                    .inspect(|socket| socket.set_routes(&config.config))
+                    .collect(),
+                Step::Serve { serving, sockets } => {
+                    let socket = |socket| match socket {
+                        Socket::New(accept) => Some(self.begin(&config.config, accept, Rc::clone(&serving))),
+                        Socket::Kept(of) => before.remove(&of).map(|socket| socket.serving(Rc::clone(&serving))),
+                    };
+                    sockets.into_iter().filter_map(socket).collect()
+                }
+            };
+            self.listeners.0.insert(name, Running { config, sockets });
+        }
+        before.into_values().for_each(ListenerControl::remove);
+    }
+
+    fn begin(&mut self, config: &config::Listener, accept: Box<dyn Accept>, serving: Rc<Serving>) -> ListenerControl {
         let acceptor = Acceptor::new(accept, format!("listener {}", config.name));
         let (listener, control) = Listener::new(acceptor, serving, self.drain.listener(direction(config)));
-        match config.address {
+        match config.address() {
             Address::Internal(_) => self.internal_tasks.spawn_local(listener.run()),
             Address::Pipe(_) | Address::Socket(_) => self.tasks.spawn_local(listener.run()),
         };
         control
     }
-}
-
-impl Prepared {
-    /// Where the new listeners are bound.
-    fn bound(&self) -> Addresses {
-        let bound = self.listeners.iter().filter_map(|(listener, step)| match step {
-            Step::Begin { accept, .. } => Some((listener.config.name.clone(), accept.local().clone())),
-            Step::Keep | Step::SetRoutes | Step::Replace { .. } => None,
-        });
-        bound.collect()
-    }
-}
-
-fn direction(listener: &config::Listener) -> Direction {
-    match listener.address {
-        Address::Internal(_) => Direction::Internal,
-        _ if listener.is_inbound => Direction::Inbound,
-        Address::Pipe(_) | Address::Socket(_) => Direction::Other,
-    }
-}
-
-fn bind(
-    outside: &Outside,
-    listener: &config::Listener,
-    at: &Address,
-    how: &ListenOptions,
-) -> Result<Box<dyn Accept>, StartError> {
-    outside.net.listen(at, how).map_err(|source| StartError::Listen {
-        name: format!("listener '{}'", listener.name),
-        address: at.to_string(),
-        source,
-    })
 }
 
 fn open_logs(outside: &Outside, options: &[config::listener::AccessLog]) -> Result<Vec<AccessLog>, StartError> {

@@ -46,6 +46,8 @@ impl Dialling {
         let (name, port) = to.rsplit_once(':').ok_or_else(not_an_address)?;
         let port: u16 = port.parse().map_err(|_| not_an_address())?;
         let unknown = |_| io::Error::new(io::ErrorKind::NotFound, format!("no host is called {name:?}"));
+        // As in a URI, an address of IPv6 stands in brackets (RFC 3986 3.2.2).
+        let name = name.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(name);
         let addresses = outside.net.resolve(name).await.map_err(unknown)?;
         let ip = addresses.first().ok_or(io::ErrorKind::NotFound)?;
         let conn = outside.net.connect(&Address::Socket((*ip, port).into()), &ConnectOptions::default()).await?;

@@ -44,9 +44,10 @@ pub(super) fn find(hops: &[Hop], machines: &Machines, names: &mut Names) -> Vec<
         let mut clients = Vec::new();
         for (proxy, hop) in hops.iter().enumerate() {
             for (nth, listener) in hop.config.listeners.iter().enumerate() {
-                let Some(at) = listener.address.socket().filter(|at| is_wanted(proxy, at.port())) else { continue };
                 let machine = machines.machine_of(proxy, hops);
-                for chain in chains(listener) {
+                let sockets = listener.bindings().filter_map(|binding| binding.at.socket());
+                let sockets = sockets.filter(|at| is_wanted(proxy, at.port()));
+                for (at, chain) in sockets.flat_map(|at| chains(listener).into_iter().map(move |chain| (at, chain))) {
                     let connect =
                         if at.ip().is_loopback() { at.to_string() } else { format!("{machine}:{}", at.port()) };
                     let pod = at.ip().is_loopback().then(|| machine.clone());

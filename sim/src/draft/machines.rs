@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 use std::net::IpAddr;
 
 use finwait::config::cluster::{Discovery, UpstreamProtocol};
-use finwait::config::{Address, Cluster, Config};
+use finwait::config::{Address, Cluster, Config, Listener};
 
 use super::passthrough::passed_on;
 use super::{Hop, Names, hints, quoted, word};
@@ -149,7 +149,10 @@ impl Machines {
 
     /// The proxy of another file that listens where an endpoint is; its own, if it connects to itself.
     fn listener_of(&self, endpoint: &Endpoint<'_>, hops: &[Hop]) -> Option<usize> {
-        let listens = |config: &Config| config.listeners.iter().any(|it| it.address.port() == Some(endpoint.port));
+        let listens = |config: &Config| {
+            let mut bindings = config.listeners.iter().flat_map(Listener::bindings);
+            bindings.any(|binding| binding.at.port() == Some(endpoint.port))
+        };
         let own = hops.get(endpoint.proxy).is_some_and(|hop| listens(&hop.config));
         if own && is_loopback(&endpoint.address) {
             return Some(endpoint.proxy);
@@ -257,7 +260,10 @@ fn addresses(cluster: &Cluster) -> Vec<(String, u16)> {
 /// The address that the listeners of a file name.
 fn own_place(config: &Config) -> Place {
     let own = |ip: &IpAddr| !ip.is_unspecified() && !ip.is_loopback();
-    Place { ip: config.listeners.iter().filter_map(|it| it.address.ip()).find(own), ..Place::default() }
+    Place {
+        ip: config.listeners.iter().flat_map(Listener::bindings).filter_map(|it| it.at.ip()).find(own),
+        ..Place::default()
+    }
 }
 
 /// The names of the certificate that an endpoint shows, if it speaks TLS.

@@ -239,7 +239,8 @@ impl<'a> HostSettings<'a> {
     /// The listener at an address, and its position in the file.
     fn listener(&self, at: SocketAddr) -> Option<(usize, &Listener)> {
         let listeners = &self.config.as_ref()?.listeners;
-        listeners.iter().enumerate().find(|(_, listener)| listener.address.port() == Some(at.port()))
+        let listens = |listener: &Listener| listener.bindings().any(|binding| binding.at.port() == Some(at.port()));
+        listeners.iter().enumerate().find(|(_, listener)| listens(listener))
     }
 
     /// The number of the cluster that has an endpoint at an address.

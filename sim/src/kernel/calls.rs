@@ -7,7 +7,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::{Context, Poll};
 
-use finwait::net::{Peek, TcpKeepalive};
+use finwait::net::{ListenOptions, Peek, TcpKeepalive};
 use tokio::io::ReadBuf;
 
 use super::listener::Listener;
@@ -26,12 +26,7 @@ pub(crate) struct Accepted {
 }
 
 impl Kernel {
-    pub(crate) fn listen(
-        &mut self,
-        at: SocketAddr,
-        backlog: u32,
-        reuse_port: bool,
-    ) -> io::Result<(SocketId, SocketAddr)> {
+    pub(crate) fn listen(&mut self, at: SocketAddr, how: &ListenOptions) -> io::Result<(SocketId, SocketAddr)> {
         if !self.owns(at.ip()) {
             return Err(io::ErrorKind::AddrNotAvailable.into());
         }
@@ -39,11 +34,11 @@ impl Kernel {
             0 => SocketAddr::new(at.ip(), self.ephemeral_port(at.ip(), None)?),
             _ => at,
         };
-        if self.listeners.values().any(|listener| listener.conflicts(at, reuse_port)) {
+        if self.listeners.values().any(|listener| listener.conflicts(at, how)) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         let id = self.new_id();
-        self.listeners.insert(id, Listener::new(at, backlog, reuse_port));
+        self.listeners.insert(id, Listener::new(at, how));
         Ok((id, at))
     }
 
@@ -228,7 +223,7 @@ impl Kernel {
             self.next_port = if port == *PORTS_EPHEMERAL.end() { *PORTS_EPHEMERAL.start() } else { port + 1 };
             let at = SocketAddr::new(ip, port);
             let taken = peer.is_some_and(|peer| self.by_addresses.contains_key(&(at, peer)));
-            if !taken && !self.listeners.values().any(|listener| listener.conflicts(at, false)) {
+            if !taken && !self.listeners.values().any(|listener| listener.conflicts(at, &ListenOptions::default())) {
                 return Ok(port);
             }
         }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use finwait::net::ListenOptions;
 use tokio::io::ReadBuf;
 
 use super::{Kernel, SocketId, State};
@@ -12,6 +13,10 @@ use crate::segment::Segment;
 use crate::trace::{HostId, SharedTrace};
 
 const LATENCY: Duration = Duration::from_millis(10);
+
+fn backlog(backlog: u32) -> ListenOptions {
+    ListenOptions { backlog, ..ListenOptions::default() }
+}
 
 /// What the test does to each segment.
 enum SegmentOutcome {
@@ -41,7 +46,7 @@ impl Pair {
     /// With a connection between them.
     fn open() -> (Self, SocketId, SocketId) {
         let mut pair = Self::new();
-        let (listener, _) = pair.server.listen(server(), 8, false).unwrap();
+        let (listener, _) = pair.server.listen(server(), &backlog(8)).unwrap();
         let (client, _) = pair.client.connect(None, server()).unwrap();
         pair.run_for(4 * LATENCY, |_| SegmentOutcome::Arrive);
         let accepted = pair.server.poll_accept(listener, &cx());
@@ -134,7 +139,7 @@ const SECOND: Duration = Duration::from_secs(1);
 #[test]
 fn a_syn_and_a_syn_ack_without_response_are_sent_again() {
     let mut pair = Pair::new();
-    pair.server.listen(server(), 8, false).unwrap();
+    pair.server.listen(server(), &backlog(8)).unwrap();
     pair.client.connect(None, server()).unwrap();
     pair.run_for(9 * SECOND, |segment| {
         if segment.flags.syn && segment.flags.ack { SegmentOutcome::Lose } else { SegmentOutcome::Arrive }

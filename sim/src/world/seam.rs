@@ -121,7 +121,7 @@ impl Net for Sockets {
             return Ok(Box::new(Unvisited(at.clone())));
         }
         let at = socket_address(at)?;
-        let (id, at) = self.kernel.lock().listen(at, how.backlog, how.reuse_port)?;
+        let (id, at) = self.kernel.lock().listen(at, how)?;
         Ok(Box::new(Listening { kernel: self.kernel.clone(), id, local: Address::Socket(at) }))
     }
 

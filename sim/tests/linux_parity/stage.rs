@@ -127,7 +127,7 @@ impl Stage {
                 Ok("connected".into())
             }
             Listen(backlog) => {
-                let how = ListenOptions { backlog, reuse_port: false };
+                let how = ListenOptions { backlog, ..ListenOptions::default() };
                 let listener = self.outside.net.listen(&self.address, &how)?;
                 self.address = listener.local().clone();
                 self.listener = Some(listener);

@@ -20,6 +20,8 @@ use crate::config::yaml::At;
 pub(crate) struct Listener {
     #[serde(default)]
     pub(crate) access_log: Vec<AccessLog>,
+    #[serde(default)]
+    pub(crate) additional_addresses: Vec<At<AdditionalAddress>>,
     pub(crate) name: Option<String>,
     pub(crate) address: Option<At<Address>>,
     pub(crate) continue_on_listener_filters_timeout: Option<bool>,
@@ -34,6 +36,12 @@ pub(crate) struct Listener {
     pub(crate) per_connection_buffer_limit_bytes: Option<At<u32>>,
     pub(crate) stat_prefix: Option<String>,
     pub(crate) traffic_direction: Option<TrafficDirection>,
+}
+
+/// `envoy.config.listener.v3.AdditionalAddress`
+#[derive(Debug, Deserialize)]
+pub(crate) struct AdditionalAddress {
+    pub(crate) address: At<Address>,
 }
 
 /// `envoy.config.listener.v3.Listener.InternalListenerConfig`

@@ -158,6 +158,8 @@ pub(crate) struct Pipe {
 #[derive(Debug, Deserialize)]
 pub(crate) struct SocketAddress {
     pub(crate) address: At<String>,
+    /// Of a socket that listens; as in Envoy it has no effect on others.
+    pub(crate) ipv4_compat: Option<At<bool>>,
     pub(crate) port_value: u16,
     #[expect(dead_code, reason = "TCP is the only value there is; having read it is the check")]
     pub(crate) protocol: Option<Protocol>,

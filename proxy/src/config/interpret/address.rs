@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::address::{Address, InternalAddress, Pipe};
+use crate::config::address::{Address, Binding, InternalAddress, Pipe};
 use crate::config::bootstrap::{
     Address as Written, CidrRange, EnvoyInternalAddress, Pipe as WrittenPipe, SocketAddress,
 };
@@ -30,15 +30,23 @@ fn form(written: &At<Written>) -> Result<Form<'_>, Problem> {
 }
 
 /// Where a listener or the admin interface listens.
-pub(super) fn bound(written: &At<Written>) -> Result<Address, Problem> {
+pub(super) fn bound(written: &At<Written>) -> Result<Binding, Problem> {
     match form(written)? {
         Form::Internal(internal) => Err(internal.invalid_but(
             "use internal_listener field instead of address for internal listeners",
             "write internal_listener: {} and no address; the name of the listener is what endpoints find it by",
         )),
-        Form::Pipe(pipe) => self::pipe(pipe).map(Address::Pipe),
+        Form::Pipe(pipe) => self::pipe(pipe).map(|pipe| Address::Pipe(pipe).into()),
         Form::Socket(socket) => {
-            number(socket, "only endpoints of a cluster with type STRICT_DNS or LOGICAL_DNS may be names")
+            let at = number(socket, "only endpoints of a cluster with type STRICT_DNS or LOGICAL_DNS may be names")?;
+            let compat = socket.ipv4_compat.as_ref().filter(|compat| compat.value);
+            match compat {
+                Some(compat) if !maps_ipv4(&at) => Err(compat.invalid(format!(
+                    "Only IPv6 address '::' or valid IPv4-mapped IPv6 address can set ipv4_compat: {at}"
+                ))),
+                Some(_) => Ok(Binding { at, takes_ipv4: true }),
+                None => Ok(at.into()),
+            }
         }
     }
 }
@@ -73,6 +81,14 @@ pub(super) fn name_and_port(written: &At<Written>) -> Result<(String, u16), Prob
             Err(socket.address.invalid("an endpoint must have a name or an address"))
         }
         Form::Socket(socket) => Ok((socket.address.value.clone(), socket.port_value)),
+    }
+}
+
+/// Is it an address at which a socket of IPv6 can take connections over IPv4?
+fn maps_ipv4(at: &Address) -> bool {
+    match at.ip() {
+        Some(IpAddr::V6(ip)) => ip.is_unspecified() || ip.to_ipv4_mapped().is_some(),
+        Some(IpAddr::V4(_)) | None => false,
     }
 }
 

@@ -11,13 +11,15 @@ use super::{
     proxy_protocol, tcp_proxy, tls, within,
 };
 use crate::config::access_log::AccessLog;
-use crate::config::address::Address;
+use crate::config::address::{Address, Binding};
 use crate::config::bootstrap::access_log::AccessLog as WrittenLog;
 use crate::config::bootstrap::listener::{
     ConnectionSourceType, FilterChain as Written, FilterChainMatch as WrittenMatch, HttpInspector,
     Listener as WrittenListener, ListenerFilter, ListenerFilterConfig, NetworkFilter, TlsInspector, TrafficDirection,
 };
-use crate::config::bootstrap::{BootstrapExtension, BootstrapExtensionConfig, CidrRange, InternalListener};
+use crate::config::bootstrap::{
+    Address as WrittenAddress, BootstrapExtension, BootstrapExtensionConfig, CidrRange, InternalListener,
+};
 use crate::config::error::{Cause, Place};
 use crate::config::filter_chain::{FilterChain, FilterChainMatch, FilterChains, SourceType, TransportProtocol};
 use crate::config::listener::{ConnectionManager, Listener, Terminal};
@@ -44,26 +46,14 @@ pub(super) fn listener(
     secrets: &Secrets<'_>,
     notes: &Notes,
 ) -> Result<Listener, Problem> {
-    let address = match (&written.address, &written.internal_listener) {
-        (Some(address), None) => address::bound(address)?,
-        (None, Some(here)) if internal == InternalListeners::None => {
-            return Err(here.invalid_but(
-                "InternalListener bootstrap extension is mandatory",
-                "write bootstrap_extensions: [{name: envoy.bootstrap.internal_listener, typed_config: {\"@type\": \
-                 type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener}}]",
-            ));
-        }
-        (None, Some(_)) => Address::Internal(written.name.clone().unwrap_or_default().into()),
-        (Some(address), Some(_)) => {
-            return Err(address.invalid_but(
-                "address should not be used when an internal listener config is provided",
-                "leave the address out; the name of the listener is what endpoints find it by",
-            ));
-        }
-        (None, None) => return Err(Problem::at(&place, Cause::Missing { field: "address" })),
-    };
+    let binding = binding(&written, &place, internal)?;
+    let further_bindings = written
+        .additional_addresses
+        .iter()
+        .map(|further| address::bound(&further.value.address))
+        .collect::<Result<_, _>>()?;
     let buffer_bytes_max = buffer_bytes_max(written.per_connection_buffer_limit_bytes.as_ref())?;
-    let name = written.name.filter(|name| !name.is_empty()).unwrap_or_else(|| address.to_string());
+    let name = written.name.filter(|name| !name.is_empty()).unwrap_or_else(|| binding.at.to_string());
     let mut filter_chains =
         filter_chains(written.filter_chains, written.default_filter_chain, &place, &name, clusters, secrets, notes)?;
     let filters = ListenerFilters {
@@ -78,7 +68,8 @@ pub(super) fn listener(
     let access_logs = access_logs(written.access_log, &name, notes)?;
     Ok(Listener {
         name,
-        address,
+        binding,
+        further_bindings,
         stat_prefix: written.stat_prefix.filter(|prefix| !prefix.is_empty()),
         filter_chains,
         filters,
@@ -87,6 +78,34 @@ pub(super) fn listener(
         ignores_global_limit: written.ignore_global_conn_limit.unwrap_or(false),
         is_inbound: written.traffic_direction == Some(TrafficDirection::Inbound),
     })
+}
+
+/// Where a listener at `place` listens: its first address, or its name in the process.
+fn binding(written: &WrittenListener, place: &Place, internal: InternalListeners) -> Result<Binding, Problem> {
+    let further = written.additional_addresses.first().map(|further| &further.value.address);
+    match (&written.address, &written.internal_listener) {
+        (Some(address), None) => address::bound(address),
+        (Some(address), Some(_)) => Err(address_of_internal(address)),
+        (None, Some(here)) => match (further, internal) {
+            (Some(address), _) => Err(address_of_internal(address)),
+            (None, InternalListeners::None) => Err(here.invalid_but(
+                "InternalListener bootstrap extension is mandatory",
+                "write bootstrap_extensions: [{name: envoy.bootstrap.internal_listener, typed_config: {\"@type\": \
+                 type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener}}]",
+            )),
+            (None, InternalListeners::Buffering { .. }) => {
+                Ok(Address::Internal(written.name.clone().unwrap_or_default().into()).into())
+            }
+        },
+        (None, None) => Err(Problem::at(place, Cause::Missing { field: "address" })),
+    }
+}
+
+fn address_of_internal(address: &At<WrittenAddress>) -> Problem {
+    address.invalid_but(
+        "address should not be used when an internal listener config is provided",
+        "leave the address out; the name of the listener is what endpoints find it by",
+    )
 }
 
 /// The logs of the listener of this name.

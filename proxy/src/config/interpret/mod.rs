@@ -57,6 +57,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use listener::InternalListeners;
 
+use super::address::Binding;
 use super::bootstrap::{self, Bootstrap, HeaderKeyFormat, Http2ProtocolOptions, KeepaliveSettings};
 use super::error::Place;
 use super::filter::Kind;
@@ -186,11 +187,10 @@ fn listeners(
             return Err(Problem::invalid(&place, format!("duplicate listener '{}'", listener.name)));
         }
         // Two listeners may both ask for any free port.
-        if !listener.address.has_any_port()
-            && let Some(earlier) = addresses.insert(listener.address.to_string(), listener.name.clone())
-        {
-            let what = format!("listener '{earlier}' already listens on {}", listener.address);
-            return Err(Problem::invalid(&place, what));
+        for Binding { at, .. } in listener.bindings().filter(|binding| !binding.at.has_any_port()) {
+            if let Some(earlier) = addresses.insert(at.to_string(), listener.name.clone()) {
+                return Err(Problem::invalid(&place, format!("listener '{earlier}' already listens on {at}")));
+            }
         }
         listeners.push(listener);
     }

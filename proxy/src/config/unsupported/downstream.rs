@@ -70,7 +70,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Admin", "profile_path", Ignored("there is no profiler")),
     ("Admin", "socket_options", Refused(SOCKET)),
 
-    ("SocketAddress", "ipv4_compat", Only("false", "an IPv6 socket takes IPv6 alone")),
     ("SocketAddress", "named_port", Refused("write the number as port_value")),
     ("SocketAddress", "network_namespace_filepath", Refused(SOCKET)),
     ("SocketAddress", "resolver_name", Refused("names are resolved by the operating system")),
@@ -91,7 +90,8 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Http2ProtocolOptions", "stream_error_on_invalid_http_messaging", Only("false", "h2 decides what ends a stream and what ends a connection")),
     ("Http2ProtocolOptions", "use_oghttp2_codec", Ignored("there is one HTTP/2 codec")),
 
-    ("Listener", "additional_addresses", Refused("write one listener for each address")),
+    ("AdditionalAddress", "socket_options", Refused(SOCKET)),
+    ("AdditionalAddress", "tcp_keepalive", Refused(SOCKET)),
     ("Listener", "api_listener", Refused(DYNAMIC)),
     ("Listener", "bind_to_port", Only("true", "a listener that does not listen has no use here")),
     ("Listener", "bypass_overload_manager", Ignored("there are no overload actions")),

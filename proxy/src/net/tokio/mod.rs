@@ -25,8 +25,8 @@ use socket2::SockFilter;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{
-    Accept, Address, BindError, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, Memory, Net,
-    Outside, Peek, Random, ResolveError, TcpKeepalive, TimeZone,
+    Accept, Address, BindError, Binding, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget,
+    Memory, Net, Outside, Peek, Random, ResolveError, TcpKeepalive, TimeZone,
 };
 
 pub use logs::{Diagnostics, LOG_FLUSH_INTERVAL, LogFiles};
@@ -58,16 +58,16 @@ pub fn probe_log(path: &str) -> io::Result<()> {
     logs::open_file(&LogTarget::File(path.to_owned())).map(drop)
 }
 
-/// Binds `at` without sharing it and closes it again: whether it is free, and which port is chosen for port 0.
+/// Binds an address without sharing it and closes it again: whether it is free, and which port is chosen for port 0.
 ///
 /// # Errors
 /// The error of the system: address in use, permission denied, address not available.
-pub fn probe(at: &Address) -> io::Result<Address> {
-    match at {
-        Address::Internal(_) => Ok(at.clone()), // each worker has its own
-        Address::Pipe(pipe) => pipes::check_free(pipe).map(|()| at.clone()),
+pub fn probe(binding: &Binding) -> io::Result<Address> {
+    match &binding.at {
+        at @ Address::Internal(_) => Ok(at.clone()), // each worker has its own
+        at @ Address::Pipe(pipe) => pipes::check_free(pipe).map(|()| at.clone()),
         Address::Socket(at) => {
-            let local = listening_socket(*at, &ListenOptions::default())?.local_addr()?.as_socket();
+            let local = listening_socket(*at, &ListenOptions::default().of(binding))?.local_addr()?.as_socket();
             local.map(Address::Socket).ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "not an IP address"))
         }
     }
@@ -81,6 +81,9 @@ fn listening_socket(at: SocketAddr, how: &ListenOptions) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(how.reuse_port)?;
+    if at.is_ipv6() {
+        socket.set_only_v6(how.ipv6_only)?;
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&at.into())?;
     socket.listen(i32::try_from(how.backlog).unwrap_or(i32::MAX))?;
@@ -271,8 +274,16 @@ impl Accept for Listening {
 
 fn conn(stream: TcpStream) -> io::Result<Conn> {
     stream.set_nodelay(true)?;
-    let (local, peer) = (Address::Socket(stream.local_addr()?), Address::Socket(stream.peer_addr()?));
+    let (local, peer) = (canonical(stream.local_addr()?), canonical(stream.peer_addr()?));
     Ok(Conn::new(Box::new(Stream(stream)), local, peer))
+}
+
+/// An address of IPv4 that a socket of IPv6 maps into its own (RFC 4291 2.5.5.2) is that address.
+fn canonical(at: SocketAddr) -> Address {
+    match at.ip().to_canonical() {
+        ip if ip == at.ip() => Address::Socket(at), // with its scope
+        ip => Address::Socket(SocketAddr::new(ip, at.port())),
+    }
 }
 
 /// A socket of the system, TCP or Unix.
