@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use finwait::config::cluster::Discovery;
 use finwait::config::tls::CertificateError;
-use finwait::config::{CertificateFiles, Config, ConfigError, Differences, Listener, Loaded, Surroundings};
+use finwait::config::{CertificateFiles, Cluster, Config, ConfigError, Differences, Listener, Loaded, Surroundings};
 use finwait::drain::{Drain, DrainControl, Stage, Strategy, drain_over};
 use finwait::net::{Address, Clock, ListenOptions, Outside};
 use finwait::server::reload::{Applied, Reloader};
@@ -303,7 +303,7 @@ fn refusal_text(error: &ConfigError, leave_out: &LeaveOut) -> String {
 
 fn encrypts(config: &Config) -> bool {
     config.listeners.iter().any(|listener| listener.filter_chains.encrypts())
-        || config.clusters.iter().any(|cluster| cluster.tls.is_some())
+        || config.clusters.iter().flat_map(Cluster::sockets).any(|socket| socket.tls.is_some())
 }
 
 /// Refuses Unix domain sockets where requests would go over them: they connect processes of one machine, and each simulated

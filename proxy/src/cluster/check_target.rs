@@ -6,10 +6,13 @@ use http::HeaderName;
 use tokio::io::AsyncWriteExt;
 
 use super::Origin;
+use super::encryption::encrypt;
 use crate::config;
+use crate::config::cluster::UpstreamSocket;
+use crate::config::tls::Carries;
 use crate::config::upstream_name::RequestedNames;
-use crate::net::{Address, Conn, ConnectOptions, Net, tls};
-use crate::stats::Http2Stats;
+use crate::net::{Address, Conn, ConnectOptions, Net};
+use crate::stats::{Http2Stats, TlsStats};
 
 /// Bytes of a response to a check that are read to have the connection for the next one.
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -44,7 +47,11 @@ pub(super) struct Target<'t> {
     pub(super) net: &'t dyn Net,
     pub(super) address: &'t Address,
     pub(super) config: &'t config::Cluster,
+    /// How it is connected to.
+    pub(super) socket: &'t UpstreamSocket,
     pub(super) http2_stats: &'t Http2Stats,
+    /// There if any connection of the cluster is encrypted.
+    pub(super) tls_stats: Option<&'t TlsStats>,
     /// The names for TLS.
     pub(super) names: &'t RequestedNames,
 }
@@ -53,12 +60,14 @@ impl Target<'_> {
     pub(super) async fn connect(self) -> io::Result<Conn> {
         let options = ConnectOptions { from: self.config.source, ..ConnectOptions::default() };
         let mut conn = self.net.connect(self.address, &options).await?;
-        if let Some(header) = Origin::own_header(self.config, &conn.local, &conn.peer) {
+        if let Some(header) = Origin::own_header(self.socket, &conn.local, &conn.peer) {
             conn.write_all(&header).await?;
         }
-        match &self.config.tls {
-            Some(tls) => tls::connect(conn, &tls.current(), self.names).await,
-            None => Ok(conn),
+        match (&self.socket.tls, self.tls_stats) {
+            (Some(tls), Some(stats)) => {
+                encrypt(conn, tls, (self.names, Carries::Other), stats).await.map_err(io::Error::other)
+            }
+            _ => Ok(conn),
         }
     }
 }

@@ -29,6 +29,9 @@ impl Cluster {
 
     /// An endpoint of this cluster, without connections.
     fn endpoint(self: &Rc<Self>, written: usize, location: Location) -> Endpoint {
+        if self.checks_health {
+            self.shared.socket_counts.count(location.socket);
+        }
         let counts = self.shared.endpoints.of(&location.address);
         let pools = ByPriority::new(|priority| {
             let (shared, outside) = (Arc::clone(&self.shared), self.outside.clone());
@@ -48,7 +51,8 @@ impl Cluster {
         let mut endpoints = self.endpoints.borrow_mut();
         let kept = std::mem::take(&mut *endpoints);
         let known: BTreeMap<&Address, &Rc<Endpoint>> = kept.iter().map(|one| (&one.address, one)).collect();
-        for (written, location) in locations {
+        for (written, mut location) in locations {
+            location.socket = self.shared.config.placements.get(written).and_then(|placement| placement.socket);
             if let Some(endpoint) = known.get(&location.address).filter(|endpoint| endpoint.location == location) {
                 endpoint.written.set(written);
                 endpoints.push(Rc::clone(endpoint));

@@ -13,6 +13,7 @@ use super::check::{self, Kept};
 use super::check_target::{Failure, Found, Target};
 use super::{Cluster, Endpoint};
 use crate::config::health::{HealthCheck, Probe};
+use crate::config::upstream_name::RequestedNames;
 use crate::stats::HealthFlag;
 
 /// Where the checks of one endpoint stand.
@@ -123,17 +124,22 @@ impl Watch {
 
     /// One check; returns how long to wait before the next.
     pub(super) async fn once(&mut self) -> Option<Duration> {
-        let (outside, address, shared, names) = {
+        let (outside, address, shared, names, matched) = {
             let (cluster, endpoint) = (self.cluster.upgrade()?, self.endpoint.upgrade()?);
-            let names = cluster.own_names(&endpoint);
-            (cluster.outside.clone(), check::checked_address(&cluster, &endpoint), Arc::clone(&cluster.shared), names)
+            let protocols = self.check.alpn.iter().map(|protocol| protocol.as_slice().into()).collect();
+            let names = RequestedNames { protocols, ..cluster.own_names(&endpoint) };
+            let matched = self.check.socket.unwrap_or(endpoint.location.socket);
+            let address = check::checked_address(&cluster, &endpoint);
+            (cluster.outside.clone(), address, Arc::clone(&cluster.shared), names, matched)
         };
         if !self.course.begun {
             tokio::time::sleep(outside.random.up_to(self.check.initial_jitter)).await;
         }
         let authority = self.authority()?;
-        let (config, http2_stats) = (&shared.config, &shared.http2_stats);
-        let target = Target { net: &*outside.net, address: &address, config, http2_stats, names: &names };
+        let (config, http2_stats, tls_stats) = (&shared.config, &shared.http2_stats, shared.tls_stats.as_ref());
+        let socket = config.socket(matched);
+        let target =
+            Target { net: &*outside.net, address: &address, config, socket, http2_stats, tls_stats, names: &names };
         let check = check::run_check(&self.check.probe, &authority, target, &mut self.kept);
         let found = tokio::time::timeout(self.check.timeout, check).await.unwrap_or(Found::Failure(Failure::Timeout));
         let is_degraded = std::mem::take(&mut self.kept.is_degraded);
@@ -346,6 +352,8 @@ mod tests {
             reuse_connection: true,
             unhealthy_threshold: 2,
             healthy_threshold: 2,
+            alpn: Vec::new(),
+            socket: None,
             probe: Probe::Tcp { send: Vec::new(), receive: Vec::new() },
         }
     }

@@ -2,13 +2,15 @@
 
 use crate::net::Address;
 
-/// Where an endpoint is. One that comes to have other addresses is another endpoint.
+/// Where an endpoint is, and how it is connected to. One that comes to have other addresses is another endpoint.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Location {
     /// The address that it is known by, and the first that a connection is tried to.
     pub address: Address,
     /// Those that are tried after it, in this order.
     pub others: Vec<Address>,
+    /// Which of the cluster's `transport_socket_matches` says how it is connected to.
+    pub socket: Option<usize>,
 }
 
 impl Location {
@@ -25,7 +27,7 @@ impl Location {
         loop {
             let pair = [unlike.next(), like.next()];
             if pair.iter().all(Option::is_none) {
-                return Some(Self { address, others });
+                return Some(Self { address, others, socket: None });
             }
             others.extend(pair.into_iter().flatten());
         }
@@ -39,7 +41,7 @@ impl Location {
 
 impl From<Address> for Location {
     fn from(address: Address) -> Self {
-        Self { address, others: Vec::new() }
+        Self { address, others: Vec::new(), socket: None }
     }
 }
 

@@ -13,6 +13,7 @@ mod choice;
 mod clusters;
 mod discovery;
 mod ejection;
+mod encryption;
 mod endpoint_table;
 mod endpoints;
 mod failure;
@@ -24,6 +25,7 @@ pub mod pool;
 mod pools;
 mod rates;
 mod recent;
+mod socket_counts;
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -46,10 +48,11 @@ pub use location::Location;
 pub use origin::Origin;
 pub use pool::{Exclusive, Lease, Pool, PoolParts, Stream, TcpConnection, Tunnel, Wanted};
 use pools::Pools;
+use socket_counts::SocketCounts;
 
 use crate::config;
 use crate::config::balancing::Policy;
-use crate::config::cluster::{ByPriority, Discovery, Priority, Refresh};
+use crate::config::cluster::{ByPriority, Discovery, Priority, Refresh, UpstreamSocket};
 use crate::config::retry::BACKOFF_BASE_MS;
 use crate::config::runtime::{BASE_RETRY_BACKOFF, PANIC_THRESHOLD, USE_RETRY, maintenance_mode};
 use crate::filter::ClusterFilterStats;
@@ -76,6 +79,8 @@ pub struct ClusterShared {
     pub http2_stats: Http2Stats,
     /// `cluster.<name>.ssl.`, if its connections are encrypted.
     pub tls_stats: Option<TlsStats>,
+    /// How many endpoints are connected to in which way.
+    socket_counts: SocketCounts,
     /// `cluster.<name>.internal_upstream.no_metadata`: metadata that was to be passed on was not there.
     pub no_metadata: Option<Counter>,
     /// `cluster.<name>.upstream.proxyprotocol.v2_tlvs_exceed_max_length`: a PROXY header had no room for TLVs.
@@ -142,7 +147,8 @@ impl ClusterShared {
         });
         let http2_stats = Http2Stats::upstream(registry, config.stat_name());
         Self {
-            tls_stats: config.tls.as_ref().map(|_| TlsStats::of_cluster(registry, config.stat_name())),
+            tls_stats: tls_stats(&config, registry),
+            socket_counts: SocketCounts::new(&config, registry),
             no_metadata: no_metadata(&config, registry),
             tlvs_left_out: tlvs_left_out(&config, registry),
             table_stats: table_stats(&config, registry),
@@ -163,7 +169,8 @@ impl ClusterShared {
     #[must_use]
     pub fn changed(&self, config: config::Cluster) -> Self {
         Self {
-            tls_stats: config.tls.as_ref().map(|_| TlsStats::of_cluster(&self.registry, config.stat_name())),
+            tls_stats: tls_stats(&config, &self.registry),
+            socket_counts: SocketCounts::new(&config, &self.registry),
             no_metadata: no_metadata(&config, &self.registry),
             tlvs_left_out: tlvs_left_out(&config, &self.registry),
             table_stats: table_stats(&config, &self.registry),
@@ -180,12 +187,22 @@ impl ClusterShared {
     }
 }
 
+fn tls_stats(config: &config::Cluster, registry: &Registry) -> Option<TlsStats> {
+    config.sockets().find_map(|socket| socket.tls.as_ref()).map(|_| TlsStats::of_cluster(registry, config.stat_name()))
+}
+
 fn no_metadata(config: &config::Cluster, registry: &Registry) -> Option<Counter> {
-    config.passing.as_ref().map(|_| ClusterStats::no_metadata(registry, config.stat_name()))
+    config
+        .sockets()
+        .find_map(|socket| socket.passing.as_ref())
+        .map(|_| ClusterStats::no_metadata(registry, config.stat_name()))
 }
 
 fn tlvs_left_out(config: &config::Cluster, registry: &Registry) -> Option<Counter> {
-    config.proxy_header.as_ref().map(|_| ClusterStats::tlvs_left_out(registry, config.stat_name()))
+    config
+        .sockets()
+        .find_map(|socket| socket.proxy_header.as_ref())
+        .map(|_| ClusterStats::tlvs_left_out(registry, config.stat_name()))
 }
 
 fn table_stats(config: &config::Cluster, registry: &Registry) -> Option<TableStats> {
@@ -265,6 +282,11 @@ impl Endpoint {
         let Some(cluster) = self.cluster() else { return };
         cluster.shared.stats.upstream_rq_per_try_idle_timeout.inc();
         cluster.report_timeout(self);
+    }
+
+    /// How connections to it are made, if it is of a cluster with this configuration.
+    fn socket<'c>(&self, config: &'c config::Cluster) -> &'c UpstreamSocket {
+        config.socket(self.location.socket)
     }
 
     fn cluster(&self) -> Option<Rc<Cluster>> {

@@ -12,6 +12,7 @@ use super::{Cluster, Endpoint};
 use crate::access_log::StreamInfo;
 use crate::codec::RequestHead;
 use crate::config::Cluster as Config;
+use crate::config::cluster::UpstreamSocket;
 use crate::config::filter_state::{FilterState, ObjectKind};
 use crate::config::tls::OwnName;
 use crate::config::upstream_name::{HostUses, RequestedNames};
@@ -81,12 +82,13 @@ impl Origin {
     #[must_use]
     pub(super) fn new(
         config: &Config,
+        socket: &UpstreamSocket,
         info: &StreamInfo,
         head: Option<&RequestHead>,
         hostname: Option<&HeaderValue>,
     ) -> Self {
         let downstream = &info.downstream;
-        let header = config.proxy_header.as_ref().map(|header| {
+        let header = socket.proxy_header.as_ref().map(|header| {
             let of_client = downstream.passed.as_ref().map_or(&[][..], |passed| &passed.tlvs);
             let is_added = |kind| header.added.iter().any(|added| added.kind == kind);
             let of_client = of_client.iter().filter(|tlv| header.passed.takes(tlv.kind) && !is_added(tlv.kind));
@@ -94,7 +96,7 @@ impl Origin {
             let (bytes, left_out) = proxy_header(header.version, ends, header.added.iter().chain(of_client));
             ProxyHeader { bytes, left_out }
         });
-        let names = match config.tls {
+        let names = match socket.tls {
             Some(_) => requested_names(config, head, hostname, info),
             None => RequestedNames::default(),
         };
@@ -103,8 +105,8 @@ impl Origin {
 
     /// What a connection of the proxy's own begins with, between these addresses: that of a health check.
     #[must_use]
-    pub fn own_header(config: &Config, local: &Address, peer: &Address) -> Option<Bytes> {
-        let header = config.proxy_header.as_ref()?;
+    pub fn own_header(socket: &UpstreamSocket, local: &Address, peer: &Address) -> Option<Bytes> {
+        let header = socket.proxy_header.as_ref()?;
         // Version 2 has a command of its own for this.
         let ends = local.socket().zip(peer.socket()).filter(|_| header.version == ProxyVersion::V1);
         Some(proxy_header(header.version, ends, []).0)
@@ -116,10 +118,11 @@ impl Cluster {
     #[must_use]
     pub fn origin(&self, endpoint: &Endpoint, head: Option<&RequestHead>, info: &StreamInfo) -> Origin {
         let config = &self.shared.config;
-        if config.proxy_header.is_none() && config.tls.is_none() && !info.has_state() {
+        let socket = endpoint.socket(config);
+        if socket.proxy_header.is_none() && socket.tls.is_none() && !info.has_state() {
             return Origin::default();
         }
-        Origin::new(config, info, head, self.own_name(endpoint).as_ref())
+        Origin::new(config, socket, info, head, self.own_name(endpoint).as_ref())
     }
 
     /// The names for TLS where there is no request.
@@ -130,7 +133,7 @@ impl Cluster {
 
     /// The hostname of an endpoint, where it is the name for TLS.
     fn own_name(&self, endpoint: &Endpoint) -> Option<HeaderValue> {
-        let tls = self.shared.config.tls.as_ref()?;
+        let tls = endpoint.socket(&self.shared.config).tls.as_ref()?;
         if tls.current().own_name() == OwnName::Requested { self.hostname(endpoint) } else { None }
     }
 }

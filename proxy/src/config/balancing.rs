@@ -172,6 +172,8 @@ pub struct Placement {
     pub health: ReportedHealth,
     /// `health_check_config`: how it is checked.
     pub check: CheckedAt,
+    /// Which of `transport_socket_matches` is the first to match it.
+    pub socket: Option<usize>,
 }
 
 /// How checks of one endpoint differ from those of the cluster.

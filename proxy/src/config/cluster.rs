@@ -78,14 +78,12 @@ pub struct Cluster {
     pub protocol: UpstreamProtocol,
     /// What the configuration says of it and of its endpoints, for logs, headers and internal listeners; `None` is nothing.
     pub metadata: Option<Arc<ClusterMetadata>>,
-    /// `internal_upstream.passthrough_metadata`: what its connections to internal listeners pass on.
-    pub passing: Option<Arc<[PassedNamespace]>>,
-    /// `upstream_proxy_protocol`: what its connections begin with.
-    pub proxy_header: Option<HeaderToUpstream>,
+    /// `transport_socket`: how its connections are made.
+    pub socket: UpstreamSocket,
+    /// `transport_socket_matches`: how those to some of its endpoints are made instead.
+    pub socket_matches: Vec<SocketMatch>,
     /// `upstream_http_protocol_options`: what the host of a request means for TLS.
     pub host_as_name: Option<HostAsName>,
-    /// `transport_socket`: its connections are encrypted.
-    pub tls: Option<Arc<ClientTls>>,
     /// `header_key_format`, towards endpoints that speak HTTP/1.
     pub name_case: NameCase,
     /// What becomes of trailers over HTTP/1.
@@ -191,6 +189,39 @@ pub struct TcpKeepalive {
     pub time: Option<Duration>,
     /// From one question to the next; whole seconds.
     pub interval: Option<Duration>,
+}
+
+/// How connections are made: a transport socket, and those within it.
+#[derive(Clone, Debug, Default)]
+pub struct UpstreamSocket {
+    /// `internal_upstream.passthrough_metadata`: what connections to internal listeners pass on.
+    pub passing: Option<Arc<[PassedNamespace]>>,
+    /// `upstream_proxy_protocol`: what connections begin with.
+    pub proxy_header: Option<HeaderToUpstream>,
+    /// Connections are encrypted.
+    pub tls: Option<Arc<ClientTls>>,
+}
+
+/// An entry of `transport_socket_matches`.
+#[derive(Clone, Debug)]
+pub struct SocketMatch {
+    /// What its stat is called.
+    pub name: String,
+    /// How connections to the endpoints that it matches are made.
+    pub socket: UpstreamSocket,
+}
+
+impl Cluster {
+    /// How connections are made for which the entry of this number matches, or none.
+    #[must_use]
+    pub fn socket(&self, matched: Option<usize>) -> &UpstreamSocket {
+        matched.and_then(|nth| self.socket_matches.get(nth)).map_or(&self.socket, |matched| &matched.socket)
+    }
+
+    /// All ways in which connections are made, that of most endpoints first.
+    pub fn sockets(&self) -> impl Iterator<Item = &UpstreamSocket> {
+        std::iter::once(&self.socket).chain(self.socket_matches.iter().map(|matched| &matched.socket))
+    }
 }
 
 /// What `metadata` says of an endpoint under the name `envoy.lb`.

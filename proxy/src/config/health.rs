@@ -32,6 +32,10 @@ pub struct HealthCheck {
     pub unhealthy_threshold: u32,
     /// So many successes in a row make it healthy again. The very first is enough.
     pub healthy_threshold: u32,
+    /// `tls_options.alpn_protocols`: what is offered by ALPN; empty if the cluster's TLS decides.
+    pub alpn: Vec<Vec<u8>>,
+    /// `transport_socket_match_criteria`: which of `transport_socket_matches` they match; `None` leaves that to the endpoint.
+    pub socket: Option<Option<usize>>,
     /// What is requested.
     pub probe: Probe,
 }

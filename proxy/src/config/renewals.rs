@@ -28,10 +28,12 @@ impl Renewals {
 
     /// The same for a cluster.
     pub fn of_cluster(&mut self, served: &Cluster, read: &Cluster) {
-        if let (Some(served), Some(read_tls)) = (&served.tls, &read.tls)
-            && served.differs(read_tls)
-        {
-            self.clients.push((Arc::clone(served), Arc::clone(read_tls)));
+        let pairs = served.sockets().zip(read.sockets());
+        let pairs = pairs.filter_map(|(served, read)| served.tls.as_ref().zip(read.tls.as_ref()));
+        let before = self.clients.len();
+        let differing = pairs.filter(|(served, read)| served.differs(read));
+        self.clients.extend(differing.map(|(served, read)| (Arc::clone(served), Arc::clone(read))));
+        if self.clients.len() > before {
             self.owners.push(format!("cluster {}", read.name));
         }
     }

@@ -271,10 +271,10 @@ fn names_of_certificate(endpoint: &Endpoint<'_>, hops: &[Hop]) -> Option<Vec<Str
     let listeners = hops.get(endpoint.proxy).map(|hop| hop.config.listeners.as_slice()).unwrap_or_default();
     let passed = passed_on(listeners).into_iter().filter(|(name, _)| *name == endpoint.cluster.name);
     let passed: Vec<String> = passed.map(|(_, name)| name).collect();
-    let is_tls = endpoint.cluster.tls.is_some() || !passed.is_empty();
+    let is_tls = endpoint.cluster.sockets().any(|socket| socket.tls.is_some()) || !passed.is_empty();
     let mut names = vec![endpoint.address.clone()];
     let of_file = endpoint.cluster.hostnames.iter().flatten().filter_map(|name| name.to_str().ok().map(str::to_owned));
-    let asked = endpoint.cluster.tls.as_ref().and_then(|tls| tls.current().server_name());
+    let asked = endpoint.cluster.sockets().filter_map(|socket| socket.tls.as_ref()?.current().server_name());
     for name in of_file.chain(asked).chain(passed) {
         if !names.contains(&name) {
             names.push(name);

@@ -15,14 +15,14 @@ use tokio::time::Instant;
 
 use super::{PoolParts, addresses};
 use crate::cluster::breaker::Breakers;
+use crate::cluster::encryption::encrypt;
 use crate::cluster::origin::SharedState;
 use crate::cluster::{ClusterShared, Failure, Location, Origin};
-use crate::config::cluster::{Discovery, Priority, TcpKeepalive};
-use crate::config::tls::ClientTls;
-use crate::config::upstream_name::RequestedNames;
+use crate::config::cluster::{Discovery, Priority, TcpKeepalive, UpstreamSocket};
+use crate::config::tls::Carries;
 use crate::net::{self, Address, BindError, Conn, ConnectOptions, Outside, Passed};
 use crate::permits::Permit;
-use crate::stats::{EndpointStats, Held, TlsStats};
+use crate::stats::{EndpointStats, Held};
 
 /// The connections and requests of one endpoint, for one worker and one priority.
 pub(super) struct Budget {
@@ -220,6 +220,7 @@ impl Budget {
     pub(super) async fn connect(
         &self,
         Connecting { under_way, mut record }: Connecting,
+        carries: Carries,
     ) -> Result<(Conn, ConnectionRecord), (Failure, ConnectionRecord)> {
         let config = &self.shared.config;
         let keepalive = config.tcp_keepalive.map(|TcpKeepalive { probes, time, interval }| net::TcpKeepalive {
@@ -237,9 +238,9 @@ impl Budget {
             let failed = |error: io::Error| connect_failure(&self.location.address, &error);
             let mut conn = conn.map_err(failed)?;
             self.write_header(&mut conn).await.map_err(failed)?;
-            match (&config.tls, &self.shared.tls_stats) {
+            match (&self.socket().tls, &self.shared.tls_stats) {
                 (Some(tls), Some(stats)) => {
-                    encrypt(conn, tls, &self.origin.names, stats).await.map_err(Failure::Connect)
+                    encrypt(conn, tls, (&self.origin.names, carries), stats).await.map_err(Failure::Connect)
                 }
                 _ => Ok(conn),
             }
@@ -277,6 +278,11 @@ impl Budget {
         self.state.borrow_mut().clone_from(&origin.state);
     }
 
+    /// How connections are made.
+    fn socket(&self) -> &UpstreamSocket {
+        self.shared.config.socket(self.location.socket)
+    }
+
     /// Writes what comes before everything else.
     async fn write_header(&self, conn: &mut Conn) -> io::Result<()> {
         let Some(header) = &self.origin.header else { return Ok(()) };
@@ -288,7 +294,7 @@ impl Budget {
 
     /// What a connection to an internal listener passes on; counts what is not there.
     fn passed(&self) -> Option<Arc<Passed>> {
-        let passing = self.shared.config.passing.as_ref()?;
+        let passing = self.socket().passing.as_ref()?;
         let at = match &self.shared.config.discovery {
             Discovery::Static(addresses) => addresses.iter().position(|address| *address == self.location.address),
             Discovery::StrictDns { .. } | Discovery::LogicalDns { .. } => None,
@@ -423,23 +429,6 @@ impl Drop for ConnectionRecord {
             }
             budget.mark_changed(); // there may be room for another connection
             budget.ended.notify_one();
-        }
-    }
-}
-
-/// Does the handshake of TLS.
-///
-/// # Errors
-/// Why it failed, as Envoy words it.
-async fn encrypt(conn: Conn, tls: &ClientTls, names: &RequestedNames, stats: &TlsStats) -> Result<Conn, String> {
-    match net::tls::connect(conn, &tls.current(), names).await {
-        Ok(conn) => {
-            stats.handshake.inc();
-            Ok(conn)
-        }
-        Err(error) => {
-            stats.count_failure(net::tls::failure::kind(&error));
-            Err(net::tls::failure::reason(&error).unwrap_or_default())
         }
     }
 }

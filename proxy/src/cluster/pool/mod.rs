@@ -33,6 +33,7 @@ pub use tcp::{TcpConnection, Tunnel};
 use super::{ClusterShared, Failure, Location, Origin};
 use crate::codec::ExchangeError;
 use crate::config::cluster::{Priority, UpstreamProtocol};
+use crate::config::tls::Carries;
 use crate::net::{ConnInfo, Outside};
 use crate::permits::Permit;
 use budget::{ActiveRequest, Budget, Connecting};
@@ -305,7 +306,7 @@ impl Pool {
     }
 
     async fn open_one(self: Rc<Self>, connecting: Connecting) {
-        match self.budget.connect(connecting).await {
+        match self.budget.connect(connecting, Carries::Http).await {
             Ok((conn, record)) => match self.budget.shared.config.protocol {
                 UpstreamProtocol::Alpn(options) if conn.has_agreed_upon_http2() => {
                     self.count_protocol(Version::HTTP_2);

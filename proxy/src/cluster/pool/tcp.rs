@@ -12,6 +12,7 @@ use super::{Lease, Pool};
 use crate::cluster::Failure;
 use crate::codec::ExchangeError;
 use crate::codec::http1::{Incoming, Outgoing, RawConnection};
+use crate::config::tls::Carries;
 use crate::net::Conn;
 use crate::permits::Permit;
 use crate::stats::Counter;
@@ -134,7 +135,7 @@ impl Pool {
 
     async fn connect_while(&self, mut waits: Waits, permit: Permit) -> Result<TcpConnection, Failure> {
         let stats = &self.budget.shared.stats;
-        let connected = self.budget.connect(self.budget.begin_connect(permit)).await;
+        let connected = self.budget.connect(self.budget.begin_connect(permit), Carries::Other).await;
         waits.pending = None;
         match connected {
             Ok((conn, mut record)) => {

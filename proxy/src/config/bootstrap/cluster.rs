@@ -46,9 +46,19 @@ pub(crate) struct Cluster {
     pub(crate) round_robin_lb_config: Option<At<RoundRobinLbConfig>>,
     pub(crate) r#type: Option<DiscoveryType>,
     pub(crate) transport_socket: Option<At<TransportSocket>>,
+    #[serde(default)]
+    pub(crate) transport_socket_matches: Vec<At<TransportSocketMatch>>,
     pub(crate) typed_extension_protocol_options: Option<TypedExtensionProtocolOptions>,
     pub(crate) upstream_bind_config: Option<BindConfig>,
     pub(crate) upstream_connection_options: Option<UpstreamConnectionOptions>,
+}
+
+/// `envoy.config.cluster.v3.Cluster.TransportSocketMatch`
+#[derive(Debug, Deserialize)]
+pub(crate) struct TransportSocketMatch {
+    pub(crate) r#match: Option<At<Tree>>,
+    pub(crate) name: NonEmpty,
+    pub(crate) transport_socket: At<TransportSocket>,
 }
 
 /// `envoy.config.core.v3.BindConfig`
@@ -289,9 +299,18 @@ pub(crate) struct HealthCheck {
     pub(crate) reuse_connection: Option<bool>,
     pub(crate) tcp_health_check: Option<TcpHealthCheck>,
     pub(crate) timeout: Positive,
+    pub(crate) tls_options: Option<CheckTlsOptions>,
+    pub(crate) transport_socket_match_criteria: Option<At<Tree>>,
     pub(crate) unhealthy_edge_interval: Option<Positive>,
     pub(crate) unhealthy_interval: Option<Positive>,
     pub(crate) unhealthy_threshold: u32,
+}
+
+/// `envoy.config.core.v3.HealthCheck.TlsOptions`
+#[derive(Debug, Deserialize)]
+pub(crate) struct CheckTlsOptions {
+    #[serde(default)]
+    pub(crate) alpn_protocols: Vec<At<String>>,
 }
 
 /// `envoy.config.core.v3.HealthCheck.HttpHealthCheck`

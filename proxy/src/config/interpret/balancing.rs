@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use super::{basis_points, subsets};
+use super::{basis_points, subsets, upstream_socket};
 use crate::config::balancing::{
     Balancing, CheckedAt, Compared, HashFunction, HashedName, HealthBy, LeastRequest, Localities, Locality, Maglev,
     Panic, Placement, Policy, ReportedHealth, RingHash, SlowStart,
@@ -288,7 +288,8 @@ pub(super) fn placements(cluster: &Written) -> Result<Vec<Placement>, Problem> {
             weights.insert((priority, locality.clone()), weight.0.get());
         }
         for endpoint in &group.lb_endpoints {
-            let placement = placement(endpoint, priority, locality.clone())?;
+            let mut placement = placement(endpoint, priority, locality.clone())?;
+            placement.socket = upstream_socket::matched(cluster, endpoint.metadata.as_ref())?;
             let sum = sums.entry((priority, locality.clone())).or_default();
             let Some(more) = sum.checked_add(placement.weight) else {
                 return Err(cluster.name.invalid(format!(
@@ -351,6 +352,7 @@ fn placement(endpoint: &LbEndpoint, priority: u32, locality: Locality) -> Result
         priority,
         locality,
         locality_weight: 0,
+        socket: None,
         weight: endpoint.load_balancing_weight.map_or(1, |weight| weight.0.get()),
         health: match endpoint.health_status {
             None | Some(HealthStatus::Healthy | HealthStatus::Unknown) => ReportedHealth::Healthy,

@@ -11,8 +11,7 @@ use super::metadata;
 use super::rewrite::literal_host;
 use super::secret::Secrets;
 use super::{
-    address, balancing, basis_points, buffer_bytes_max, health, http2_options, name_case, proxy_protocol, tls,
-    trailer_rule,
+    address, balancing, basis_points, buffer_bytes_max, health, http2_options, name_case, trailer_rule, upstream_socket,
 };
 use crate::config::bootstrap::Http2ProtocolOptions;
 use crate::config::bootstrap::cluster::{
@@ -21,16 +20,16 @@ use crate::config::bootstrap::cluster::{
     TcpKeepalive as WrittenKeepalive, TypedHttpProtocolOptions, UpstreamHttp1ProtocolOptions,
     UpstreamHttpProtocolOptions, UpstreamNameOptions,
 };
-use crate::config::bootstrap::tls::{MetadataValueSource, TransportSocket, TransportSocketConfig};
 use crate::config::cluster::{
-    ByPriority, Cluster, ClusterMetadata, Discovery, FailureRefresh, Labels, Limits, LookupFamily, MetadataOwner,
-    PassedNamespace, Priority, Refresh, RetryBudget, TcpKeepalive, UpstreamProtocol,
+    ByPriority, Cluster, ClusterMetadata, Discovery, FailureRefresh, Labels, Limits, LookupFamily, Priority, Refresh,
+    RetryBudget, TcpKeepalive, UpstreamProtocol,
 };
 use crate::config::error::Cause;
+use crate::config::health::HealthCheck;
 use crate::config::metadata::Value;
 use crate::config::problem::Problem;
-use crate::config::proxy_header::HeaderToUpstream;
 use crate::config::rewrite::is_host;
+use crate::config::tls::HttpAlpn;
 use crate::config::units::Seconds;
 use crate::config::upstream_name::{HostAsName, HostUses};
 use crate::config::yaml::{At, Notes};
@@ -80,7 +79,7 @@ pub(super) fn cluster(written: At<Written>, secrets: &Secrets<'_>, notes: &Notes
     }
     note_deprecated(cluster, notes);
     let protocol = protocol(cluster)?;
-    let alpn: tls::DefaultAlpn = match protocol {
+    let alpn: HttpAlpn = match protocol {
         UpstreamProtocol::Alpn(_) => &[b"h2", b"http/1.1"],
         UpstreamProtocol::Http1 => &[b"http/1.1"],
         UpstreamProtocol::Http2(_) => &[b"h2"],
@@ -95,10 +94,9 @@ pub(super) fn cluster(written: At<Written>, secrets: &Secrets<'_>, notes: &Notes
         balancing: balancing::balancing(cluster, notes)?,
         protocol,
         metadata: own_metadata(cluster)?.map(Arc::new),
-        passing: passing(cluster)?,
-        proxy_header: proxy_header(cluster)?,
+        socket: upstream_socket::socket(cluster.transport_socket.as_ref(), alpn, secrets, notes)?,
+        socket_matches: upstream_socket::matches(cluster, alpn, secrets, notes)?,
         host_as_name: host_as_name(cluster)?,
-        tls: sockets(cluster).last().map_or(Ok(None), |socket| tls::upstream(socket, alpn, secrets, notes))?,
         trailers: trailer_rule(http1_options(cluster).is_some_and(|options| options.enable_trailers)),
         name_case: name_case(http1_options(cluster).and_then(|options| options.header_key_format.as_ref()))?,
         connect_timeout: cluster.connect_timeout.map_or(CONNECT_TIMEOUT, |timeout| timeout.0),
@@ -111,7 +109,7 @@ pub(super) fn cluster(written: At<Written>, secrets: &Secrets<'_>, notes: &Notes
             .and_then(|common| common.max_stream_duration)
             .and_then(Seconds::unless_zero),
         limits: ByPriority::new(|priority| limits(cluster, priority)),
-        health_checks: health::checks(&cluster.health_checks, &cluster.name.value, &protocol)?,
+        health_checks: health_checks(cluster, &protocol)?,
         outlier_detection: cluster.outlier_detection.as_ref().map(health::outlier).transpose()?,
         merge_window: match cluster.common_lb_config.as_ref().and_then(|common| common.update_merge_window) {
             Some(window) => window.unless_zero(),
@@ -125,21 +123,19 @@ pub(super) fn cluster(written: At<Written>, secrets: &Secrets<'_>, notes: &Notes
     })
 }
 
+fn health_checks(cluster: &Written, protocol: &UpstreamProtocol) -> Result<Vec<HealthCheck>, Problem> {
+    let mut checks = health::checks(&cluster.health_checks, &cluster.name.value, protocol)?;
+    for (check, written) in checks.iter_mut().zip(&cluster.health_checks) {
+        let criteria = written.value.transport_socket_match_criteria.as_ref();
+        check.socket = criteria.map(|criteria| upstream_socket::matched_by(cluster, criteria)).transpose()?;
+    }
+    Ok(checks)
+}
+
 /// Where its connections come from, if not from where the system chooses.
 fn source(cluster: &Written) -> Result<Option<SocketAddr>, Problem> {
     let bind = cluster.upstream_bind_config.as_ref();
     bind.and_then(|bind| bind.source_address.as_ref()).map(address::source).transpose()
-}
-
-/// The transport socket and those within it, the outermost first.
-fn sockets(cluster: &Written) -> impl Iterator<Item = &At<TransportSocket>> {
-    std::iter::successors(cluster.transport_socket.as_ref(), |socket| match &socket.value.typed_config.value {
-        TransportSocketConfig::InternalUpstream(internal) => Some(&internal.transport_socket),
-        TransportSocketConfig::ProxyProtocol(header) => Some(&header.transport_socket),
-        TransportSocketConfig::Downstream(_)
-        | TransportSocketConfig::RawBuffer(_)
-        | TransportSocketConfig::Upstream(_) => None,
-    })
 }
 
 /// What the host of a request means for TLS.
@@ -159,29 +155,6 @@ fn host_as_name(cluster: &Written) -> Result<Option<HostAsName>, Problem> {
     Ok(Some(HostAsName { header: header.transpose()?, uses }))
 }
 
-/// What connections begin with.
-fn proxy_header(cluster: &Written) -> Result<Option<HeaderToUpstream>, Problem> {
-    let headers = sockets(cluster).filter_map(|socket| {
-        let TransportSocketConfig::ProxyProtocol(header) = &socket.value.typed_config.value else { return None };
-        Some((socket, header))
-    });
-    only(headers, "one upstream_proxy_protocol is enough")?
-        .map(|header| proxy_protocol::to_upstream(header.config.as_ref()))
-        .transpose()
-}
-
-/// The one of these sockets, if there is one.
-fn only<'w, T>(
-    mut all: impl Iterator<Item = (&'w At<TransportSocket>, T)>,
-    of_two: &str,
-) -> Result<Option<T>, Problem> {
-    let first = all.next();
-    match all.next() {
-        Some((second, _)) => Err(second.invalid(of_two)),
-        None => Ok(first.map(|(_, found)| found)),
-    }
-}
-
 /// What is written of the cluster and of its endpoints, if anything is.
 fn own_metadata(cluster: &Written) -> Result<Option<ClusterMetadata>, Problem> {
     let assigned = cluster.load_assignment.iter().flat_map(|assignment| &assignment.endpoints);
@@ -194,26 +167,6 @@ fn own_metadata(cluster: &Written) -> Result<Option<ClusterMetadata>, Problem> {
     };
     let is_empty = own.of_endpoints.iter().chain([&own.of_cluster]).all(|metadata| metadata.0.is_empty());
     Ok((!is_empty).then_some(own))
-}
-
-/// What connections to internal listeners pass on.
-fn passing(cluster: &Written) -> Result<Option<Arc<[PassedNamespace]>>, Problem> {
-    let internals = sockets(cluster).filter_map(|socket| {
-        let TransportSocketConfig::InternalUpstream(internal) = &socket.value.typed_config.value else { return None };
-        Some((socket, internal))
-    });
-    let Some(internal) = only(internals, "one internal_upstream is enough")? else { return Ok(None) };
-    internal.passthrough_metadata.iter().map(passed_namespace).collect::<Result<_, _>>().map(Some)
-}
-
-fn passed_namespace(written: &At<MetadataValueSource>) -> Result<PassedNamespace, Problem> {
-    let MetadataValueSource { kind, name } = &written.value;
-    let of = match (&kind.value.cluster, &kind.value.host) {
-        (Some(_), None) => MetadataOwner::Cluster,
-        (None, Some(_)) => MetadataOwner::Host,
-        (None, None) | (Some(_), Some(_)) => return Err(kind.invalid("takes exactly one of cluster and host")),
-    };
-    Ok(PassedNamespace { name: name.to_string(), of })
 }
 
 /// Options that moved into `typed_extension_protocol_options`, which still work and give way to what stands there.
@@ -270,9 +223,7 @@ fn protocol(cluster: &Written) -> Result<UpstreamProtocol, Problem> {
 
 /// What ALPN decides needs TLS.
 fn alpn_protocol(cluster: &Written, auto: &At<AutoHttpConfig>) -> Result<UpstreamProtocol, Problem> {
-    let encrypts =
-        |socket: &At<TransportSocket>| matches!(socket.value.typed_config.value, TransportSocketConfig::Upstream(_));
-    if !sockets(cluster).any(encrypts) {
+    if !upstream_socket::encrypts(cluster) {
         let name = &cluster.name.value;
         return Err(auto.invalid_but(
             format!("ALPN configured for cluster {name} which has a non-ALPN transport socket"),

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::tls;
 use crate::config::bootstrap::cluster::{
     CheckCodec, GrpcHealthCheck, HealthCheck as Written, HealthCheckPayload, HttpHealthCheck, Int64Range,
     OutlierDetection as WrittenOutlier,
@@ -76,8 +77,15 @@ fn check(at: &At<Written>, cluster: &str, http2: bool) -> Result<HealthCheck, Pr
         reuse_connection: written.reuse_connection.unwrap_or(true),
         unhealthy_threshold: written.unhealthy_threshold,
         healthy_threshold: written.healthy_threshold,
+        alpn: alpn(written)?,
+        socket: None,
         probe,
     })
+}
+
+fn alpn(written: &Written) -> Result<Vec<Vec<u8>>, Problem> {
+    let protocols = written.tls_options.iter().flat_map(|options| &options.alpn_protocols);
+    protocols.map(|entry| tls::protocol(entry, &entry.value)).collect()
 }
 
 fn grpc_probe(

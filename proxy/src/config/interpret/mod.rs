@@ -47,6 +47,7 @@ mod targets;
 mod tcp_proxy;
 mod template;
 mod tls;
+mod upstream_socket;
 mod weighted;
 
 use std::collections::{BTreeMap, BTreeSet};

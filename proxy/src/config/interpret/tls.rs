@@ -11,13 +11,10 @@ use crate::config::bootstrap::tls::{
 };
 use crate::config::problem::Problem;
 use crate::config::tls::{
-    CipherSuites, ClientCertificates, ClientContext, ClientTls, CommonTls, NameCheck, OwnName, Resumption,
+    CipherSuites, ClientCertificates, ClientContext, ClientTls, CommonTls, HttpAlpn, NameCheck, OwnName, Resumption,
     ServerContext, ServerTls, UpstreamNames, Versions, suite_by_name,
 };
 use crate::config::yaml::{At, Notes};
-
-/// The application protocols that an upstream of HTTP is offered if the file names none.
-pub(super) type DefaultAlpn = &'static [&'static [u8]];
 
 /// What a filter chain's connections are wrapped in; `None` is nothing.
 pub(super) fn downstream(
@@ -40,7 +37,7 @@ pub(super) fn downstream(
 /// What connections to a cluster are wrapped in; `None` is nothing.
 pub(super) fn upstream(
     socket: &At<TransportSocket>,
-    default_alpn: DefaultAlpn,
+    http: HttpAlpn,
     secrets: &Secrets<'_>,
     notes: &Notes,
 ) -> Result<Option<Arc<ClientTls>>, Problem> {
@@ -48,7 +45,7 @@ pub(super) fn upstream(
     match &config.value {
         TransportSocketConfig::RawBuffer(_) => Ok(None),
         TransportSocketConfig::Upstream(context) => {
-            client(context, config, default_alpn, secrets, notes).map(Arc::new).map(Some)
+            client(context, config, http, secrets, notes).map(Arc::new).map(Some)
         }
         TransportSocketConfig::Downstream(_) => {
             Err(config.invalid_but("a DownstreamTlsContext is for filter chains", "write UpstreamTlsContext"))
@@ -92,16 +89,13 @@ fn server(
 fn client(
     context: &UpstreamTlsContext,
     at: &At<TransportSocketConfig>,
-    default_alpn: DefaultAlpn,
+    http: HttpAlpn,
     secrets: &Secrets<'_>,
     notes: &Notes,
 ) -> Result<ClientTls, Problem> {
     let written = &context.common_tls_context;
     // Envoy offers upstreams 1.2 at most, unless tls_params says otherwise.
-    let mut common = common(written, Versions::Tls12, secrets, notes)?;
-    if common.alpn.is_empty() {
-        common.alpn = default_alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    }
+    let common = common(written, Versions::Tls12, secrets, notes)?;
     let second = written.tls_certificates.get(1).map(|it| &it.place);
     if let Some(second) = second.or(written.tls_certificate_sds_secret_configs.get(1).map(|it| &it.place)) {
         return Err(Problem::invalid(second, "an upstream is shown one certificate; delete the others"));
@@ -114,7 +108,7 @@ fn client(
         check: if context.auto_sni_san_validation { NameCheck::Requested } else { NameCheck::None },
     };
     let sessions_max = context.max_session_keys.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
-    ClientContext::new(common, rules, names, sessions_max).map_err(|error| at.invalid(error.to_string()))
+    ClientContext::new(common, http, rules, names, sessions_max).map_err(|error| at.invalid(error.to_string()))
 }
 
 fn server_name(sni: &At<String>) -> Result<ServerName<'static>, Problem> {
@@ -132,10 +126,7 @@ fn common(
 ) -> Result<CommonTls, Problem> {
     // As Envoy: an entry may name several, with commas between them; empty ones do not count.
     let alpn = written.alpn_protocols.iter().flat_map(|entry| entry.value.split(',').map(move |name| (entry, name)));
-    let alpn = alpn.filter(|(_, name)| !name.is_empty()).map(|(entry, name)| match name.len() {
-        1..=255 => Ok(name.as_bytes().to_vec()),
-        _ => Err(entry.invalid("the name of an application protocol has 1 to 255 bytes (RFC 7301 3.1)")),
-    });
+    let alpn = alpn.filter(|(_, name)| !name.is_empty()).map(|(entry, name)| protocol(entry, name));
     Ok(CommonTls {
         alpn: alpn.collect::<Result<_, _>>()?,
         certificates: secrets.certificates(written, notes)?,
@@ -143,6 +134,14 @@ fn common(
         suites: written.tls_params.as_ref().map_or(Ok(CipherSuites::All), |params| suites(params, notes))?,
         versions: written.tls_params.as_ref().map_or(Ok(default), |params| versions(params, default))?,
     })
+}
+
+/// `name`, which stands at `entry`, as an application protocol.
+pub(super) fn protocol(entry: &At<String>, name: &str) -> Result<Vec<u8>, Problem> {
+    match name.len() {
+        1..=255 => Ok(name.as_bytes().to_vec()),
+        _ => Err(entry.invalid("the name of an application protocol has 1 to 255 bytes (RFC 7301 3.1)")),
+    }
 }
 
 /// From names as OpenSSL writes them; `[A|B]` stands for suites that are equally good, of which rustls takes the client's.

@@ -48,10 +48,24 @@ pub struct ClientContext {
     naming: Arc<ClientConfig>,
     /// The same, where none is sent.
     nameless: Arc<ClientConfig>,
+    /// `alpn_protocols`: what is offered where nothing is known of what the connection is for.
+    own_alpn: Vec<Vec<u8>>,
     names: UpstreamNames,
     verifiers: verify::UpstreamVerifiers,
     material: Material,
 }
+
+/// What a connection to an upstream is for, which decides what ALPN offers where `alpn_protocols` is empty.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Carries {
+    /// Requests: the protocols of HTTP that its cluster speaks.
+    Http,
+    /// Bytes of a client, or health checks: nothing, as in Envoy.
+    Other,
+}
+
+/// The application protocols of HTTP that a cluster speaks, in order of preference.
+pub type HttpAlpn = &'static [&'static [u8]];
 
 /// The names of upstreams in the configuration.
 #[derive(Clone, Debug, Default)]
@@ -253,6 +267,7 @@ impl ClientContext {
     /// The versions have no cipher suite left.
     pub fn new(
         common: CommonTls,
+        http: HttpAlpn,
         upstreams: PeerRules,
         names: UpstreamNames,
         sessions_max: SessionsMax,
@@ -271,7 +286,11 @@ impl ClientContext {
             Some(certificate) => builder.with_client_cert_resolver(certificates::of_client(certificate)),
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = common.alpn;
+        let own_alpn = common.alpn;
+        config.alpn_protocols = match own_alpn.is_empty() {
+            true => http.iter().map(|protocol| protocol.to_vec()).collect(),
+            false => own_alpn.clone(),
+        };
         config.key_log = key_log;
         match sessions_max {
             None => {}
@@ -280,7 +299,7 @@ impl ClientContext {
         }
         let naming = Arc::new(config.clone());
         config.enable_sni = false;
-        Ok(Renewable::new(Self { naming, nameless: Arc::new(config), names, verifiers, material }))
+        Ok(Renewable::new(Self { naming, nameless: Arc::new(config), own_alpn, names, verifiers, material }))
     }
 
     /// Is the hostname of an endpoint sent to it as the SNI?
@@ -297,7 +316,11 @@ impl ClientContext {
 
     /// What a connection offers and demands, and its SNI.
     #[must_use]
-    pub fn of_connection(&self, requested: &RequestedNames) -> (Arc<ClientConfig>, ServerName<'static>) {
+    pub fn of_connection(
+        &self,
+        requested: &RequestedNames,
+        carries: Carries,
+    ) -> (Arc<ClientConfig>, ServerName<'static>) {
         let server_name = requested.server_name.as_deref().and_then(dns_name).or_else(|| self.names.sni.clone());
         let sni = server_name.as_ref().filter(|_| self.names.check == NameCheck::Requested).map(ServerName::to_str);
         let of_sni: Option<[Box<str>; 1]> = sni.map(|sni| [Box::from(&*sni)]);
@@ -314,6 +337,8 @@ impl ClientContext {
         if !requested.protocols.is_empty() {
             let protocols = requested.protocols.iter().map(|protocol| protocol.to_vec());
             Arc::make_mut(&mut config).alpn_protocols = protocols.collect();
+        } else if carries == Carries::Other && self.own_alpn.is_empty() {
+            Arc::make_mut(&mut config).alpn_protocols = Vec::new();
         }
         (config, server_name.unwrap_or_else(unnamed))
     }

@@ -14,7 +14,7 @@ use rustls::server::Acceptor;
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 
 use super::{Conn, Io};
-use crate::config::tls::{Certificate, ClientContext, Presence, ServerContext};
+use crate::config::tls::{Carries, Certificate, ClientContext, Presence, ServerContext};
 use crate::config::upstream_name::RequestedNames;
 pub use certificate::PeerCertificate;
 pub(crate) use certificate::subject;
@@ -68,8 +68,8 @@ pub async fn accept(conn: Conn, tls: &ServerContext) -> Result<Conn, Error> {
 ///
 /// # Errors
 /// As the server's side: [`accept`]. rustls' own error is within.
-pub async fn connect(conn: Conn, tls: &ClientContext, names: &RequestedNames) -> Result<Conn, Error> {
-    let (config, name) = tls.of_connection(names);
+pub async fn connect(conn: Conn, tls: &ClientContext, names: &RequestedNames, carries: Carries) -> Result<Conn, Error> {
+    let (config, name) = tls.of_connection(names, carries);
     let Conn { io, local, peer, number, .. } = conn;
     let stream = TlsConnector::from(config).connect(name, io).await?;
     let session = agreed(stream.get_ref().1);

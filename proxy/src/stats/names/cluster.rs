@@ -286,6 +286,12 @@ impl ClusterStats {
         Counter::named(registry, &cluster_prefix(cluster), "internal_upstream.no_metadata")
     }
 
+    /// `<match>.total_match_count`: endpoints for which the transport socket of that name was chosen.
+    #[must_use]
+    pub fn socket_matches(registry: &Registry, cluster: &str, name: &str) -> Counter {
+        Counter::named(registry, &cluster_prefix(cluster), &format!("{name}.total_match_count"))
+    }
+
     /// `upstream.proxyprotocol.v2_tlvs_exceed_max_length`, of a cluster that is sent PROXY headers.
     #[must_use]
     pub fn tlvs_left_out(registry: &Registry, cluster: &str) -> Counter {
