@@ -1,5 +1,6 @@
 //! The endpoints of one cluster with their numbers, for `/clusters`: each for as long as any worker holds its numbers.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -12,12 +13,25 @@ use crate::stats::EndpointStats;
 /// The endpoints of one cluster, in the order in which they appeared.
 #[derive(Debug, Default)]
 pub struct EndpointTable {
-    endpoints: Mutex<Vec<(Address, Weak<EndpointStats>)>>,
+    endpoints: Mutex<Listed>,
     /// How often the health of an endpoint has changed, whichever worker has found it, as far as that has taken effect.
     version: AtomicU64,
     /// There are changes that have not.
     waits: AtomicBool,
     merging: Mutex<Merging>,
+}
+
+/// Endpoints by their places, and the place of each.
+///
+/// An endpoint that no worker holds stays until as many others have come as there are, so that one costs the logarithm of their
+/// number, however many there are.
+#[derive(Debug, Default)]
+struct Listed {
+    by_place: BTreeMap<u64, (Address, Weak<EndpointStats>)>,
+    places: BTreeMap<Address, u64>,
+    next: u64,
+    /// Of all, those that were held when it was last looked.
+    held: usize,
 }
 
 /// When changes of health take effect.
@@ -44,14 +58,8 @@ impl EndpointTable {
     /// The numbers of the endpoint at `address`, from 0 if no worker holds them.
     #[must_use]
     pub fn of(&self, address: &Address) -> Arc<EndpointStats> {
-        let mut table = self.lock();
-        table.retain(|(_, stats)| stats.strong_count() > 0);
-        let known = table.iter().find(|(at, _)| at == address).and_then(|(_, stats)| stats.upgrade());
-        known.unwrap_or_else(|| {
-            let stats = Arc::new(EndpointStats::default());
-            table.push((address.clone(), Arc::downgrade(&stats)));
-            stats
-        })
+        let mut listed = self.lock();
+        listed.get(address).unwrap_or_else(|| listed.add(address))
     }
 
     /// How often the health of an endpoint has changed, as far as that has taken effect by `now`.
@@ -92,12 +100,40 @@ impl EndpointTable {
     /// Every endpoint that any worker holds.
     #[must_use]
     pub fn snapshot(&self) -> Vec<(Address, Arc<EndpointStats>)> {
-        self.lock().iter().filter_map(|(at, stats)| Some((at.clone(), stats.upgrade()?))).collect()
+        self.lock().by_place.values().filter_map(|(at, stats)| Some((at.clone(), stats.upgrade()?))).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(Address, Weak<EndpointStats>)>> {
-        // A panic elsewhere leaves the list whole: no change is made in two steps.
+    fn lock(&self) -> MutexGuard<'_, Listed> {
+        // Nothing in between the steps of a change panics.
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// So many are not looked through before there are twice as many.
+const HELD_MIN: usize = 32;
+
+impl Listed {
+    /// The numbers of the endpoint, if any worker holds them.
+    fn get(&self, address: &Address) -> Option<Arc<EndpointStats>> {
+        self.by_place.get(self.places.get(address)?)?.1.upgrade()
+    }
+
+    /// An endpoint that no worker holds comes last.
+    fn add(&mut self, address: &Address) -> Arc<EndpointStats> {
+        if let Some(place) = self.places.get(address) {
+            self.by_place.remove(place);
+        }
+        if self.by_place.len() >= 2 * self.held.max(HELD_MIN) {
+            self.by_place.retain(|_, (_, stats)| stats.strong_count() > 0);
+            let by_place = &self.by_place;
+            self.places.retain(|_, place| by_place.contains_key(place));
+            self.held = by_place.len();
+        }
+        let stats = Arc::new(EndpointStats::default());
+        self.by_place.insert(self.next, (address.clone(), Arc::downgrade(&stats)));
+        self.places.insert(address.clone(), self.next);
+        self.next += 1;
+        stats
     }
 }
 
@@ -125,6 +161,18 @@ mod tests {
             change.into_iter().for_each(|(when, effect)| table.health_changed(effect, at(when)));
             assert_eq!(table.version(at(looked)), version, "at {looked} ms");
         }
+    }
+
+    #[test]
+    fn endpoints_without_a_holder_do_not_pile_up() {
+        let table = EndpointTable::default();
+        let at = |n: u32| Address::Socket(format!("10.{}.{}.{}:80", n >> 16, n >> 8 & 255, n & 255).parse().unwrap());
+        let held: Vec<_> = (0..10_000).map(|n| table.of(&at(n))).collect();
+        (10_000..60_000).for_each(|n| drop(table.of(&at(n))));
+        let listed = table.lock();
+        assert!(listed.by_place.len() <= 20_000 && listed.places.len() == listed.by_place.len());
+        drop(listed);
+        assert_eq!(table.snapshot().len(), held.len());
     }
 
     #[test]
