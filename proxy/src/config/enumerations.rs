@@ -86,6 +86,8 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
     ("TlsRequirementType", &[("NONE", 0), ("EXTERNAL_ONLY", 1), ("ALL", 2)]),
     ("TrafficDirection", &[("UNSPECIFIED", 0), ("INBOUND", 1), ("OUTBOUND", 2)]),
     ("TrustChainVerification", &[("VERIFY_TRUST_CHAIN", 0), ("ACCEPT_UNTRUSTED", 1)]),
+    ("ValueEncode", &[("NONE", 0), ("BASE64", 1)]),
+    ("ValueType", &[("STRING", 0), ("NUMBER", 1), ("PROTOBUF_VALUE", 2)]),
     ("VhRateLimitsOptions", &[("OVERRIDE", 0), ("INCLUDE", 1), ("IGNORE", 2)]),
     ("XRateLimitHeadersRfcVersion", &[("OFF", 0), ("DRAFT_VERSION_03", 1)]),
 ];

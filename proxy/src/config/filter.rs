@@ -16,6 +16,7 @@ pub use super::ext_authz::ExtAuthz;
 use super::fault::Fault;
 use super::filter_state::StateEntry;
 use super::fraction::Fraction;
+use super::header_to_metadata::HeaderToMetadata;
 pub use super::jwt_authn::JwtAuthn;
 use super::metadata::Struct;
 pub use super::mutation::{AppendAction, Mutation};
@@ -74,6 +75,8 @@ pub enum Filter {
     GrpcWeb,
     /// `envoy.filters.http.header_mutation`
     HeaderMutation(HeaderMutation),
+    /// `envoy.filters.http.header_to_metadata`
+    HeaderToMetadata(Arc<HeaderToMetadata>),
     /// `envoy.filters.http.health_check`
     HealthCheck(Arc<HealthCheck>),
     /// `envoy.filters.http.jwt_authn`

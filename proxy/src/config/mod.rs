@@ -29,6 +29,7 @@ pub mod filter_state;
 pub mod fraction;
 pub mod hashing;
 pub mod header_names;
+pub mod header_to_metadata;
 pub mod health;
 pub mod http2;
 mod interpret;

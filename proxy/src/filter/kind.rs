@@ -15,10 +15,13 @@ use super::jwt_authn::Authentication;
 use super::keeper::Keeper;
 use super::piece::Direction;
 use super::rate_limit::RateLimited;
-use super::{Around, Awaited, FilterReply, Flow, Piece, Refusal, csrf, rbac, set_filter_state, set_metadata};
+use super::{
+    Around, Awaited, FilterReply, Flow, Piece, Refusal, csrf, header_to_metadata, rbac, set_filter_state, set_metadata,
+};
 use crate::access_log::StreamInfo;
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::filter;
+use crate::config::header_to_metadata::HeaderToMetadata;
 
 /// A filter while it serves one stream.
 pub(super) enum Filter<'c> {
@@ -32,6 +35,7 @@ pub(super) enum Filter<'c> {
     GrpcStats(GrpcCalls<'c>),
     GrpcWeb(Box<GrpcWeb>),
     HeaderMutation(HeaderMutation<'c>),
+    HeaderToMetadata(&'c HeaderToMetadata),
     HealthCheck(HealthChecked<'c>),
     JwtAuthn(Box<Authentication<'c>>),
     RateLimit(RateLimited<'c>),
@@ -53,6 +57,7 @@ impl<'c> Filter<'c> {
             filter::Filter::GrpcStats(methods) => Self::GrpcStats(GrpcCalls::new(methods)),
             filter::Filter::GrpcWeb => Self::GrpcWeb(Box::default()),
             filter::Filter::HeaderMutation(options) => Self::HeaderMutation(HeaderMutation::new(options)),
+            filter::Filter::HeaderToMetadata(rules) => Self::HeaderToMetadata(rules),
             filter::Filter::HealthCheck(options) => Self::HealthCheck(HealthChecked::new(options)),
             filter::Filter::JwtAuthn(options) => Self::JwtAuthn(Box::new(Authentication::new(options))),
             filter::Filter::RateLimit(options) => Self::RateLimit(RateLimited::new(options)),
@@ -75,6 +80,7 @@ impl<'c> Filter<'c> {
             | Self::GrpcStats(_)
             | Self::GrpcWeb(_)
             | Self::HeaderMutation(_)
+            | Self::HeaderToMetadata(_)
             | Self::HealthCheck(_)
             | Self::JwtAuthn(_)
             | Self::RateLimit(_)
@@ -98,6 +104,7 @@ impl<'c> Filter<'c> {
             | Self::GrpcStats(_)
             | Self::GrpcWeb(_)
             | Self::HeaderMutation(_)
+            | Self::HeaderToMetadata(_)
             | Self::HealthCheck(_)
             | Self::RateLimit(_)
             | Self::Rbac(_)
@@ -137,6 +144,7 @@ impl<'c> Filter<'c> {
             | Self::GrpcStats(_)
             | Self::GrpcWeb(_)
             | Self::HeaderMutation(_)
+            | Self::HeaderToMetadata(_)
             | Self::HealthCheck(_)
             | Self::RateLimit(_)
             | Self::Rbac(_)
@@ -159,6 +167,7 @@ impl<'c> Filter<'c> {
             | Self::GrpcStats(_)
             | Self::GrpcWeb(_)
             | Self::HeaderMutation(_)
+            | Self::HeaderToMetadata(_)
             | Self::HealthCheck(_)
             | Self::RateLimit(_)
             | Self::Rbac(_)
@@ -199,6 +208,10 @@ impl<'c> Filter<'c> {
                 mutation.on_request(request, info);
                 Flow::Continue
             }
+            Self::HeaderToMetadata(rules) => {
+                header_to_metadata::on_request(rules, request, info);
+                Flow::Continue
+            }
             Self::HealthCheck(check) => check.on_request(request, info, around.context),
             Self::JwtAuthn(authentication) => authentication.on_request(request, info, around.context),
             Self::RateLimit(limited) => limited.on_request(request, info, around.context),
@@ -237,6 +250,7 @@ impl<'c> Filter<'c> {
             | Self::Csrf(_)
             | Self::Fault(_)
             | Self::HeaderMutation(_)
+            | Self::HeaderToMetadata(_)
             | Self::HealthCheck(_)
             | Self::JwtAuthn(_)
             | Self::RateLimit(_)
@@ -251,7 +265,7 @@ impl<'c> Filter<'c> {
         response: &mut ResponseHead,
         payload: Payload,
         request: &RequestHead,
-        info: &StreamInfo,
+        info: &mut StreamInfo,
         encodings: Option<&mut Encodings<'c>>,
         context: &FilterContext,
     ) -> Flow<Refusal> {
@@ -270,6 +284,7 @@ impl<'c> Filter<'c> {
             Self::GrpcStats(calls) => calls.on_response(response, payload),
             Self::GrpcWeb(web) => return web.on_response(response, payload),
             Self::HeaderMutation(mutation) => mutation.on_response(response, request, info),
+            Self::HeaderToMetadata(rules) => header_to_metadata::on_response(rules, response, info),
             Self::HealthCheck(check) => check.on_response(response, context),
             Self::RateLimit(limited) => limited.on_response(response),
         }
@@ -300,6 +315,7 @@ impl<'c> Filter<'c> {
             | Self::Csrf(_)
             | Self::ExtAuthz(_)
             | Self::HeaderMutation(_)
+            | Self::HeaderToMetadata(_)
             | Self::HealthCheck(_)
             | Self::JwtAuthn(_)
             | Self::RateLimit(_)

@@ -26,6 +26,7 @@ mod fetched_keys;
 mod grpc_stats;
 mod grpc_web;
 mod header_mutation;
+mod header_to_metadata;
 mod health_check;
 mod health_sources;
 mod jwt_authn;
@@ -289,7 +290,7 @@ impl<'c> Filters<'c> {
         response: &mut ResponseHead,
         payload: Payload,
         request: &RequestHead,
-        info: &StreamInfo,
+        info: &mut StreamInfo,
     ) -> Flow<Refusal> {
         while let Some(index) = self.undecided.checked_sub(1)
             && let Some(filter) = self.filters.get_mut(index)
@@ -392,7 +393,7 @@ impl<'c> Filters<'c> {
         response: &mut ResponseHead,
         piece: &mut Piece,
         request: &RequestHead,
-        info: &StreamInfo,
+        info: &mut StreamInfo,
     ) {
         let payload = if piece.data.is_empty() { Payload::None } else { Payload::Some };
         let mut below = usize::MAX;

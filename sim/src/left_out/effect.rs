@@ -73,7 +73,6 @@ const NAMED: &[(&str, Effect)] = &[
     ("envoy.filters.http.grpc_http1_bridge", Effect::May(BODIES)),
     ("envoy.filters.http.grpc_http1_reverse_bridge", Effect::May(BODIES)),
     ("envoy.filters.http.grpc_json_transcoder", Effect::May(BODIES)),
-    ("envoy.filters.http.header_to_metadata", Effect::May(HEADERS)),
     ("envoy.filters.http.json_to_metadata", Effect::May(HEADERS)),
     ("envoy.filters.http.jwt_authn", Effect::May(AUTHORISES)),
     ("envoy.filters.http.lua", Effect::May(CODE)),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::grpc_service::GrpcService;
+use super::grpc_service::CoreGrpcService;
 use super::matchers::MetadataMatcher;
 use super::policies::CoreRetryPolicy;
 use super::rate_limit::HttpStatus;
@@ -31,7 +31,7 @@ pub(crate) struct ExtAuthz {
     pub(crate) failure_mode_allow_header_add: bool,
     pub(crate) filter_enabled: Option<RuntimeFractionalPercent>,
     pub(crate) filter_enabled_metadata: Option<At<MetadataMatcher>>,
-    pub(crate) grpc_service: Option<At<GrpcService>>,
+    pub(crate) grpc_service: Option<At<CoreGrpcService>>,
     pub(crate) http_service: Option<At<HttpService>>,
     #[serde(default)]
     pub(crate) include_peer_certificate: bool,
@@ -126,7 +126,7 @@ pub(crate) struct CheckSettings {
     #[serde(default)]
     pub(crate) context_extensions: BTreeMap<String, String>,
     pub(crate) disable_request_body_buffering: Option<At<bool>>,
-    pub(crate) grpc_service: Option<At<GrpcService>>,
+    pub(crate) grpc_service: Option<At<CoreGrpcService>>,
     pub(crate) http_service: Option<At<HttpService>>,
     pub(crate) with_request_body: Option<At<BufferSettings>>,
 }

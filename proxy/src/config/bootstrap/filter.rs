@@ -9,6 +9,7 @@ use super::compression::{Compressor, CompressorPerRoute, Decompressor};
 use super::ext_authz::{ExtAuthz, ExtAuthzPerRoute};
 use super::fault::HttpFault;
 use super::filter_state::HttpSetFilterState;
+use super::header_to_metadata::HeaderToMetadata;
 use super::jwt_authn::{JwtAuthentication, JwtPerRoute};
 use super::matchers::HeaderMatcher;
 use super::network_filter::Rbac;
@@ -55,6 +56,8 @@ pub(crate) enum HttpFilterConfig {
     GrpcWeb(Empty),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation")]
     HeaderMutation(HeaderMutation),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_to_metadata.v3.Config")]
+    HeaderToMetadata(HeaderToMetadata),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.health_check.v3.HealthCheck")]
     HealthCheck(HealthCheckFilter),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication")]
@@ -222,6 +225,8 @@ pub(crate) enum PerFilterConfig {
     FilterConfig(FilterConfig),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute")]
     HeaderMutation(HeaderMutationPerRoute),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_to_metadata.v3.Config")]
+    HeaderToMetadata(HeaderToMetadata),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig")]
     JwtAuthn(JwtPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit")]
@@ -262,6 +267,8 @@ pub(crate) enum PerRouteConfig {
     Empty(Empty),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute")]
     HeaderMutation(HeaderMutationPerRoute),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_to_metadata.v3.Config")]
+    HeaderToMetadata(HeaderToMetadata),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig")]
     JwtAuthn(JwtPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit")]

@@ -10,7 +10,7 @@ use crate::config::yaml::At;
 
 /// `envoy.config.core.v3.GrpcService`
 #[derive(Debug, Deserialize)]
-pub(crate) struct GrpcService {
+pub(crate) struct CoreGrpcService {
     pub(crate) envoy_grpc: Option<At<EnvoyGrpc>>,
     #[serde(default)]
     pub(crate) initial_metadata: Vec<At<HeaderValue>>,

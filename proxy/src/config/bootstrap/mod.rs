@@ -13,6 +13,7 @@ pub(crate) mod fault;
 pub(crate) mod filter;
 pub(crate) mod filter_state;
 pub(crate) mod grpc_service;
+pub(crate) mod header_to_metadata;
 pub(crate) mod jwt_authn;
 pub(crate) mod listener;
 pub(crate) mod matchers;

@@ -12,7 +12,7 @@ use super::{fraction, metadata, mutation, service};
 use crate::config::bootstrap::ext_authz::{
     BufferSettings, CheckSettings, ExtAuthz as Written, ExtAuthzPerRoute, HttpService,
 };
-use crate::config::bootstrap::grpc_service::GrpcService;
+use crate::config::bootstrap::grpc_service::CoreGrpcService;
 use crate::config::bootstrap::stats::ListStringMatcher;
 use crate::config::error::Place;
 use crate::config::ext_authz::{
@@ -103,7 +103,7 @@ fn attributes(written: &Written) -> CheckAttributes {
 
 /// The one that is written, if there is one.
 fn service(
-    grpc: Option<&At<GrpcService>>,
+    grpc: Option<&At<CoreGrpcService>>,
     http: Option<&At<HttpService>>,
     notes: &Notes,
 ) -> Result<Option<AuthorisationService>, Problem> {

@@ -9,7 +9,10 @@ use std::sync::Arc;
 
 use super::filter_override::{Override, OverrideOptions, buffer, csrf, overridden};
 use super::rate_limit::{self, OfLevel, Owner};
-use super::{compression, cors, ext_authz, fault, filter_state, health_check, jwt_authn, metadata, mutation, rbac};
+use super::{
+    compression, cors, ext_authz, fault, filter_state, header_to_metadata, health_check, jwt_authn, metadata, mutation,
+    rbac,
+};
 use crate::config::bootstrap::filter::{
     CorsPolicy, GrpcStatsConfig, HttpFilter, HttpFilterConfig, Router, TypedPerFilterConfig,
 };
@@ -23,6 +26,7 @@ use crate::config::filter::{
     MetadataEntry, Mutations, RateLimited, Rbac, RouterOptions, ServiceNames, SetFilterState, SetMetadata,
     StrictHeader,
 };
+use crate::config::header_to_metadata::HeaderToMetadata;
 use crate::config::problem::{Problem, unknown};
 use crate::config::rate_limit::RateLimit;
 use crate::config::yaml::{At, Notes};
@@ -59,6 +63,7 @@ enum Options {
     GrpcStats(Arc<CountedMethods>),
     GrpcWeb,
     HeaderMutation { mutations: Arc<Mutations>, most_specific_wins: bool },
+    HeaderToMetadata(Arc<HeaderToMetadata>),
     HealthCheck(Arc<HealthCheck>),
     JwtAuthn(Arc<JwtAuthn>),
     RateLimit(Arc<RateLimit>),
@@ -248,6 +253,9 @@ impl FilterTemplate {
             Options::SetFilterState(own) => {
                 Filter::SetFilterState(own.below(options().filter_map(OverrideOptions::state)))
             }
+            Options::HeaderToMetadata(own) => {
+                Filter::HeaderToMetadata(most_specific(&said, OverrideOptions::header_to_metadata, own))
+            }
             Options::SetMetadata(own) => {
                 // The most specific level alone counts.
                 let of_route = options().rev().find_map(OverrideOptions::metadata).cloned();
@@ -294,6 +302,7 @@ impl Options {
             Self::GrpcStats(_) => "envoy.filters.http.grpc_stats",
             Self::GrpcWeb => "envoy.filters.http.grpc_web",
             Self::HeaderMutation { .. } => "envoy.filters.http.header_mutation",
+            Self::HeaderToMetadata(_) => "envoy.filters.http.header_to_metadata",
             Self::HealthCheck(_) => "envoy.filters.http.health_check",
             Self::JwtAuthn(_) => "envoy.filters.http.jwt_authn",
             Self::RateLimit(_) => "envoy.filters.http.local_ratelimit",
@@ -314,6 +323,7 @@ impl Options {
                 | (OverrideOptions::ExtAuthz(_), Self::ExtAuthz(_))
                 | (OverrideOptions::Fault(_), Self::Fault(_))
                 | (OverrideOptions::HeaderMutation(_), Self::HeaderMutation { .. })
+                | (OverrideOptions::HeaderToMetadata(_), Self::HeaderToMetadata(_))
                 | (OverrideOptions::JwtAuthn(_), Self::JwtAuthn(_))
                 | (OverrideOptions::RateLimit(_), Self::RateLimit(_))
                 | (OverrideOptions::Rbac(_), Self::Rbac(_))
@@ -339,6 +349,7 @@ impl Options {
             | Self::GrpcStats(_)
             | Self::GrpcWeb
             | Self::HeaderMutation { .. }
+            | Self::HeaderToMetadata(_)
             | Self::RateLimit(_)
             | Self::SetFilterState(_) => None,
         }
@@ -371,6 +382,9 @@ fn chain(filters: &[At<HttpFilter>], place: &Place, kind: &str, notes: &Notes) -
                 mutations: Arc::new(mutation::mutations(written.mutations.as_ref())?),
                 most_specific_wins: written.most_specific_header_mutations_wins.unwrap_or(false),
             },
+            HttpFilterConfig::HeaderToMetadata(written) => {
+                Options::HeaderToMetadata(Arc::new(header_to_metadata::filter(written)?))
+            }
             HttpFilterConfig::HealthCheck(written) => {
                 Options::HealthCheck(Arc::new(health_check::interpret(written, &at.place)?))
             }

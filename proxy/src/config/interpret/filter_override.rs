@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::rate_limit::{self, Owner};
 use super::{
-    compression, cors, ext_authz, fault, filter_state, fraction, jwt_authn, metadata, mutation, pattern, rbac,
+    compression, cors, ext_authz, fault, filter_state, fraction, header_to_metadata, jwt_authn, metadata, mutation,
+    pattern, rbac,
 };
 use crate::config::bootstrap::ext_authz::ExtAuthzPerRoute;
 use crate::config::bootstrap::fault::HttpFault;
@@ -14,11 +15,13 @@ use crate::config::bootstrap::filter::{
     LocalRateLimit, PerFilterConfig, PerRouteConfig, SetMetadata as WrittenSetMetadata,
 };
 use crate::config::bootstrap::filter_state::HttpSetFilterState;
+use crate::config::bootstrap::header_to_metadata::HeaderToMetadata as WrittenRules;
 use crate::config::error::Place;
 use crate::config::fault::Fault;
 use crate::config::filter::{Buffer, Csrf, MetadataEntry, Mutations, Rbac};
 use crate::config::filter_state::StateEntry;
 use crate::config::fraction::Fraction;
+use crate::config::header_to_metadata::HeaderToMetadata;
 use crate::config::problem::Problem;
 use crate::config::rate_limit::RateLimit;
 use crate::config::yaml::{At, Notes};
@@ -38,6 +41,7 @@ pub(super) enum OverrideOptions {
     Csrf(Arc<Csrf>),
     ExtAuthz(ext_authz::OfRoute),
     Fault(Arc<Fault>),
+    HeaderToMetadata(Arc<HeaderToMetadata>),
     JwtAuthn(jwt_authn::OfRoute),
     HeaderMutation(Arc<Mutations>),
     RateLimit(Arc<RateLimit>),
@@ -70,6 +74,10 @@ impl OverrideOptions {
 
     pub(super) fn fault(&self) -> Option<&Arc<Fault>> {
         if let Self::Fault(fault) = self { Some(fault) } else { None }
+    }
+
+    pub(super) fn header_to_metadata(&self) -> Option<&Arc<HeaderToMetadata>> {
+        if let Self::HeaderToMetadata(rules) = self { Some(rules) } else { None }
     }
 
     pub(super) fn jwt_authn(&self) -> Option<&jwt_authn::OfRoute> {
@@ -120,6 +128,7 @@ pub(super) fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) ->
             PerRouteConfig::ExtAuthz(written) => Some(authorisation_override(written, &config.place, notes)?),
             PerRouteConfig::Fault(written) => Some(fault_override(written, notes)?),
             PerRouteConfig::HeaderMutation(written) => Some(mutation_override(written)?),
+            PerRouteConfig::HeaderToMetadata(written) => Some(rules_override(written, &config.place)?),
             PerRouteConfig::JwtAuthn(written) => {
                 Some(OverrideOptions::JwtAuthn(jwt_authn::of_route(written, &config.place)?))
             }
@@ -137,6 +146,7 @@ pub(super) fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) ->
         PerFilterConfig::ExtAuthz(written) => Some(authorisation_override(written, &at.place, notes)?),
         PerFilterConfig::Fault(written) => Some(fault_override(written, notes)?),
         PerFilterConfig::HeaderMutation(written) => Some(mutation_override(written)?),
+        PerFilterConfig::HeaderToMetadata(written) => Some(rules_override(written, &at.place)?),
         PerFilterConfig::JwtAuthn(written) => Some(OverrideOptions::JwtAuthn(jwt_authn::of_route(written, &at.place)?)),
         PerFilterConfig::LocalRateLimit(written) => Some(rate_limit_override(written, &at.place, notes)?),
         PerFilterConfig::Rbac(written) => Some(OverrideOptions::Rbac(rbac::of_route(written)?)),
@@ -191,6 +201,10 @@ fn rate_limit_override(written: &LocalRateLimit, place: &Place, notes: &Notes) -
 
 fn mutation_override(written: &HeaderMutationPerRoute) -> Result<OverrideOptions, Problem> {
     Ok(OverrideOptions::HeaderMutation(Arc::new(mutation::mutations(written.mutations.as_ref())?)))
+}
+
+fn rules_override(written: &WrittenRules, place: &Place) -> Result<OverrideOptions, Problem> {
+    Ok(OverrideOptions::HeaderToMetadata(Arc::new(header_to_metadata::of_route(written, place)?)))
 }
 
 fn state_override(written: &HttpSetFilterState) -> Result<OverrideOptions, Problem> {

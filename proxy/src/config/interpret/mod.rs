@@ -19,6 +19,7 @@ mod filter_override;
 mod filter_state;
 mod fraction;
 mod hashing;
+mod header_to_metadata;
 mod health;
 mod health_check;
 mod jwt_authn;

@@ -7,7 +7,7 @@ use http::HeaderValue;
 
 use super::{mutation, retry};
 use crate::config::bootstrap::ext_authz::HttpUri;
-use crate::config::bootstrap::grpc_service::{EnvoyGrpc, GrpcService};
+use crate::config::bootstrap::grpc_service::{CoreGrpcService, EnvoyGrpc};
 use crate::config::bootstrap::policies::CoreRetryPolicy;
 use crate::config::ext_authz::GrpcAuthorisation;
 use crate::config::problem::Problem;
@@ -31,8 +31,8 @@ pub(super) fn service(
 }
 
 /// The service that is called over gRPC, within `timeout` unless the file has another.
-pub(super) fn grpc(at: &At<GrpcService>, timeout: Duration, notes: &Notes) -> Result<GrpcAuthorisation, Problem> {
-    let GrpcService { envoy_grpc, initial_metadata, retry_policy, timeout: own } = &at.value;
+pub(super) fn grpc(at: &At<CoreGrpcService>, timeout: Duration, notes: &Notes) -> Result<GrpcAuthorisation, Problem> {
+    let CoreGrpcService { envoy_grpc, initial_metadata, retry_policy, timeout: own } = &at.value;
     let Some(envoy_grpc) = envoy_grpc else { return Err(at.invalid("needs envoy_grpc")) };
     let EnvoyGrpc { authority, cluster_name, max_receive_message_length } = &envoy_grpc.value;
     let retry = retry_policy.as_ref().map(|policy| self::policy(policy, None, notes)).transpose()?;

@@ -134,7 +134,6 @@ const EXTENSIONS: &[Extension] = &[
     (HttpFilter, "envoy.filters.http.grpc_http1_reverse_bridge", &["filters.http.grpc_http1_reverse_bridge.v3.FilterConfig", "filters.http.grpc_http1_reverse_bridge.v3.FilterConfigPerRoute"], TRANSLATION),
     (HttpFilter, "envoy.filters.http.grpc_json_reverse_transcoder", &["filters.http.grpc_json_reverse_transcoder.v3.GrpcJsonReverseTranscoder"], TRANSLATION),
     (HttpFilter, "envoy.filters.http.grpc_json_transcoder", &["filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder"], TRANSLATION),
-    (HttpFilter, "envoy.filters.http.header_to_metadata", &["filters.http.header_to_metadata.v3.Config"], METADATA),
     (HttpFilter, "envoy.filters.http.ip_tagging", &["filters.http.ip_tagging.v3.IPTagging"], NO_FILTER),
     (HttpFilter, "envoy.filters.http.json_to_metadata", &["filters.http.json_to_metadata.v3.JsonToMetadata"], METADATA),
     (HttpFilter, "envoy.filters.http.lua", &["filters.http.lua.v3.Lua", "filters.http.lua.v3.LuaPerRoute"], CODE),

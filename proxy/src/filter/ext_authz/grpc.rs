@@ -218,6 +218,11 @@ fn of_struct(written: message::Struct) -> Struct {
     written.fields.into_iter().map(|(key, value)| (key, of_value(value))).collect()
 }
 
+/// The value that these bytes of a `google.protobuf.Value` are.
+pub(in crate::filter) fn value(bytes: &[u8]) -> Option<Value> {
+    message::Value::decode(bytes).ok().map(of_value)
+}
+
 fn of_value(written: message::Value) -> Value {
     match written.kind {
         None | Some(ValueKind::Null(_)) => Value::Null,
