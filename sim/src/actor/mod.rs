@@ -12,6 +12,7 @@ mod http1;
 mod http2;
 mod io;
 mod line;
+mod service;
 mod websocket;
 
 use std::cell::RefCell;

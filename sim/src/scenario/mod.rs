@@ -34,8 +34,9 @@ pub(crate) use env::placeholders;
 pub use error::ScenarioError;
 pub use expect::{Expect, Label, Seen, Share, When};
 pub use hosts::{
-    Alb, App, AppTls, Client, ClientCertificate, ClientTls, Greeting, Host, Http2, Link, Path, PeerProtocol, Reuse,
-    Role, TlsClosing, TlsVersion, Trusted,
+    Alb, App, AppTls, Authorisation, Client, ClientCertificate, ClientTls, Decision, Greeting, Health, HealthService,
+    Host, Http2, Key, KeyServer, KeySet, Link, Path, PeerProtocol, Reuse, Role, Service, Serving, TlsClosing,
+    TlsVersion, Trusted, Verdict,
 };
 pub use leave_out::LeaveOut;
 pub use library::Library;

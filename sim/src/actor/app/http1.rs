@@ -130,6 +130,7 @@ async fn respond(request: Request<Body>, shared: &AppShared, accepted: &Cell<Opt
     let request_line = format!("{} {}", request.method(), request.uri());
     let delivery = shared.notebook.begin_delivery(request_line, headers(request.headers()));
     let key = text(request.headers(), SEC_WEBSOCKET_KEY.as_str()).filter(|_| request.headers().contains_key(UPGRADE));
+    let service = shared.service.as_ref().and_then(|service| service.reply_to(request.uri().path()));
     let reply = match (&shared.manner.websocket, key) {
         (Greeting::Echo | Greeting::Listen, Some(key)) => {
             accepted.set(Some(delivery));
@@ -140,6 +141,7 @@ async fn respond(request: Request<Body>, shared: &AppShared, accepted: &Cell<Opt
             return response;
         }
         (Greeting::Refuse(reply), Some(_)) => reply,
+        (_, None) if service.is_some() => service.as_ref().unwrap_or(&shared.manner.reply),
         (_, None) => {
             let requests_before = shared.requests.replace(shared.requests.get() + 1);
             shared.manner.first.get(requests_before).unwrap_or(&shared.manner.reply)

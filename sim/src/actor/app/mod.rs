@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use super::by_hand::ByHand;
 use super::http2::{Peer, Side};
+use super::service::Service;
 use super::{Notebook, ORDERS_MAX, Order, Orders};
 use crate::scenario::{self, Action, PeerProtocol};
 use crate::tls::AppEnd;
@@ -30,7 +31,9 @@ struct AppShared {
     /// How TLS is used; clear text if absent.
     tls: Option<AppEnd>,
     notebook: Notebook,
-    /// Requests so far that were no upgrade.
+    /// What it is besides an app.
+    service: Option<Rc<Service>>,
+    /// Requests so far that were no upgrade, and not for the service.
     requests: Cell<usize>,
     /// Where the script reaches each connection, in the order in which they were accepted.
     connections: RefCell<Vec<mpsc::Sender<Order>>>,
@@ -43,8 +46,9 @@ struct AppShared {
 impl App {
     pub(crate) fn new(outside: Outside, manner: &scenario::App, tls: Option<AppEnd>, notebook: Notebook) -> Self {
         let (connections, newest, early) = Default::default();
-        let shared =
-            AppShared { manner: manner.clone(), tls, notebook, requests: Cell::new(0), connections, newest, early };
+        let service = manner.service().map(|replies| Rc::new(Service::new(replies)));
+        let (manner, requests) = (manner.clone(), Cell::new(0));
+        let shared = AppShared { manner, tls, notebook, service, requests, connections, newest, early };
         Self { outside, shared: Rc::new(shared) }
     }
 
@@ -126,7 +130,7 @@ async fn serve(conn: Conn, shared: Rc<AppShared>, number: usize, orders: Orders)
         (None, PeerProtocol::Http1) => http1::serve(conn, &shared, number, orders).await,
         (None, PeerProtocol::Http2) => {
             let scenario::App { reply, first, http2, read_rate, idle_timeout, .. } = shared.manner.clone();
-            let side = Side::Server { reply, first: first.into(), read_rate };
+            let side = Side::Server { reply, first: first.into(), read_rate, service: shared.service.clone() };
             let peer = Peer::new(side, http2, idle_timeout, shared.notebook.clone());
             peer.serve(conn, program, orders).await;
         }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::super::io::SEND_BYTES_MAX;
-use super::frames::encode;
+use super::frames::{encode, head};
 use crate::scenario::{Frame, FrameFields, FrameKind, Hex, Rate};
 
 /// The largest payload of a DATA frame that a peer must take (RFC 9113 section 4.2).
@@ -28,11 +28,29 @@ pub(super) struct Flow {
     bodies: BTreeMap<u32, Body>,
 }
 
+/// What follows a head.
+pub(super) struct Sending {
+    pub(super) body: Vec<u8>,
+    pub(super) end: End,
+    /// As fast as it goes if absent.
+    pub(super) rate: Option<Rate>,
+}
+
+/// How a stream goes on behind a body.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum End {
+    /// It ends with it.
+    Body,
+    /// It does not end.
+    Open,
+    /// It ends with these.
+    Trailers(Vec<(String, String)>),
+}
+
 /// The rest of a body.
 struct Body {
     rest: Bytes,
-    /// Whether the stream ends with it.
-    ends: bool,
+    end: End,
     rate: Option<Rate>,
     /// A slow sender sends nothing before.
     not_before: Instant,
@@ -56,9 +74,10 @@ impl Flow {
     }
 
     /// A body to be sent.
-    pub(super) fn add(&mut self, stream: u32, body: Vec<u8>, ends: bool, rate: Option<Rate>) {
-        let body = Body { rest: body.into(), ends, rate, not_before: Instant::now() };
-        if !body.rest.is_empty() {
+    pub(super) fn add(&mut self, stream: u32, sending: Sending) {
+        let Sending { body, end, rate } = sending;
+        let body = Body { rest: body.into(), end, rate, not_before: Instant::now() };
+        if !body.rest.is_empty() || matches!(body.end, End::Trailers(_)) {
             self.bodies.insert(stream, body);
         }
     }
@@ -99,17 +118,19 @@ impl Flow {
         let is_last = body.rest.is_empty();
         let fields = FrameFields {
             stream: Some(stream),
-            end_stream: Some(is_last && body.ends),
+            end_stream: Some(is_last && body.end == End::Body),
             hex: Some(Hex(piece.to_vec())),
             ..FrameFields::default()
         };
-        if is_last {
-            self.bodies.remove(&stream);
-        }
+        let done = if is_last { self.bodies.remove(&stream) } else { None };
         let taken = i64::try_from(piece.len()).unwrap_or(i64::MAX);
         self.connection -= taken;
         *self.streams.entry(stream).or_default() -= taken;
-        Some(encode(&Frame { kind: FrameKind::Data, fields }))
+        let mut frames = if taken == 0 { Vec::new() } else { encode(&Frame { kind: FrameKind::Data, fields }) };
+        if let Some(Body { end: End::Trailers(trailers), .. }) = done {
+            frames.extend(head(stream, trailers, true));
+        }
+        Some(frames)
     }
 
     /// How much the other side takes at the moment.
@@ -128,7 +149,7 @@ mod tests {
 
     fn flow(body: usize, keeps: bool) -> Flow {
         let mut flow = Flow::new(keeps);
-        flow.add(1, vec![0; body], true, None);
+        flow.add(1, Sending { body: vec![0; body], end: End::Body, rate: None });
         flow
     }
 
@@ -157,7 +178,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_sender_waits_between_pieces() {
         let mut flow = Flow::new(true);
-        flow.add(1, vec![0; 1500], true, Some(Rate(1024)));
+        flow.add(1, Sending { body: vec![0; 1500], end: End::Body, rate: Some(Rate(1024)) });
         assert_eq!(flow.take().len(), 1024 + 9);
         assert!(flow.take().is_empty());
         tokio::time::advance(Duration::from_secs(1)).await;

@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::{Buf, BytesMut};
 
-use crate::scenario::{Frame, FrameKind, setting};
+use crate::scenario::{Frame, FrameFields, FrameKind, Ordered, setting};
 
 /// What a client sends first.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -163,6 +163,13 @@ fn content(kind: FrameKind, flags: u8, payload: &[u8]) -> (Option<u8>, Option<[u
         content = content.get(5..).unwrap_or_default();
     }
     (padding, priority, content)
+}
+
+/// The head of a message.
+pub(super) fn head(stream: u32, fields: Vec<(String, String)>, ends: bool) -> Vec<u8> {
+    let fields =
+        FrameFields { stream: Some(stream), fields: Ordered(fields), end_stream: Some(ends), ..FrameFields::default() };
+    encode(&Frame { kind: FrameKind::Headers, fields })
 }
 
 /// A frame as it is sent; the preface, which is none, as it stands.

@@ -5,6 +5,7 @@ use std::io;
 use tokio::time::Instant;
 
 use super::super::Outcome;
+use super::flow::{End, Sending};
 use super::frames::{Received, encode, first_in, fits};
 use super::streams::{Stream, opening};
 use super::{Peer, Side};
@@ -118,7 +119,8 @@ impl Peer {
             let request_line = format!("{} {}", field(":method"), field(":path"));
             let delivery = self.notebook.begin_delivery(request_line, frame.fields.clone());
             link.since = Instant::now();
-            link.streams.insert(frame.stream, Stream { rate, ..Stream::new(delivery) });
+            let path = field(":path").to_owned();
+            link.streams.insert(frame.stream, Stream { rate, path, ..Stream::new(delivery) });
             return;
         }
         let Some(stream) = link.streams.get_mut(&frame.stream) else { return };
@@ -146,10 +148,11 @@ impl Peer {
                     drop(done.send(Ok(())));
                 }
             }
-            Side::Server { reply, first, .. } => {
+            Side::Server { reply, first, service, .. } => {
                 self.notebook.delivery(stream.sighting, |delivery| delivery.body = stream.body);
                 if self.manner.responds {
-                    let reply = first.pop_front().unwrap_or_else(|| reply.clone());
+                    let of_service = service.as_ref().and_then(|service| service.reply_to(&stream.path));
+                    let reply = of_service.or_else(|| first.pop_front()).unwrap_or_else(|| reply.clone());
                     self.due.insert((Instant::now() + reply.after.0, number), reply);
                 }
             }
@@ -199,6 +202,8 @@ impl Peer {
     pub(super) async fn respond(&mut self, stream: u32, reply: &Reply) -> io::Result<()> {
         let status = (":status".to_owned(), reply.status.to_string());
         let fields = [status].into_iter().chain(reply.headers.0.iter().cloned()).collect();
-        self.send_message(stream, fields, reply.body.to_bytes(), true, reply.send_rate).await
+        let end = if reply.trailers.0.is_empty() { End::Body } else { End::Trailers(reply.trailers.0.clone()) };
+        let sending = Sending { body: reply.body.to_bytes(), end, rate: reply.send_rate };
+        self.send_message(stream, fields, sending).await
     }
 }

@@ -16,10 +16,11 @@ use tokio::select;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-use self::flow::Flow;
-use self::frames::{PREFACE, encode, fits};
-use self::streams::{Done, Link, Stream, fields, head, opening};
+use self::flow::{End, Flow, Sending};
+use self::frames::{PREFACE, encode, fits, head};
+use self::streams::{Done, Link, Stream, fields, opening};
 use super::dialling::Dialling;
+use super::service::Service;
 use super::{Notebook, Order, Orders, Outcome, by_hand, http1};
 use crate::scenario::{Action, Ending, Frame, FrameFields, FrameKind, Http2, Payload, Rate, Reply, Request, Time};
 
@@ -38,6 +39,8 @@ pub(super) enum Side {
         reply: Reply,
         first: VecDeque<Reply>,
         read_rate: Option<Rate>,
+        /// What the app is besides, for all its connections.
+        service: Option<Rc<Service>>,
     },
 }
 
@@ -309,26 +312,19 @@ impl Peer {
         let (websocket, rate) = (request.websocket, request.rate);
         link.streams.insert(stream, Stream { websocket, rate, done: Some(done), ..Stream::new(exchange) });
         let body = request.body.as_ref().map(Payload::to_bytes).unwrap_or_default();
-        if let Err(error) =
-            self.send_message(stream, fields(request, scheme, authority), body, !websocket, request.send_rate).await
-        {
+        let end = if websocket { End::Open } else { End::Body };
+        let sending = Sending { body, end, rate: request.send_rate };
+        if let Err(error) = self.send_message(stream, fields(request, scheme, authority), sending).await {
             self.fail(stream, &by_hand::cannot_send(error));
         }
         Ok(())
     }
 
     /// Sends a message: its head, and as much of its body as can be sent.
-    async fn send_message(
-        &mut self,
-        stream: u32,
-        fields: Vec<(String, String)>,
-        body: Vec<u8>,
-        ends: bool,
-        rate: Option<Rate>,
-    ) -> io::Result<()> {
-        let mut frames = head(stream, fields, ends && body.is_empty());
+    async fn send_message(&mut self, stream: u32, fields: Vec<(String, String)>, sending: Sending) -> io::Result<()> {
+        let mut frames = head(stream, fields, sending.body.is_empty() && sending.end == End::Body);
         if let Some(link) = &mut self.link {
-            link.flow.add(stream, body, ends, rate);
+            link.flow.add(stream, sending);
             frames.extend(link.flow.take());
         }
         self.write(&frames).await

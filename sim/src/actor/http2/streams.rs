@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::flow::Flow;
 use super::frames::{Received, encode};
-use crate::scenario::{Ending, Frame, FrameFields, FrameKind, Ordered, Rate, Request};
+use crate::scenario::{Ending, Frame, FrameFields, FrameKind, Rate, Request};
 use crate::trace::wire::hpack::Decoder;
 
 /// Notified when an order is done.
@@ -40,6 +40,8 @@ pub(super) struct Link {
 pub(super) struct Stream {
     /// The exchange of a client, the delivery of a server.
     pub(super) sighting: usize,
+    /// What a client requests.
+    pub(super) path: String,
     pub(super) status: Option<u16>,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Vec<u8>,
@@ -101,6 +103,7 @@ impl Stream {
     pub(super) fn new(sighting: usize) -> Self {
         Self {
             sighting,
+            path: String::new(),
             status: None,
             headers: Vec::new(),
             body: Vec::new(),
@@ -128,13 +131,6 @@ pub(super) fn fields(request: &Request, scheme: &str, authority: String) -> Vec<
     let others = request.headers.iter().filter(|(name, _)| name != ":authority");
     fields.extend(others.map(|(name, value)| (name.to_ascii_lowercase(), value.clone())));
     fields
-}
-
-/// The head of a message.
-pub(super) fn head(stream: u32, fields: Vec<(String, String)>, ends: bool) -> Vec<u8> {
-    let fields =
-        FrameFields { stream: Some(stream), fields: Ordered(fields), end_stream: Some(ends), ..FrameFields::default() };
-    encode(&Frame { kind: FrameKind::Headers, fields })
 }
 
 /// WINDOW_UPDATE.

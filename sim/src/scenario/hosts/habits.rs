@@ -32,6 +32,11 @@ fn of_app(app: &App) -> Option<String> {
         ("first", !app.first.is_empty(), protocol != PeerProtocol::Bytes),
         ("idle_timeout", app.idle_timeout.is_some(), protocol != PeerProtocol::Bytes),
         ("read_rate", app.read_rate.is_some(), protocol != PeerProtocol::Bytes),
+        (
+            "trailers",
+            app.first.iter().chain([&app.reply]).any(|reply| !reply.trailers.0.is_empty()),
+            protocol == PeerProtocol::Http2,
+        ),
         ("requests_max", app.requests_max.is_some(), protocol == PeerProtocol::Http1),
     ];
     for (key, given, means_something) in keys {
@@ -40,6 +45,9 @@ fn of_app(app: &App) -> Option<String> {
             return Some(format!("has `{key}`, which has no effect with `{why}`"));
         }
     }
+    if let Some(what) = of_services(app) {
+        return Some(what);
+    }
     if has_response_bytes && protocol != PeerProtocol::Http1 {
         return Some("has `response_bytes`, which excludes `protocol`".into());
     }
@@ -47,6 +55,28 @@ fn of_app(app: &App) -> Option<String> {
         let refused = if matches!(action, Action::Wait(_)) { None } else { refusal(Who::App(protocol), action) };
         refused.map(|what| format!("has a program with the step `{action}`: {what}"))
     })
+}
+
+/// What is wrong with the services that the app is to be.
+fn of_services(app: &App) -> Option<String> {
+    let services = [
+        ("ext_authz", app.ext_authz.is_some()),
+        ("grpc_health", app.grpc_health.is_some()),
+        ("jwks", app.jwks.is_some()),
+    ];
+    let mut given = services.into_iter().filter(|(_, given)| *given).map(|(key, _)| key);
+    let key = given.next()?;
+    if let Some(second) = given.next() {
+        return Some(format!("has `{key}` and `{second}`: an app is one service"));
+    }
+    if app.protocol == PeerProtocol::Bytes || app.response_bytes.is_some() {
+        return Some(format!("has `{key}`, which needs `protocol: http1` or `protocol: http2`"));
+    }
+    if key == "grpc_health" && app.protocol != PeerProtocol::Http2 {
+        return Some("has `grpc_health`, which needs `protocol: http2`".into());
+    }
+    let has_first = key != "grpc_health" && !app.first.is_empty();
+    has_first.then(|| format!("has `first`, which has no effect with `{key}`: write it there"))
 }
 
 /// The actor that a step is for, with its protocol.

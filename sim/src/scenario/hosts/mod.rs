@@ -2,6 +2,7 @@
 
 pub(super) mod habits;
 mod protocol;
+mod services;
 mod tls;
 
 use std::net::IpAddr;
@@ -9,6 +10,7 @@ use std::net::IpAddr;
 use serde::Deserialize;
 
 pub use protocol::{Alb, Http2, PeerProtocol, Reuse};
+pub use services::{Authorisation, Decision, Health, HealthService, Key, KeyServer, KeySet, Service, Serving, Verdict};
 pub use tls::{AppTls, ClientCertificate, ClientTls, TlsClosing, TlsVersion, Trusted};
 
 use super::config::ProxyConfig;
@@ -96,6 +98,12 @@ pub struct App {
     pub programs: Vec<Vec<Action>>,
     /// Its TLS settings; clear text if absent.
     pub tls: Option<AppTls>,
+    /// It is a service that authorises requests: over gRPC with HTTP/2, else over HTTP.
+    pub ext_authz: Option<Authorisation>,
+    /// It is the health service of gRPC besides.
+    pub grpc_health: Option<HealthService>,
+    /// It is a server of keys.
+    pub jwks: Option<KeyServer>,
 }
 
 impl App {

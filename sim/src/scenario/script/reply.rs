@@ -20,6 +20,8 @@ pub struct Reply {
     pub after: Time,
     /// How fast the body is sent; as fast as it goes if absent.
     pub send_rate: Option<Rate>,
+    /// Sent behind the body, over HTTP/2.
+    pub trailers: Ordered<String>,
 }
 
 /// A response as written.
@@ -35,6 +37,8 @@ struct Fields {
     #[serde(default)]
     after: Time,
     send_rate: Option<Rate>,
+    #[serde(default)]
+    trailers: Ordered<String>,
 }
 
 impl Fields {
@@ -47,7 +51,7 @@ impl TryFrom<Fields> for Reply {
     type Error = &'static str;
 
     fn try_from(fields: Fields) -> Result<Self, Self::Error> {
-        let Fields { status, body, body_bytes, headers, after, send_rate } = fields;
+        let Fields { status, body, body_bytes, headers, after, send_rate, trailers } = fields;
         let body = match (body, body_bytes) {
             (Some(_), Some(_)) => return Err("a reply has `body` or `body_bytes`, not both"),
             (body, None) => Payload::Text(body.unwrap_or_default()),
@@ -56,13 +60,14 @@ impl TryFrom<Fields> for Reply {
         if !(100..=999).contains(&status) {
             return Err("`status` is a number from 100 to 999");
         }
-        Ok(Self { status, body, headers, after, send_rate })
+        Ok(Self { status, body, headers, after, send_rate, trailers })
     }
 }
 
 impl Default for Reply {
     fn default() -> Self {
-        let (headers, after) = Default::default();
-        Self { status: Fields::default_status(), body: Payload::Text("ok".into()), headers, after, send_rate: None }
+        let (headers, after, trailers) = Default::default();
+        let (status, body) = (Fields::default_status(), Payload::Text("ok".into()));
+        Self { status, body, headers, after, send_rate: None, trailers }
     }
 }
