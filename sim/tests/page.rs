@@ -9,7 +9,7 @@ use finwait_sim::check::check;
 use finwait_sim::report::map::OutcomeMap;
 use finwait_sim::report::page::{Page, page};
 use finwait_sim::report::story;
-use finwait_sim::scenario::{Library, Scenario};
+use finwait_sim::scenario::{Family, Library, Scenario};
 
 #[test]
 fn a_browser_shows_the_page() {
@@ -28,6 +28,38 @@ fn a_browser_shows_the_page() {
         assert!(!log.contains("CONSOLE"), "{file}: the browser's console says\n{log}");
         let details = dom.split("<aside").nth(1).and_then(|rest| rest.split("</aside>").next()).unwrap_or_default();
         assert!(details.contains(shown), "{file}: the details of {item} are\n{details}");
+    }
+}
+
+/// 4,000 requests of which none is like another, and one that fails among them.
+#[test]
+fn the_page_of_a_long_run_stays_below_two_megabytes() {
+    const BYTES_MAX: usize = 2_000_000;
+    let mut text = String::from(
+        "about: 4,000 requests, one of which fails.\nlimit: 1h\nhosts:\n  \
+         client: { ip: 10.0.0.1, client: { connect: proxy:80 } }\n  \
+         proxy: { ip: 10.0.0.2, config: configs/one-hop.yaml }\n  \
+         app: { ip: 10.0.0.3, app: { protocol: http1 } }\nscript:\n",
+    );
+    for nth in 0..4_000 {
+        // Numbers without a pattern: a stretch that follows itself would be shown once.
+        text.push_str(&format!("  - client: GET /item/{}\n", nth * 7_919 % 10_007));
+        if nth == 2_000 {
+            text.push_str("  - kill: app\n  - client: GET /while-the-app-is-gone\n  - restart: app\n");
+        }
+    }
+    let library = Library::Disk(repository());
+    let mut family = Family::read(&library, "scenarios/keepalive/unwritten.yaml", &text).expect("it is a scenario");
+    family.name_remedies(); // playing it again and again would take minutes
+    let scenario = family.runs.swap_remove(0);
+    let played = scenario.play(None).expect("it plays");
+    let story = story(&scenario, &played);
+    let complaints = check(&scenario, &played, &story);
+    let page = page(Page { scenario: &scenario, played: &played, complaints: &complaints, map: None });
+    for (what, text) in [("the story", &story), ("the page", &page)] {
+        assert!(text.len() < BYTES_MAX, "{what} has {} bytes", text.len());
+        assert!(text.contains("lines are left out here"), "{what}");
+        assert!(text.contains("GET /while-the-app-is-gone HTTP/1.1"), "{what} shows the failure");
     }
 }
 

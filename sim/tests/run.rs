@@ -60,6 +60,74 @@ fn a_diagram_that_cannot_fit_reports_the_width_needed() {
 }
 
 #[test]
+fn folders_and_patterns_get_a_line_for_each_and_a_total() {
+    let text = |arguments: &[&str]| String::from_utf8(run(arguments, "100").stdout).expect("lines are text");
+    let lines = text(&["scenarios/links", "scenarios/clients/a-websocket*"]);
+    assert!(lines.starts_with("ok    scenarios/links/"), "{lines}");
+    assert!(lines.contains("ok    scenarios/clients/a-websocket-whose-app-half-closes"), "{lines}");
+    assert!(lines.ends_with(" scenarios: 3 ok, 0 failed\n"), "{lines}");
+    let none = run(&["sim/src"], "100");
+    assert_eq!(none.status.code(), Some(2));
+    assert_eq!(String::from_utf8_lossy(&none.stderr), "sim/src: no scenario there: a scenario has the key `hosts`\n");
+}
+
+#[test]
+fn standard_input_is_a_scenario_too() {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_finwait-sim"));
+    program.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/keepalive"));
+    let post = std::fs::File::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(POST)).expect("it is there");
+    let output = program.args(["run", "--no-remedies", "-"]).stdin(post).output().expect("the program starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("THE SAME AS A DIAGRAM"));
+}
+
+#[test]
+fn heads_are_printed_hop_by_hop() {
+    let text = String::from_utf8(run(&["--heads", "--no-remedies", POST], "100").stdout).expect("it is text");
+    let heads = text.split("THE HEADER FIELDS, HOP BY HOP\n").nth(1).expect("they are there");
+    assert!(heads.starts_with("      1.500  client -> proxy, connection 1: GET /first HTTP/1.1\n"), "{heads}");
+    assert!(heads.contains("\n             x-envoy-expected-rq-timeout-ms: 15000\n"), "{heads}");
+}
+
+#[test]
+fn two_runs_are_compared_by_their_events_and_their_fields() {
+    let file = "scenarios/filters/grpc-web-turns-an-error-of-http-into-a-status.yaml";
+    let text = String::from_utf8(run(&[file, "--diff", "speaks=http2"], "100").stdout).expect("it is text");
+    assert!(text.lines().all(|line| line.chars().count() <= 140), "{text}");
+    assert!(text.contains("WHERE THEY PART: after 2 lines that are alike, A at 1.500 ms, B at 1.500 ms\n"), "{text}");
+    assert!(text.contains("\n      1.500 client -> proxy  POST /pkg.Service.. <\n"), "{text}");
+    assert!(text.contains("    connection\n      A  close\n      B  (absent)\n"), "{text}");
+    let same = String::from_utf8(run(&[POST, "--diff", POST], "100").stdout).expect("it is text");
+    assert!(same.contains("THEY DO NOT PART: ") && same.ends_with("HOP BY HOP\n  none\n"), "{same}");
+}
+
+/// Names as Kubernetes gives them, longer than a lane of the diagram is wide.
+#[test]
+fn long_names_of_hosts_are_broken_and_lines_stay_aligned() {
+    let (proxy, app) = ("the-ingress-gateway-7d9f8c6b5-x2x4z", "app-with-a-name-of-kubernetes-5b9c7d-zzz");
+    let text = format!(
+        "about: Long names.\nhosts:\n  client: {{ client: {{ connect: {proxy}:80 }} }}\n  {proxy}: {{ ip: 10.0.0.2, config: \
+         long-names-config.yaml }}\n  {app}: {{ ip: 10.0.0.3, app: {{ protocol: bytes, programs: \
+         [[receive_request, rst]] }} }}\nscript: [{{ client: POST / }}]\n"
+    );
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let file = folder.join("long-names.yaml");
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/keepalive/configs/one-hop.yaml");
+    std::fs::copy(config, folder.join("long-names-config.yaml")).expect("the folder can be written to");
+    std::fs::write(&file, text).expect("the folder for temporary files can be written to");
+    let output = run(&[&file.display().to_string()], "100");
+    let text = String::from_utf8(output.stdout).expect("a story is text");
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    let width = app.len() + 2;
+    for name in [proxy, app, "closed first", "a retry"] {
+        assert!(text.contains(&format!("\n{name:>width$}  ")), "{name}: {text}");
+    }
+    let diagram = text.split("THE SAME AS A DIAGRAM\n").nth(1).expect("there is one");
+    let names: Vec<&str> = diagram.lines().take(2).collect();
+    assert!(names[0].contains("the-ingress-gateway-7d9f") && names[1].contains("8c6b5-x2x4z"), "{diagram}");
+}
+
+#[test]
 fn json_has_the_whole_result() {
     let output = run(&["--json", POST], "80");
     let result: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
@@ -112,7 +180,10 @@ fn json_has_the_whole_result() {
 fn a_page_shows_one_run() {
     let output = run(&["--html", "unwritten.html", POST, POST], "80");
     assert_eq!(output.status.code(), Some(2));
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "--html and --pcap show one run: name one scenario\n");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "--html, --pcap and --diff are about one run: name one scenario\n"
+    );
 }
 
 fn run(arguments: &[&str], columns: &str) -> Output {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use finwait_sim::report::diagram::{Style, diagram, fit};
+use finwait_sim::report::heads;
 use finwait_sim::report::json::json;
 use finwait_sim::report::page::{Page, page};
 use finwait_sim::report::pcapng::pcapng;
@@ -26,6 +27,9 @@ pub(crate) struct Evidence {
     /// timers, connections, stats. Times are nanoseconds of virtual time.
     #[arg(long, conflicts_with = "trace")]
     json: bool,
+    /// Also print the header fields of every message, hop by hop.
+    #[arg(long, conflicts_with_all = ["trace", "json"])]
+    heads: bool,
     /// Also write an HTML page that shows the run: one file, which needs no network.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -38,6 +42,16 @@ impl Evidence {
     /// Whether it writes into files.
     pub(crate) fn has_files(&self) -> bool {
         self.html.is_some() || self.pcap.is_some()
+    }
+
+    /// Whether every scenario is to be shown, where a line would do.
+    pub(crate) fn is_for_each(&self) -> bool {
+        self.trace || self.json || self.heads
+    }
+
+    /// Whether what is printed is for programs.
+    pub(crate) fn is_for_programs(&self) -> bool {
+        self.trace || self.json
     }
 
     /// Shows the chosen run of a file, which is one of `scenario`, and what came of the others.
@@ -57,16 +71,23 @@ impl Evidence {
         }
         let style = style();
         let diagram = diagram(&played.trace, style);
-        write!(out, "{}\nTHE SAME AS A DIAGRAM\n{diagram}", fit(text, style.columns))
+        write!(out, "{}", fit(text, style.columns))?;
+        if self.heads {
+            write!(out, "\nTHE HEADER FIELDS, HOP BY HOP\n{}", fit(&heads::to_text(&played.trace), style.columns))?;
+        }
+        write!(out, "\nTHE SAME AS A DIAGRAM\n{diagram}")
     }
 }
 
-/// As wide as COLUMNS, or else the terminal; coloured on a terminal, unless NO_COLOR is set (no-color.org: to anything
-/// but nothing).
-fn style() -> Style {
+/// As wide as COLUMNS, or else the terminal.
+pub(crate) fn columns() -> usize {
     let set = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let seen = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-    let columns = set.or_else(seen).unwrap_or(COLUMNS);
+    set.or_else(seen).unwrap_or(COLUMNS)
+}
+
+/// Coloured on a terminal, unless NO_COLOR is set (no-color.org: to anything but nothing).
+fn style() -> Style {
     let is_plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    Style { columns, colours: io::stdout().is_terminal() && !is_plain }
+    Style { columns: columns(), colours: io::stdout().is_terminal() && !is_plain }
 }

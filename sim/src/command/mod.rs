@@ -2,8 +2,10 @@
 
 pub(crate) mod evidence;
 pub(crate) mod explore;
+mod files;
 pub(crate) mod new;
 mod progress;
+pub(crate) mod run;
 mod selection;
 pub(crate) mod sweep;
 

@@ -3,6 +3,9 @@
 //! No event records when a timer is armed, so it is derived from the configuration and from what crossed the network: a stream's
 //! timers run from its head to its end, a connection's idle timer whenever it has no request.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use finwait::config::cluster::UpstreamProtocol;
@@ -25,7 +28,7 @@ const ACCURACY: Duration = Duration::from_millis(2);
 impl Case<'_> {
     /// All timers, in the order in which they began to run.
     pub(super) fn timers(&self) -> Vec<Timer> {
-        let mut armed = Armed { timers: Vec::new() };
+        let mut armed = Armed::default();
         for (nth, exchange) in self.traffic.exchanges.iter().enumerate() {
             self.of_stream(nth, exchange, &mut armed);
         }
@@ -37,11 +40,10 @@ impl Case<'_> {
     }
 
     /// The timers of a request at a proxy.
-    fn of_stream(&self, nth: usize, exchange: &Exchange, armed: &mut Armed) {
-        let trace = &self.played.trace;
+    fn of_stream<'s>(&'s self, nth: usize, exchange: &Exchange, armed: &mut Armed<'s>) {
         let Some(account) = self.account(nth) else { return };
         let (host, over) = (account.host, account.at);
-        let Some(settings) = HostSettings::new(self.scenario, trace.host(host)) else { return };
+        let Some(settings) = armed.settings_of(self, host) else { return };
         let Some(led) = self.led(&settings, exchange) else { return };
         let timeouts = &led.options.timeouts;
         let began = exchange.request.began.at;
@@ -91,7 +93,7 @@ impl Case<'_> {
     }
 
     /// The timers of a connection, at both of its ends.
-    fn of_connection(&self, nth: usize, conversation: &Conversation, armed: &mut Armed) {
+    fn of_connection<'s>(&'s self, nth: usize, conversation: &Conversation, armed: &mut Armed<'s>) {
         let trace = &self.played.trace;
         let first = |lane: &[Signal], kind| {
             lane.iter().find(|signal| signal.kind == kind).map(|signal| (signal.sent.at, signal.arrived))
@@ -100,7 +102,7 @@ impl Case<'_> {
         let opened = first(&conversation.from_server.signals, SignalKind::SynAck).and_then(|(_, arrived)| arrived);
         let run_over = trace.entries().last().map_or(Duration::ZERO, |entry| entry.at);
         let end = self.ended_at(conversation).unwrap_or(run_over);
-        if let Some((settings, forward)) = self.dialled_for(conversation)
+        if let Some((settings, forward)) = self.dialled_for(conversation, armed)
             && let Some(cluster) = forward.and_then(|nth| settings.cluster_by_number(nth))
         {
             armed.add(
@@ -112,19 +114,19 @@ impl Case<'_> {
             );
         }
         let Some(opened) = opened else { return };
-        if let Some((settings, forward)) = self.dialled_for(conversation)
+        if let Some((settings, forward)) = self.dialled_for(conversation, armed)
             && let Some(cluster) = forward.and_then(|nth| settings.cluster_by_number(nth))
             && let UpstreamProtocol::Http2(options) = &cluster.protocol
         {
             self.of_pings(nth, conversation.client, options.keepalive, end, armed);
         }
-        for (host, name, value) in self.idle_timeouts(conversation) {
+        for (host, name, value) in self.idle_timeouts(conversation, armed) {
             for (from, until) in self.pauses(nth, host, opened, end) {
                 armed.add(host, name, value, from, until);
             }
         }
         if let Some(server) = conversation.server
-            && let Some(settings) = HostSettings::new(self.scenario, trace.host(server))
+            && let Some(settings) = armed.settings_of(self, server)
             && let Some(manager) = settings.manager(conversation)
         {
             armed.add(server, "max_connection_duration", manager.timeouts.connection, opened, end);
@@ -133,7 +135,7 @@ impl Case<'_> {
     }
 
     /// How long one end of a connection waited for each response to its PINGs.
-    fn of_pings(&self, nth: usize, host: HostId, keepalive: Option<Keepalive>, end: Duration, armed: &mut Armed) {
+    fn of_pings(&self, nth: usize, host: HostId, keepalive: Option<Keepalive>, end: Duration, armed: &mut Armed<'_>) {
         for (pinged, acknowledged) in self.traffic.pings(nth, host) {
             let timeout = keepalive.map(|keepalive| keepalive.timeout);
             armed.add(host, "connection_keepalive.timeout", timeout, pinged, acknowledged.unwrap_or(end).min(end));
@@ -141,10 +143,14 @@ impl Case<'_> {
     }
 
     /// Who closes a connection that is not used, and after what time.
-    fn idle_timeouts(&self, conversation: &Conversation) -> Vec<(HostId, &'static str, Option<Duration>)> {
+    fn idle_timeouts<'s>(
+        &'s self,
+        conversation: &Conversation,
+        armed: &Armed<'s>,
+    ) -> Vec<(HostId, &'static str, Option<Duration>)> {
         let trace = &self.played.trace;
         let mut found = Vec::new();
-        if let Some((settings, forward)) = self.dialled_for(conversation) {
+        if let Some((settings, forward)) = self.dialled_for(conversation, armed) {
             let idle = forward.and_then(|nth| settings.cluster_by_number(nth)).and_then(|cluster| cluster.idle_timeout);
             found.push((conversation.client, "cluster idle_timeout", idle));
         }
@@ -160,7 +166,7 @@ impl Case<'_> {
         match role(self.scenario, trace, server) {
             Some(Role::App(app)) => found.push((server, NAME, app.idle_timeout.map(|time| time.0))),
             Some(Role::Proxy { .. }) => {
-                let settings = HostSettings::new(self.scenario, trace.host(server));
+                let settings = armed.settings_of(self, server);
                 let manager = settings.as_ref().and_then(|settings| settings.manager(conversation));
                 found.push((server, NAME, manager.and_then(|manager| manager.timeouts.idle)));
             }
@@ -170,10 +176,14 @@ impl Case<'_> {
     }
 
     /// The settings of a proxy that opened a connection, and the number of the cluster that it was for.
-    fn dialled_for(&self, conversation: &Conversation) -> Option<(HostSettings<'_>, Option<usize>)> {
+    fn dialled_for<'s>(
+        &'s self,
+        conversation: &Conversation,
+        armed: &Armed<'s>,
+    ) -> Option<(Rc<HostSettings<'s>>, Option<usize>)> {
         let trace = &self.played.trace;
         let Some(Role::Proxy { .. }) = role(self.scenario, trace, conversation.client) else { return None };
-        let settings = HostSettings::new(self.scenario, trace.host(conversation.client))?;
+        let settings = armed.settings_of(self, conversation.client)?;
         let cluster = settings.cluster_with(conversation.server_address);
         Some((settings, cluster))
     }
@@ -223,11 +233,19 @@ impl Case<'_> {
     }
 }
 
-struct Armed {
+#[derive(Default)]
+struct Armed<'s> {
     timers: Vec<Timer>,
+    /// What is configured at each host, read once.
+    known: RefCell<BTreeMap<HostId, Option<Rc<HostSettings<'s>>>>>,
 }
 
-impl Armed {
+impl<'s> Armed<'s> {
+    fn settings_of(&self, case: &'s Case<'_>, host: HostId) -> Option<Rc<HostSettings<'s>>> {
+        let read = || HostSettings::new(case.scenario, case.played.trace.host(host)).map(Rc::new);
+        self.known.borrow_mut().entry(host).or_insert_with(read).clone()
+    }
+
     fn add(&mut self, host: HostId, name: &str, value: Option<Duration>, from: Duration, until: Duration) {
         let Some(value) = value.filter(|_| from < until) else { return };
         let has_fired = (value..=value + ACCURACY).contains(&until.saturating_sub(from));
@@ -239,7 +257,8 @@ impl Armed {
 #[must_use]
 pub fn timers(scenario: &Scenario, played: &Played) -> Vec<Timer> {
     let mut timers = Case::new(scenario, played).timers();
-    for known in super::explain(scenario, played).into_iter().flat_map(|explanation| explanation.timers) {
+    for known in super::explain_without_trials(scenario, played).into_iter().flat_map(|explanation| explanation.timers)
+    {
         // What ended something is known exactly, and what merely ran from what crossed the network.
         timers.retain(|timer| (timer.host, &timer.name, timer.until) != (known.host, &known.name, known.until));
         timers.push(known);

@@ -1,6 +1,6 @@
 //! A request's way from hop to hop: which exchange of a proxy with its upstream carries on which exchange of its client.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::traffic::{Exchange, Traffic};
@@ -29,6 +29,8 @@ impl Chain {
     pub(super) fn link(traffic: &Traffic, proxies: &[HostId]) -> Self {
         let mut chain = Self::default();
         let mut claimed = vec![false; traffic.exchanges.len()];
+        let used: BTreeSet<usize> = traffic.exchanges.iter().map(|exchange| exchange.connection).collect();
+        let silent: Vec<usize> = (0..traffic.conversations.len()).filter(|nth| !used.contains(nth)).collect();
         for (nth, downstream) in traffic.exchanges.iter().enumerate() {
             let Some(proxy) = downstream.server.filter(|host| proxies.contains(host)) else { continue };
             let mut attempts = Vec::new();
@@ -50,7 +52,7 @@ impl Chain {
                 }
                 attempts.push(Attempt::Sent(candidate));
             }
-            attempts.extend(connects(traffic, proxy, downstream));
+            attempts.extend(connects(traffic, proxy, downstream, &silent));
             attempts.sort_by_key(|attempt| match attempt {
                 Attempt::Sent(nth) => traffic.exchanges.get(*nth).map(|exchange| exchange.request.began),
                 Attempt::Connecting(nth) => {
@@ -89,9 +91,8 @@ fn belongs(downstream: &Exchange, upstream: &Exchange, id: Option<&str>) -> bool
     downstream.path == upstream.path
 }
 
-/// Connections that were opened for this request and never carried one.
-fn connects(traffic: &Traffic, proxy: HostId, downstream: &Exchange) -> Vec<Attempt> {
-    let is_silent = |nth: usize| !traffic.exchanges.iter().any(|exchange| exchange.connection == nth);
+/// Connections that were opened for this request and are among those that never carried one.
+fn connects(traffic: &Traffic, proxy: HostId, downstream: &Exchange, silent: &[usize]) -> Vec<Attempt> {
     let is_due = |nth: &usize| {
         let began = traffic.conversations.get(*nth).and_then(|it| it.from_client.signals.first()).map(|syn| syn.sent);
         let (Some(arrived), Some(began)) = (downstream.request.head_arrived, began) else { return false };
@@ -102,6 +103,6 @@ fn connects(traffic: &Traffic, proxy: HostId, downstream: &Exchange) -> Vec<Atte
             && downstream.response.as_ref().is_none_or(|final_response| began < final_response.part.began);
         is_under_way && (came(downstream) || !of_another())
     };
-    let of_proxy = traffic.conversations.iter().enumerate().filter(|(_, it)| it.client == proxy).map(|(nth, _)| nth);
-    of_proxy.filter(|nth| is_silent(*nth)).filter(is_due).map(Attempt::Connecting).collect()
+    let is_of_proxy = |nth: &usize| traffic.conversations.get(*nth).is_some_and(|it| it.client == proxy);
+    silent.iter().copied().filter(is_of_proxy).filter(is_due).map(Attempt::Connecting).collect()
 }

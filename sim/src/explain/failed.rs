@@ -60,11 +60,18 @@ pub(super) fn is_possible(played: &Played) -> bool {
 pub(super) fn assign(traffic: &mut Traffic, accounts: &[Account]) -> BTreeMap<usize, usize> {
     let mut settings = BTreeMap::new();
     let mut claimed = BTreeSet::new();
+    let mut by_client: BTreeMap<&str, Vec<(usize, &Account)>> = BTreeMap::new();
+    for (nth, account) in accounts.iter().enumerate() {
+        by_client.entry(&account.client).or_default().push((nth, account));
+    }
     let mut claim = |traffic: &Traffic, is_it: fn(&Exchange, &Account) -> bool| {
         for (nth, exchange) in traffic.exchanges.iter().enumerate() {
-            if let Some(account) =
-                account_of(traffic, exchange, accounts, &claimed, is_it).filter(|_| !settings.contains_key(&nth))
-            {
+            let Some(conversation) = traffic.conversations.get(exchange.connection) else { continue };
+            let its = by_client.get(conversation.client_address.to_string().as_str());
+            if settings.contains_key(&nth) {
+                continue;
+            }
+            if let Some(account) = its.and_then(|its| account_of(exchange, its, &claimed, is_it)) {
                 claimed.insert(account);
                 settings.insert(nth, account);
             }
@@ -83,17 +90,14 @@ pub(super) fn assign(traffic: &mut Traffic, accounts: &[Account]) -> BTreeMap<us
 
 /// The account of an exchange, among those of its connection that nothing else has claimed.
 fn account_of(
-    traffic: &Traffic,
     exchange: &Exchange,
-    accounts: &[Account],
+    accounts: &[(usize, &Account)],
     claimed: &BTreeSet<usize>,
     is_it: impl Fn(&Exchange, &Account) -> bool,
 ) -> Option<usize> {
-    let client = traffic.conversations.get(exchange.connection)?.client_address.to_string();
-    let candidates = accounts.iter().enumerate().filter(|(account, it)| {
+    let candidates = accounts.iter().filter(|(account, it)| {
         !claimed.contains(account)
             && Some(it.host) == exchange.server
-            && it.client == client
             && is_it(exchange, it)
             && it.at >= exchange.request.began.at
     });
@@ -103,7 +107,7 @@ fn account_of(
         let began = account.at.saturating_sub(account.took);
         (began.abs_diff(arrived).as_millis(), status(exchange).abs_diff(account.status))
     };
-    candidates.min_by_key(|(_, account)| fits(account)).map(|(nth, _)| nth)
+    candidates.min_by_key(|(_, account)| fits(account)).map(|(nth, _)| *nth)
 }
 
 /// The status that was sent; 0 if none was.

@@ -61,6 +61,10 @@ const NO_HOST: &str = "no host";
 /// Hops that are followed; a request that comes by one more often goes in a circle.
 const HOPS_MAX: usize = 16;
 
+/// Columns of the names in front of an explanation's lines: longer ones stand out to the right.
+const LABEL_MIN: usize = 12;
+const LABEL_MAX: usize = 40;
+
 /// Failures that are explained; more of them have the same cause as a rule.
 const EXPLAINED_MAX: usize = 12;
 
@@ -392,34 +396,36 @@ impl Change {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}  {}", self.host, self.outcome)?;
+        let names = self.hops.iter().map(|hop| hop.host.chars().count());
+        let width = names.max().unwrap_or_default().clamp(LABEL_MIN, LABEL_MAX);
         for hop in &self.hops {
             let mut name = hop.host.as_str();
             for line in &hop.did {
-                writeln!(f, "  {name:>12}  {line}")?;
+                writeln!(f, "  {name:>width$}  {line}")?;
                 name = "";
             }
             if let Some(because) = &hop.because {
-                writeln!(f, "  {:>12}  because of {because}", "")?;
+                writeln!(f, "  {:>width$}  because of {because}", "")?;
             }
             for without in &hop.without {
-                writeln!(f, "  {:>12}  without {without}", "")?;
+                writeln!(f, "  {:>width$}  without {without}", "")?;
             }
         }
         if let Some(closed) = &self.closed_first {
-            writeln!(f, "  {:>12}  {closed}", "closed first")?;
+            writeln!(f, "  {:>width$}  {closed}", "closed first")?;
         }
-        writeln!(f, "  {:>12}  {}", "sent", self.sent)?;
+        writeln!(f, "  {:>width$}  {}", "sent", self.sent)?;
         let safe = if self.retry.is_safe { "safe" } else { "not safe" };
-        writeln!(f, "  {:>12}  {safe}: {}", "a retry", self.retry.why)?;
+        writeln!(f, "  {:>width$}  {safe}: {}", "a retry", self.retry.why)?;
         let mut name = "to change it";
         for Change { what, setting, trial, .. } in &self.changes {
             match setting {
-                Some(setting) => writeln!(f, "  {name:>12}  {what}: {setting}")?,
-                None => writeln!(f, "  {name:>12}  {what}")?,
+                Some(setting) => writeln!(f, "  {name:>width$}  {what}: {setting}")?,
+                None => writeln!(f, "  {name:>width$}  {what}")?,
             }
             name = "";
             if let Some(trial) = trial {
-                writeln!(f, "  {:>12}  {trial}", trial.verdict.heading())?;
+                writeln!(f, "  {:>width$}  {trial}", trial.verdict.heading())?;
             }
         }
         Ok(())

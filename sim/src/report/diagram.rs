@@ -27,14 +27,16 @@ const GAP_MIN: usize = 12;
 const GAP_WIDE: usize = 20;
 /// And at most: more is hard to follow by eye.
 const GAP_MAX: usize = 44;
+/// A longer name of a host is broken into lines.
+const NAME_MAX: usize = 24;
 
 /// The whole diagram; a line that states how wide it would be if `style` is too narrow for it.
 #[must_use]
 pub fn diagram(trace: &Trace, style: Style) -> String {
     let lanes = lanes(trace);
     let gaps = lanes.len().saturating_sub(1).max(1);
-    // The last lane needs room for half of its host's name.
-    let tail = lanes.last().map_or(0, |host| trace.host(*host).len() / 2 + 1);
+    // The last lane needs room for half of its host's name, or of a line of it.
+    let tail = lanes.last().map_or(0, |host| trace.host(*host).chars().count().min(NAME_MAX) / 2 + 1);
     let gap = style.columns.saturating_sub(TIME + tail) / gaps;
     if gap < GAP_MIN {
         let needed = TIME + tail + gaps * GAP_MIN;
@@ -78,12 +80,7 @@ impl Colour {
 
 impl Picture<'_> {
     fn write(&self, out: &mut String) -> fmt::Result {
-        let mut names = self.blank(' ');
-        for (nth, host) in self.lanes.iter().enumerate() {
-            let name = self.trace.host(*host);
-            put(&mut names, self.x(nth).saturating_sub(name.len() / 2), name);
-        }
-        writeln!(out, "{}", text(&names))?;
+        self.names(out)?;
         for Item { moment, what } in shown(self.trace, messages(self.trace), LINES_MAX) {
             let mut line = self.blank('|');
             put(&mut line, 0, &format!("{:>11}", Millis(moment.at).to_string()));
@@ -107,6 +104,27 @@ impl Picture<'_> {
                 true => writeln!(out, "{}{line}\x1b[0m", colour.code())?,
                 false => writeln!(out, "{line}")?,
             }
+        }
+        Ok(())
+    }
+
+    /// The names of the hosts, each above its lane, in as many lines as the longest needs.
+    fn names(&self, out: &mut String) -> fmt::Result {
+        let room = self.gap.saturating_sub(2).clamp(1, NAME_MAX);
+        let broken = |host: &HostId| {
+            let letters: Vec<char> = self.trace.host(*host).chars().collect();
+            letters.chunks(room).map(|line| line.iter().collect::<String>()).collect::<Vec<_>>()
+        };
+        let names: Vec<Vec<String>> = self.lanes.iter().map(broken).collect();
+        let height = names.iter().map(Vec::len).max().unwrap_or_default();
+        for row in 0..height {
+            let mut line = self.blank(' ');
+            for (nth, name) in names.iter().enumerate() {
+                let part =
+                    (row + name.len()).checked_sub(height).and_then(|at| name.get(at)).map_or("", String::as_str);
+                put(&mut line, self.x(nth).saturating_sub(part.chars().count() / 2), part);
+            }
+            writeln!(out, "{}", text(&line))?;
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 //! This text is what `golden/` keeps. Nothing in it is redacted: what varies from run to run is a defect.
 
 pub mod diagram;
+pub mod difference;
+pub mod heads;
 pub(crate) mod histogram;
 pub mod json;
 mod layout;
@@ -99,7 +101,7 @@ const ALIKE_MAX: usize = 8;
 
 /// Paragraphs one below the other, as [`folded`] leaves them.
 fn write_folded(text: &mut String, paragraphs: &[String], between: &str) -> fmt::Result {
-    for (nth, paragraph) in folded(paragraphs).enumerate() {
+    for (nth, paragraph) in folded(paragraphs, LINES_MAX).enumerate() {
         let before = if nth == 0 { "" } else { between };
         match paragraph {
             Paragraph::Shown(paragraph) => writeln!(text, "{before}{paragraph}")?,
@@ -120,8 +122,8 @@ pub(crate) enum Paragraph<'a> {
     Shown(&'a str),
 }
 
-/// Of many that are alike but for their times the first, and of very many the first and the last.
-pub(crate) fn folded(paragraphs: &[String]) -> impl Iterator<Item = Paragraph<'_>> {
+/// Of many that are alike but for their times the first, and of more than `most` the first and the last.
+pub(crate) fn folded(paragraphs: &[String], most: usize) -> impl Iterator<Item = Paragraph<'_>> {
     let alike = |one: &String, next: &String| without_numbers(one) == without_numbers(next);
     let groups = paragraphs.chunk_by(alike).flat_map(|group| {
         let shown = if group.len() > ALIKE_MAX { 1 } else { group.len() };
@@ -129,9 +131,9 @@ pub(crate) fn folded(paragraphs: &[String]) -> impl Iterator<Item = Paragraph<'_
         group.iter().take(shown).map(|paragraph| Paragraph::Shown(paragraph)).chain(more)
     });
     let mut all: Vec<Paragraph<'_>> = groups.collect();
-    let excess = all.len().saturating_sub(LINES_MAX);
+    let excess = all.len().saturating_sub(most);
     if excess > 0 {
-        drop(all.splice(LINES_MAX / 2..LINES_MAX / 2 + excess, [Paragraph::LeftOut(excess)]));
+        drop(all.splice(most / 2..most / 2 + excess, [Paragraph::LeftOut(excess)]));
     }
     all.into_iter()
 }

@@ -158,7 +158,10 @@ pub fn segments(trace: &Trace) -> Vec<Item> {
             | Event::Socket { .. } => {}
         }
     }
-    let connections = trace.conversations();
+    let mut connections: BTreeMap<usize, usize> = BTreeMap::new();
+    for (nth, conversation) in trace.conversations().iter().enumerate() {
+        connections.extend(conversation.packets().iter().map(|event| (*event, nth + 1)));
+    }
     for (number, (event, entry)) in (0..).zip(trace.entries().iter().enumerate()) {
         let Event::Sent { host, segment } = &entry.event else { continue };
         let arrival = arrivals.get(&number).copied();
@@ -167,7 +170,7 @@ pub fn segments(trace: &Trace) -> Vec<Item> {
             what: What::Crossing(Crossing {
                 from: *host,
                 to: arrival.map(|(host, _)| host).or_else(|| trace.owner(segment.to.ip())),
-                connection: connections.iter().position(|it| it.has(event)).map_or(0, |nth| nth + 1),
+                connection: connections.get(&event).copied().unwrap_or_default(),
                 arrived: arrival.map(|(_, at)| at),
                 lost: losses.get(&number).copied(),
                 kind: CrossingKind::of_segment(segment),

@@ -9,6 +9,7 @@ use crate::actor::{Exchange, Outcome};
 use crate::columns;
 use crate::run::Played;
 use crate::scenario::Scenario;
+use crate::trace::accounts::logged;
 use crate::words::counted;
 
 /// One run of several, in short.
@@ -50,14 +51,8 @@ pub fn outcome(scenario: &Scenario, played: &Played) -> String {
     for host in &scenario.hosts {
         let outcomes: Vec<String> =
             played.sightings.exchanges.iter().filter(|exchange| exchange.host == host.name).map(outcome_text).collect();
-        let logged: Vec<String> = played
-            .trace
-            .log()
-            .into_iter()
-            .filter(|(_, at, _)| *at == host.name)
-            .map(|(_, _, line)| line.split(' ').take(2).collect::<Vec<_>>().join(" "))
-            .collect();
-        for seen in [outcomes, logged] {
+        let in_log = logged(&played.trace, &host.name);
+        for seen in [outcomes, in_log] {
             if !seen.is_empty() {
                 parts.push(format!("{} {}", host.name, counted(&seen)));
             }

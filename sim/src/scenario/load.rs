@@ -146,6 +146,12 @@ impl Family {
         }
     }
 
+    /// Forgets the other runs; the first of those that are kept is shown.
+    pub fn keep(&mut self, is_kept: impl Fn(&Scenario) -> bool) {
+        self.runs.retain(is_kept);
+        self.shown = None;
+    }
+
     /// Has explanations only name what would change an outcome.
     pub fn name_remedies(&mut self) {
         self.runs.iter_mut().for_each(|run| run.remedies = Remedies::Named);

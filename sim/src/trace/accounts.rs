@@ -11,7 +11,7 @@ use finwait::config::listener::{AccessLog, LogPath};
 use finwait::config::log_filter::LogFilter;
 use finwait::config::log_format::Format;
 
-use super::{Event, HostId, Trace};
+use super::{Event, HostId, Trace, flags};
 
 /// Where the log goes: no file can have this name, so no configuration means it by chance.
 pub(crate) const PATH: &str = "\0accounts";
@@ -69,6 +69,37 @@ pub fn accounts(trace: &Trace) -> Vec<Account> {
         }
     }
     accounts
+}
+
+/// Status and flags of each line that a host has logged, whatever the format of its logs: no times, no other text.
+#[must_use]
+pub fn logged(trace: &Trace, name: &str) -> Vec<String> {
+    let mut logged = Vec::new();
+    let entries = trace.entries();
+    for (nth, entry) in entries.iter().enumerate() {
+        let Event::Log { host, line, .. } = &entry.event else { continue };
+        if trace.host(*host) != name {
+            continue;
+        }
+        // The account of a request stands directly behind its line.
+        let account = entries.get(nth + 1).and_then(|next| {
+            let Event::Account { host: of, line } = &next.event else { return None };
+            if of == host { read(*of, next.at, nth + 1, line) } else { None }
+        });
+        logged.push(match account {
+            Some(account) => {
+                let flags: Vec<&str> = account.flags.iter().map(|flag| flag.short()).collect();
+                let flags = if flags.is_empty() { "-".into() } else { flags.join(",") };
+                format!("{} {flags}", account.status)
+            }
+            // A connection's, of a tcp_proxy.
+            None if line.starts_with(|c: char| c.is_ascii_digit()) => {
+                line.split(' ').take(2).collect::<Vec<_>>().join(" ")
+            }
+            None => flags(line),
+        });
+    }
+    logged
 }
 
 fn read(host: HostId, at: Duration, event: usize, line: &str) -> Option<Account> {

@@ -84,9 +84,9 @@ pub enum SignalKind {
 }
 
 impl Conversation {
-    /// Whether a segment that was sent as `event` belongs to it.
-    pub(crate) fn has(&self, event: usize) -> bool {
-        self.packets.binary_search(&event).is_ok()
+    /// The events that sent its segments, in order.
+    pub(crate) fn packets(&self) -> &[usize] {
+        &self.packets
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod svg;
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
@@ -12,7 +13,9 @@ use serde_json::{Value, json};
 
 use super::map::OutcomeMap;
 use super::markup::escape;
-use super::story;
+use super::rounds::shown;
+use super::{Paragraph, folded, story};
+use crate::actor::Exchange;
 use crate::clock::Millis;
 use crate::explain::{Change, Explanation, HopStory, explain, timers};
 use crate::report::sequence::{Item, What, messages, segments};
@@ -22,8 +25,15 @@ use crate::trace::Trace;
 use crate::trace::spans::{Span, Timer, spans};
 use svg::Picture;
 
-/// Segments that are drawn; a browser draws no more of them with pleasure.
-const SEGMENTS_MAX: usize = 4_000;
+/// Messages and segments that are drawn. With their details an item takes about 2 kB, and a page is to stay below 2 MB.
+const MESSAGES_MAX: usize = 400;
+const SEGMENTS_MAX: usize = 300;
+/// Timers, and states of connections, that are drawn beside them.
+const LASTED_MAX: usize = 400;
+/// Lines of the same as text.
+const STORY_LINES_MAX: usize = 4_000;
+/// Complaints that are listed.
+const COMPLAINTS_MAX: usize = 20;
 
 /// What a page shows.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +79,10 @@ fn write(out: &mut String, Page { scenario, played, complaints, map }: Page<'_>)
     let (took, seed) = (svg::duration(played.took), scenario.seed);
     writeln!(out, "<p>{}{verdict} {took} of virtual time, seed {seed}.</p></header>", escape(&refs))?;
     if !complaints.is_empty() {
-        let text: Vec<String> = complaints.iter().map(ToString::to_string).collect();
+        let mut text: Vec<String> = complaints.iter().take(COMPLAINTS_MAX).map(ToString::to_string).collect();
+        if complaints.len() > COMPLAINTS_MAX {
+            text.push(format!("and {} more", complaints.len() - COMPLAINTS_MAX));
+        }
         writeln!(
             out,
             "<section><h2>What was expected and not seen</h2><pre>{}</pre></section>",
@@ -86,20 +99,27 @@ fn write(out: &mut String, Page { scenario, played, complaints, map }: Page<'_>)
     exchanges(out, played)?;
     let explanations = explain(scenario, played);
     why(out, &explanations)?;
-    let timers = timers(scenario, played);
-    diagram(out, &played.trace, &timers)?;
+    diagram(out, &played.trace, timers(scenario, played))?;
     writeln!(
         out,
         "<details class=\"story\" id=\"story\"><summary>The same as text</summary><pre>{}</pre></details>",
-        escape(&story(scenario, played))
+        escape(&beginning(&story(scenario, played)))
     )?;
     write!(out, "<script>\n{}</script>\n</body>\n</html>\n", include_str!("page.js"))
 }
 
 fn exchanges(out: &mut String, played: &Played) -> fmt::Result {
     out.write_str("<section><h2>What the clients saw</h2><ul>")?;
-    for exchange in &played.sightings.exchanges {
-        write!(out, "<li><b>{}</b> {}</li>", escape(&exchange.host), escape(&exchange.to_string()))?;
+    let of_exchange = |exchange: &Exchange| format!("{} {exchange}", exchange.host);
+    for paragraph in folded(&played.sightings.exchanges.iter().map(of_exchange).collect::<Vec<_>>(), MESSAGES_MAX) {
+        match paragraph {
+            Paragraph::Shown(text) => {
+                let (host, what) = text.split_once(' ').unwrap_or(("", text));
+                write!(out, "<li><b>{}</b> {}</li>", escape(host), escape(what))?;
+            }
+            Paragraph::More(more) => write!(out, "<li>{more} more like it, at other times</li>")?,
+            Paragraph::LeftOut(more) => write!(out, "<li>{more} more are left out here</li>")?,
+        }
     }
     out.write_str("</ul></section>\n")
 }
@@ -144,12 +164,31 @@ fn why(out: &mut String, explanations: &[Explanation]) -> fmt::Result {
     out.write_str("</section>\n")
 }
 
-fn diagram(out: &mut String, trace: &Trace, timers: &[Timer]) -> fmt::Result {
-    let spans = spans(trace);
-    let messages = messages(trace);
-    let mut segments = segments(trace);
-    let left_out = segments.len().saturating_sub(SEGMENTS_MAX);
-    segments.truncate(SEGMENTS_MAX);
+/// The lines of a story that a page has room for.
+fn beginning(story: &str) -> String {
+    let mut lines: Vec<&str> = story.lines().take(STORY_LINES_MAX).collect();
+    if story.lines().nth(STORY_LINES_MAX).is_some() {
+        lines.push("The rest is left out here: `finwait-sim run` prints it.");
+    }
+    lines.join("\n")
+}
+
+/// Those that have to do with what is drawn, and how many are left out.
+fn drawn<T>(all: Vec<T>, is_drawn: impl Fn(&T) -> bool) -> (Vec<T>, usize) {
+    let number = all.len();
+    let kept: Vec<T> = all.into_iter().filter(is_drawn).take(LASTED_MAX).collect();
+    let left_out = number - kept.len();
+    (kept, left_out)
+}
+
+fn diagram(out: &mut String, trace: &Trace, timers: Vec<Timer>) -> fmt::Result {
+    let messages = shown(trace, messages(trace), MESSAGES_MAX);
+    let segments = shown(trace, segments(trace), SEGMENTS_MAX);
+    let connections: BTreeSet<usize> = messages.iter().chain(&segments).filter_map(connection).collect();
+    let times: BTreeSet<Duration> = messages.iter().chain(&segments).map(|item| item.moment.at).collect();
+    let (spans, spans_left_out) = drawn(spans(trace), |span| connections.contains(&span.connection));
+    let (timers, timers_left_out) = drawn(timers, |it| times.range(it.from..=it.until).next().is_some());
+    let left_out = spans_left_out + timers_left_out;
     out.write_str(
         "<section aria-labelledby=\"happened\"><h2 id=\"happened\">What happened</h2>\n\
          <div class=\"controls\" role=\"radiogroup\" aria-label=\"Level of detail\">\
@@ -162,15 +201,12 @@ fn diagram(out: &mut String, trace: &Trace, timers: &[Timer]) -> fmt::Result {
          <i class=\"timer fired\"></i> one that ended something</span></div>\n<div class=\"pictures\"><div class=\"messages\">",
     )?;
     let title = "Sequence diagram, one row per message";
-    Picture { trace, items: &messages, spans: &spans, timers, id: "messages", title }.draw(out)?;
+    Picture { trace, items: &messages, spans: &spans, timers: &timers, id: "messages", title }.draw(out)?;
     let title = "Sequence diagram, one row per segment";
     out.write_str("</div><div class=\"segments\" hidden>")?;
-    if left_out > 0 {
-        write!(out, "<p>The last {left_out} segments and notes are not drawn.</p>")?;
-    }
-    Picture { trace, items: &segments, spans: &spans, timers, id: "segments", title }.draw(out)?;
+    Picture { trace, items: &segments, spans: &spans, timers: &timers, id: "segments", title }.draw(out)?;
     out.write_str("</div></div>\n<aside id=\"details\" aria-live=\"polite\" aria-label=\"Details\"><p>Choose an item to see its headers and bytes.</p></aside></section>\n")?;
-    lasted(out, trace, &spans, timers)?;
+    lasted(out, trace, &spans, &timers, left_out)?;
     for (id, items) in [("messages", &messages), ("segments", &segments)] {
         let details: Vec<Value> = items.iter().map(|item| details(trace, item)).collect();
         // Inside a script element only `<` could end it.
@@ -181,7 +217,7 @@ fn diagram(out: &mut String, trace: &Trace, timers: &[Timer]) -> fmt::Result {
 }
 
 /// What the bars and brackets of the picture show, as a table.
-fn lasted(out: &mut String, trace: &Trace, spans: &[Span], timers: &[Timer]) -> fmt::Result {
+fn lasted(out: &mut String, trace: &Trace, spans: &[Span], timers: &[Timer], left_out: usize) -> fmt::Result {
     out.write_str(
         "<details><summary>Timers and connections as a table</summary><table class=\"lasted\"><thead><tr><th scope=\"col\">host\
          </th><th scope=\"col\">what</th><th scope=\"col\">from, ms</th><th scope=\"col\">until, ms</th><th scope=\"col\">\
@@ -201,7 +237,19 @@ fn lasted(out: &mut String, trace: &Trace, spans: &[Span], timers: &[Timer]) -> 
         let (host, what, from, until) = (escape(&host), escape(&what), Millis(from), Millis(until));
         write!(out, "<tr><td>{host}</td><td>{what}</td><td>{from}</td><td>{until}</td><td>{end}</td></tr>")?;
     }
-    out.write_str("</tbody></table></details>\n")
+    out.write_str("</tbody></table>")?;
+    if left_out > 0 {
+        write!(out, "<p>{left_out} more, of what is not drawn either, are left out.</p>")?;
+    }
+    out.write_str("</details>\n")
+}
+
+/// The connection that an item is about.
+fn connection(item: &Item) -> Option<usize> {
+    match &item.what {
+        What::Crossing(crossing) => Some(crossing.connection),
+        What::Log { .. } | What::Note { .. } => None,
+    }
 }
 
 /// What a click shows.
