@@ -267,6 +267,12 @@ fn load(given: Given<'_>) -> Result<Read, String> {
         })
         .map_err(|error| refusal_text(&error, leave_out))?;
         refuse_pipes(&loaded.config)?;
+        if let LeaveOut::Named(names) = leave_out {
+            let unused = left_out::unused(names, &left_out.iter().collect::<Vec<_>>());
+            if !unused.is_empty() {
+                return Err(format!("{file}: {}", left_out::unused_text(&unused)));
+            }
+        }
         // What TLS remembers of one run is none of the next one's business.
         if !encrypts(&loaded.config) {
             known.truncate(LOADED_MAX - 1);

@@ -4,12 +4,14 @@
 
 use crate::check::{check, expect};
 use crate::explain::has_failures;
+use crate::left_out;
+use crate::proxy;
 use crate::report;
 use crate::report::histogram::Histogram;
 use crate::report::map::OutcomeMap;
 use crate::report::table::{Row, frequency_table, outcome, table};
 use crate::run::Played;
-use crate::scenario::{Family, Library, Remedies, Scenario, ScenarioError};
+use crate::scenario::{Family, LeaveOut, Library, Remedies, Role, Scenario, ScenarioError};
 
 /// What came of a file.
 #[derive(Debug)]
@@ -45,6 +47,29 @@ pub fn perform(library: &Library, file: &str, seed: Option<u64>) -> Result<Perfo
 }
 
 impl Family {
+    /// Lets every proxy leave out these of what its configuration has and finwait has not.
+    ///
+    /// # Errors
+    /// A name is of nothing in any configuration.
+    pub fn leave_out(&mut self, leave_out: &LeaveOut) -> Result<(), ScenarioError> {
+        let mut left_out = Vec::new();
+        let mut file = String::new();
+        for run in &mut self.runs {
+            file.clone_from(&run.file);
+            for host in &mut run.hosts {
+                let Role::Proxy(config) = &mut host.role else { continue };
+                config.leave_out = leave_out.clone();
+                match proxy::read(config, &host.name) {
+                    Ok((_, its)) => left_out.extend(its),
+                    // Playing it has the reason.
+                    Err(_) => return Ok(()),
+                }
+            }
+        }
+        let unused = left_out::unused(leave_out.names(), &left_out.iter().collect::<Vec<_>>());
+        if unused.is_empty() { Ok(()) } else { Err(ScenarioError::of_file(&file, left_out::unused_text(&unused))) }
+    }
+
     /// Plays all runs, with another first seed than their own if one is given. `file` is for messages.
     ///
     /// # Errors

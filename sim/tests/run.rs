@@ -200,3 +200,19 @@ fn the_scenarios_of_the_program_run_anywhere() {
     let output = output.expect("the program runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn names_that_leave_nothing_out_are_refused() {
+    let file = "scenarios/keepalive/a-post-that-crosses-the-apps-fin-is-a-503.yaml";
+    for command in ["run", "sweep", "explore"] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_finwait-sim"));
+        program.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        let output = program.args([command, file, "--leave-out", "lua,tracing"]).output().expect("the program starts");
+        assert_eq!(output.status.code(), Some(2), "{command}");
+        let expected = format!(
+            "{file}: nothing is left out by the name `lua` or `tracing`: finwait has it, or the configuration has not; take the \
+             name away, or correct it\n"
+        );
+        assert_eq!(String::from_utf8_lossy(&output.stderr), expected, "{command}");
+    }
+}

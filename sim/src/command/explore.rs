@@ -9,7 +9,7 @@ use clap::Args;
 use finwait_sim::explore::findings::Found;
 use finwait_sim::explore::shrink::{Smallest, shrink};
 use finwait_sim::explore::{Findings, Outcome, Row, Shard, course, explore};
-use finwait_sim::scenario::{Family, Library, Scenario, ScenarioError};
+use finwait_sim::scenario::{Family, LeaveOut, Library, Scenario, ScenarioError};
 
 use super::library;
 use super::progress::Progress;
@@ -34,6 +34,9 @@ const FAILURES_MAX: usize = 8;
 pub(crate) struct Explore {
     /// The scenario file.
     file: String,
+    /// Leave out of every proxy's configuration what finwait does not have: `anything`, or names with commas between them.
+    #[arg(long, value_name = "NAMES")]
+    leave_out: Option<LeaveOut>,
     /// Explore only the runs with this value of a parameter, `variant` or `order`; may be given several times.
     #[arg(long, value_name = "NAME=VALUE")]
     only: Vec<Selection>,
@@ -89,6 +92,9 @@ impl Explore {
     /// The runs of the file that were requested.
     fn runs(&self, library: &Library) -> Result<Vec<Scenario>, ScenarioError> {
         let mut family = Family::load(library, &self.file)?;
+        if let Some(leave_out) = &self.leave_out {
+            family.leave_out(leave_out)?;
+        }
         family.name_remedies(); // a table of many runs has no use for them
         let mut runs = family.runs;
         let labels: Vec<_> = runs.iter().map(|run| run.label.clone()).collect();

@@ -221,7 +221,7 @@ impl Run {
             Family::load(library, file)?
         };
         if let Some(leave_out) = &self.leave_out {
-            family.leave_out(leave_out);
+            family.leave_out(leave_out)?;
         }
         // Whether a remedy helps is found on the simulator's own sockets.
         if self.no_remedies || self.diff.is_some() || matches!(self.engine, Engine::Turmoil) {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use clap::Args;
 use finwait_sim::explore::write::with_sweep;
 use finwait_sim::report::page::{Page, page};
-use finwait_sim::scenario::{Family, ScenarioError};
+use finwait_sim::scenario::{Family, LeaveOut, ScenarioError};
 use finwait_sim::suite::Performance;
 
 use super::library;
@@ -24,6 +24,9 @@ pub(crate) struct Sweep {
     /// Values to try, instead of those in the file's `sweep`. For a map, give one or two of these.
     #[arg(long, value_name = "NAME=VALUE,VALUE,...")]
     over: Vec<Parameter>,
+    /// Leave out of every proxy's configuration what finwait does not have: `anything`, or names with commas between them.
+    #[arg(long, value_name = "NAMES")]
+    leave_out: Option<LeaveOut>,
     /// Play with this seed instead of the scenario's own.
     #[arg(long)]
     seed: Option<u64>,
@@ -86,6 +89,9 @@ impl Sweep {
         let parameters: Vec<_> = self.over.iter().map(|it| (it.name.as_str(), it.values.as_slice())).collect();
         let text = if parameters.is_empty() { text } else { with_sweep(&text, &parameters) };
         let mut family = Family::read(&library, &self.file, &text)?;
+        if let Some(leave_out) = &self.leave_out {
+            family.leave_out(leave_out)?;
+        }
         family.name_remedies(); // the map shows no explanation
         let performance = family.perform(&self.file, self.seed)?;
         Ok((family, performance))

@@ -184,7 +184,7 @@ fn write_proxy(out: &mut String, hop: &Hop, at: &machines::Place, leave_out: &Le
     match leave_out {
         _ if hop.left_out.is_empty() => {}
         LeaveOut::Anything => writeln!(out, "    leave_out: anything")?,
-        LeaveOut::Named(names) => {
+        LeaveOut::Named(names) | LeaveOut::Wherever(names) => {
             let names: Vec<_> = names.iter().map(|name| word(name)).collect();
             writeln!(out, "    leave_out: [{}]", names.join(", "))?;
         }

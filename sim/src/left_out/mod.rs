@@ -27,6 +27,8 @@ pub struct LeftOut {
     pub(crate) effect: Effect,
     /// The last part of its name, and the name, as a scenario may call it.
     names: Vec<String>,
+    /// The names of what stands inside it and would have been left out as well.
+    within: Vec<String>,
 }
 
 /// What comes of `read`, which reads `text` without what is at some paths, and what had to be left out for it.
@@ -68,10 +70,7 @@ pub(crate) fn load<T>(
 
 /// How a scenario may call all that it leaves out and what an error is about; nothing if something cannot be left out.
 pub(crate) fn names(error: &ConfigError, leave_out: &LeaveOut) -> Vec<String> {
-    let mut names = match leave_out {
-        LeaveOut::Named(names) => names.clone(),
-        LeaveOut::Anything | LeaveOut::Nothing => Vec::new(),
-    };
+    let mut names = leave_out.names().to_vec();
     for problem in all(error) {
         let name = candidate(problem, &[]).and_then(|it| it.names.into_iter().next());
         match name {
@@ -92,7 +91,9 @@ fn permits(wanted: &LeaveOut, it: &LeftOut) -> bool {
     match wanted {
         LeaveOut::Anything => true,
         // What cannot be without what was left out has no name of its own.
-        LeaveOut::Named(names) => it.names.is_empty() || it.names.iter().any(|name| names.contains(name)),
+        LeaveOut::Named(names) | LeaveOut::Wherever(names) => {
+            it.names.is_empty() || it.names.iter().any(|name| names.contains(name))
+        }
         LeaveOut::Nothing => false,
     }
 }
@@ -112,7 +113,11 @@ fn without_inner(left_out: Vec<LeftOut>) -> Vec<LeftOut> {
         }
         Some(_) | None => it.clone(),
     });
-    kept.collect()
+    let inside = |outer: &LeftOut| {
+        let inner = left_out.iter().filter(|it| widen::is_inside(&it.path, &outer.path));
+        inner.flat_map(|it| it.names.clone()).collect()
+    };
+    kept.map(|it| LeftOut { within: inside(&it), ..it }).collect()
 }
 
 /// What to leave out because of a problem; none if the file is wrong.
@@ -126,6 +131,7 @@ fn candidate(problem: &ConfigError, left_out: &[LeftOut]) -> Option<LeftOut> {
                 what: what(name, &path),
                 effect: effect::of(name, &path),
                 names: called(name, &path),
+                within: Vec::new(),
                 path,
             })
         }
@@ -135,7 +141,14 @@ fn candidate(problem: &ConfigError, left_out: &[LeftOut]) -> Option<LeftOut> {
             let item = Some(path.as_str()).filter(|path| path.ends_with(']')).filter(lacks);
             let outer = item.or_else(|| widen::enclosing(path).filter(lacks))?.to_owned();
             let what = format!("`{}`", last_key(&outer));
-            Some(LeftOut { line: None, what, effect: Effect::UNKNOWN, names: Vec::new(), path: outer })
+            Some(LeftOut {
+                line: None,
+                what,
+                effect: Effect::UNKNOWN,
+                names: Vec::new(),
+                within: Vec::new(),
+                path: outer,
+            })
         }
         Cause::Old { .. }
         | Cause::Syntax(_)
@@ -170,6 +183,20 @@ fn called(name: &Name, path: &str) -> Vec<String> {
 fn last_key(path: &str) -> String {
     let steps = steps(path).unwrap_or_default();
     steps.into_iter().rfind(|step| step.parse::<usize>().is_err()).unwrap_or_default()
+}
+
+/// The names of nothing that was left out.
+pub(crate) fn unused<'n>(names: &'n [String], left_out: &[&LeftOut]) -> Vec<&'n str> {
+    let is_used = |name: &&String| left_out.iter().any(|it| it.names.contains(name) || it.within.contains(name));
+    names.iter().filter(|name| !is_used(name)).map(String::as_str).collect()
+}
+
+/// That names are of nothing.
+pub(crate) fn unused_text(unused: &[&str]) -> String {
+    format!(
+        "nothing is left out by the name {}: finwait has it, or the configuration has not; take the name away, or correct it",
+        unused.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or "),
+    )
 }
 
 impl LeftOut {

@@ -11,11 +11,25 @@ use serde::Deserialize;
 pub enum LeaveOut {
     /// Whatever it is.
     Anything,
-    /// What is called by one of these names: an extension's, its last part, or a field's.
+    /// What is called by one of these names: an extension's, its last part, or a field's. Each has to be of something in this
+    /// configuration.
     Named(Vec<String>),
     /// Nothing: the file is refused, as by the proxy.
     #[default]
     Nothing,
+    /// The same as `Named` for every proxy of a run: a name has to be of something in one of their configurations.
+    Wherever(Vec<String>),
+}
+
+impl LeaveOut {
+    /// The names, if it names anything.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        match self {
+            Self::Anything | Self::Nothing => &[],
+            Self::Named(names) | Self::Wherever(names) => names,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -43,7 +57,7 @@ impl FromStr for LeaveOut {
     fn from_str(text: &str) -> Result<Self, Infallible> {
         Ok(match text {
             "anything" => Self::Anything,
-            names => Self::Named(names.split(',').map(|name| name.trim().to_owned()).collect()),
+            names => Self::Wherever(names.split(',').map(|name| name.trim().to_owned()).collect()),
         })
     }
 }

@@ -137,15 +137,6 @@ impl Family {
         self.runs.swap_remove(self.shown.unwrap_or(0))
     }
 
-    /// Lets every proxy leave out these of what its configuration has and finwait has not.
-    pub fn leave_out(&mut self, leave_out: &LeaveOut) {
-        for host in self.runs.iter_mut().flat_map(|run| &mut run.hosts) {
-            if let Role::Proxy(config) = &mut host.role {
-                config.leave_out = leave_out.clone();
-            }
-        }
-    }
-
     /// Forgets the other runs; the first of those that are kept is shown.
     pub fn keep(&mut self, is_kept: impl Fn(&Scenario) -> bool) {
         self.runs.retain(is_kept);
