@@ -237,6 +237,8 @@ impl Line {
             return Ok(Outcome::Response { status: status.as_u16(), headers, body: Vec::new() });
         }
         let body = response.into_body().collect().await.map_err(|error| error_text(&error, &http.peer_ended))?;
+        let trailers = body.trailers().map(self::headers).unwrap_or_default();
+        self.notebook.exchange(self.current, |exchange| exchange.trailers = trailers);
         http.rate.set(None);
         http.writable = self.hyper_conn.borrow().is_some();
         Ok(Outcome::Response { status: status.as_u16(), headers, body: body.to_bytes().to_vec() })

@@ -80,6 +80,8 @@ pub struct Exchange {
     pub responded: Option<Duration>,
     /// How the connection ended, and when, if it has ended.
     pub ended: Option<(Ending, Duration)>,
+    /// What followed the body of the response.
+    pub trailers: Vec<(String, String)>,
     /// What crossed the WebSocket.
     pub tunnel: Option<WebSocketRecord>,
 }
@@ -115,6 +117,8 @@ pub struct Delivery {
     pub headers: Vec<(String, String)>,
     /// As far as it came.
     pub body: Vec<u8>,
+    /// What followed the body.
+    pub trailers: Vec<(String, String)>,
     /// The x-request-id the proxy gave it, which is one per request and shared by all its attempts.
     pub request_id: Option<String>,
     /// What crossed the WebSocket.
@@ -217,6 +221,7 @@ impl Notebook {
             outcome: Outcome::Waiting,
             responded: None,
             ended: None,
+            trailers: Vec::new(),
             tunnel: None,
         });
         sightings.exchanges.len() - 1
@@ -225,8 +230,9 @@ impl Notebook {
     fn begin_delivery(&self, request: String, headers: Vec<(String, String)>) -> usize {
         let mut sightings = self.sightings.borrow_mut();
         let request_id = headers.iter().find(|(name, _)| name == "x-request-id").map(|(_, value)| value.clone());
-        let (host, at, body) = (self.host.clone(), self.now(), Vec::new());
-        sightings.deliveries.push(Delivery { host, request, at, headers, body, request_id, tunnel: None });
+        let (host, at) = (self.host.clone(), self.now());
+        let (body, trailers) = Default::default();
+        sightings.deliveries.push(Delivery { host, request, at, headers, body, trailers, request_id, tunnel: None });
         sightings.deliveries.len() - 1
     }
 

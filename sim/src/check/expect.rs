@@ -7,7 +7,7 @@ use serde_yaml::Spanned;
 
 use crate::actor::{Delivery, Exchange, Outcome, WebSocketMessage};
 use crate::run::Played;
-use crate::scenario::{Expect, Role, Scenario, ScenarioError, Seen, Times};
+use crate::scenario::{Expect, ExpectedFields, Role, Scenario, ScenarioError, Seen, Times};
 use crate::trace::conversation::Conversation;
 use crate::trace::flags;
 
@@ -97,7 +97,8 @@ fn client(expected: &Seen, exchange: &Exchange) -> Vec<String> {
     if let Some(body) = body {
         differences.unless(got_body == body.as_bytes(), "body", body, &String::from_utf8_lossy(got_body));
     }
-    differences.headers(expected, got_headers);
+    differences.fields(&expected.headers, got_headers);
+    differences.fields(&expected.trailers, &exchange.trailers);
     differences.at(at.as_ref(), exchange.responded);
     if let Some(took) = took {
         let got = exchange.responded.map(|at| at.saturating_sub(exchange.began));
@@ -186,7 +187,8 @@ fn app(expected: &Seen, deliveries: &[&Delivery], nth: usize) -> Vec<String> {
         let got = String::from_utf8_lossy(&delivery.body);
         differences.unless(delivery.body == body.as_bytes(), "body", body, &got);
     }
-    differences.headers(expected, &delivery.headers);
+    differences.fields(&expected.headers, &delivery.headers);
+    differences.fields(&expected.trailers, &delivery.trailers);
     differences.at(expected.at.as_ref(), Some(delivery.at));
     differences.0
 }
@@ -213,11 +215,16 @@ impl Differences {
         }
     }
 
-    fn headers(&mut self, expected: &Seen, got: &[(String, String)]) {
-        for (name, value) in expected.headers.iter() {
-            let got = got.iter().find(|(has, _)| has.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
-            let shown = value.as_deref().unwrap_or("none");
-            self.unless(got == value.as_deref(), name, shown, got.unwrap_or("none"));
+    fn fields(&mut self, expected: &ExpectedFields, got: &[(String, String)]) {
+        for (name, value) in &expected.0 {
+            let lines = got.iter().filter(|(has, _)| has.eq_ignore_ascii_case(name));
+            let lines: Vec<&str> = lines.map(|(_, value)| value.as_str()).collect();
+            let has = match lines.as_slice() {
+                [] => "none".to_owned(),
+                [only] => (*only).to_owned(),
+                lines => format!("[{}]", lines.join(", ")),
+            };
+            self.unless(value.fits(&lines), name, value, &has);
         }
     }
 

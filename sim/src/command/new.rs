@@ -59,6 +59,10 @@ impl New {
         }
         let text = match draft(&inputs, &self.leave_out.clone().unwrap_or_default()) {
             Ok(text) => text,
+            Err(why) if self.leave_out.is_none() && why.contains("leave_out") => {
+                let files = self.files.join(" ");
+                return refuse(format!("{why}\nhere that is: finwait-sim new --leave-out anything {files}"));
+            }
             Err(why) => return refuse(why),
         };
         fs::write(&self.output, &text)?;

@@ -12,6 +12,19 @@ use super::Hop;
 /// Idle connections are closed by an app after so long where nothing else is known of it.
 const APP_IDLE: Duration = Duration::from_secs(5);
 
+/// A link so slow that a request and the FIN of an idle connection, which timers of whole milliseconds send, can cross on it.
+const LATENCY: Duration = Duration::from_millis(10);
+/// The pause after which a request crosses the app's FIN there.
+const CROSSING: Duration = APP_IDLE.saturating_sub(LATENCY);
+
+/// The line of a link on which they cross.
+pub(super) fn of_link(proxy: &str, app: &str) -> String {
+    format!(
+        "links: {{ {proxy}-{app}: {{ latency: {}ms }} }}   # so that a request and an app's FIN can cross",
+        LATENCY.as_millis()
+    )
+}
+
 /// Lines of an app behind `cluster`.
 pub(super) fn of_app(hops: &[Hop], cluster: &Cluster) -> Vec<String> {
     let mut hints = Vec::new();
@@ -40,14 +53,18 @@ pub(super) fn of_app(hops: &[Hop], cluster: &Cluster) -> Vec<String> {
     hints
 }
 
-/// Lines of the script, in which `client` connects to the proxy of the number `proxy`.
-pub(super) fn of_script(hops: &[Hop], client: &str, proxy: usize) -> Vec<String> {
+/// Lines of the script, in which `client` connects to the proxy of the number `proxy`; `has_link` if there is the line of a link.
+pub(super) fn of_script(hops: &[Hop], client: &str, proxy: usize, has_link: bool) -> Vec<String> {
     let mut hints = vec!["What to try next, beside the commented lines of the hosts:".to_owned()];
     let managers = hops.get(proxy).into_iter().flat_map(|hop| managers(&hop.config));
     let idle = managers.filter_map(|manager| manager.timeouts.idle).min();
     if let Some(idle) = idle.and_then(|idle| idle.checked_sub(Duration::from_micros(100))) {
         hints.push(format!("- wait: {}   # the proxy closes idle connections just now", seconds(idle)));
         hints.push(format!("- {client}: GET /"));
+    }
+    if has_link {
+        hints.push(format!("- wait: {}   # with the app's idle_timeout and the links above", seconds(CROSSING)));
+        hints.push(format!("- {client}: POST /   # it crosses the app's FIN; a GET would be sent again"));
     }
     hints.push("finwait-sim explore FILE plays it with many seeds, and makes what fails small.".into());
     hints
@@ -81,6 +98,7 @@ fn leads_to(forward: &Forward, cluster: &Cluster) -> bool {
 /// As a scenario writes times.
 fn seconds(time: Duration) -> String {
     match time.subsec_micros() {
+        micros if micros > 0 && micros % 1_000 == 0 => format!("{}ms", time.as_millis()),
         0 => format!("{}s", time.as_secs()),
         _ => format!("{}us", time.as_micros()),
     }

@@ -32,6 +32,13 @@ pub(super) struct App {
     hints: Vec<String>,
 }
 
+impl App {
+    /// Its name, if there is a link between it and its proxy: none within a pod.
+    pub(super) fn name_on_a_link(&self) -> Option<&str> {
+        self.place.pod.is_none().then_some(self.name.as_str())
+    }
+}
+
 /// All machines but those of the clients.
 pub(super) struct Machines {
     proxies: Vec<Place>,

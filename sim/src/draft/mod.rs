@@ -140,6 +140,10 @@ fn write(
     for app in machines.apps() {
         app.write(out)?;
     }
+    let link = hops.last().zip(machines.apps().iter().find_map(machines::App::name_on_a_link));
+    if let Some((hop, app)) = link {
+        writeln!(out, "# {}", hints::of_link(&hop.name, app))?;
+    }
     writeln!(out, "script:")?;
     let (mut written, mut upgrades) = (0, 0);
     let mut without = Vec::new();
@@ -170,7 +174,7 @@ fn write(
         writeln!(out, "  # without a request: {why}")?;
     }
     if let Some(client) = clients.first() {
-        for hint in hints::of_script(hops, &client.name, client.proxy()) {
+        for hint in hints::of_script(hops, &client.name, client.proxy(), link.is_some()) {
             writeln!(out, "  # {hint}")?;
         }
     }

@@ -224,8 +224,8 @@ fn differences(one: &Head, other: &Head) -> Vec<(String, String, String)> {
     let mut names: Vec<String> = Vec::new();
     for (name, _) in one.fields.iter().chain(&other.fields) {
         let name = name.to_ascii_lowercase();
-        let is_compared = !DRAWN.contains(&name.as_str()) && !(is_mixed && is_control(&name));
-        if is_compared && !names.contains(&name) {
+        let is_passed_over = DRAWN.contains(&name.as_str()) || (is_mixed && is_control(&name));
+        if !is_passed_over && !names.contains(&name) {
             names.push(name);
         }
     }

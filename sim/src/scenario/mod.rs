@@ -46,9 +46,9 @@ pub(crate) use load::is_name_of_step;
 pub use patch::Patch;
 pub(crate) use patch::steps;
 pub use script::{
-    Action, ClockStep, Cue, Direction, Draining, Ending, ErrorCode, Frame, FrameFields, FrameKind, Gate, Intervention,
-    NameAnswer, Naming, Opcode, Pair, Payload, Reload, Repeat, Reply, Request, Segments, Stall, Step, WebSocketFields,
-    WebSocketFrame, setting,
+    Action, ClockStep, Cue, Direction, Draining, Ending, ErrorCode, ExpectedFields, ExpectedValue, FieldLines, Frame,
+    FrameFields, FrameKind, Gate, Intervention, NameAnswer, Naming, Opcode, Pair, Payload, Reload, Repeat, Reply,
+    Request, Segments, Stall, Step, WebSocketFields, WebSocketFrame, setting,
 };
 pub(crate) use tree::flow;
 pub use units::{Hex, Rate, Size, Time, TimeStep, Times};

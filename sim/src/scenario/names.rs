@@ -101,9 +101,10 @@ impl Names<'_> {
             let Expect { host, seen, .. } = &line.value;
             let (what, keys): (&str, &[&str]) = match &self.host(line.referenced, host)?.role {
                 Role::Alb(_) => ("a load balancer: it has", &["connections"]),
-                Role::App(_) => {
-                    ("an app: it has", &["count", "request", "headers", "body", "at", "gaps", "connections"])
-                }
+                Role::App(_) => (
+                    "an app: it has",
+                    &["count", "request", "headers", "trailers", "body", "at", "gaps", "connections"],
+                ),
                 Role::Client(_) => (
                     "a client, which has no log and no counts: it has",
                     &[
@@ -111,6 +112,7 @@ impl Names<'_> {
                         "error",
                         "body",
                         "headers",
+                        "trailers",
                         "took",
                         "ended",
                         "ended_at",

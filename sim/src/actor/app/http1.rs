@@ -148,8 +148,13 @@ async fn respond(request: Request<Body>, shared: &AppShared, accepted: &Cell<Opt
         }
     };
     // A body that breaks off gets its response all the same: the app does not look at it.
-    if let Ok(body) = request.into_body().collect().await {
-        shared.notebook.delivery(delivery, |delivery| delivery.body = body.to_bytes().to_vec());
+    if shared.manner.reads_bodies
+        && let Ok(body) = request.into_body().collect().await
+    {
+        shared.notebook.delivery(delivery, |delivery| {
+            delivery.trailers = body.trailers().map(headers).unwrap_or_default();
+            delivery.body = body.to_bytes().to_vec();
+        });
     }
     sleep_for(reply).await;
     response(reply)

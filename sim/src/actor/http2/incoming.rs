@@ -1,5 +1,6 @@
 //! What a peer does about the frames that come: what it does by itself, and which steps it completes.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use tokio::time::Instant;
@@ -16,6 +17,9 @@ const RECEIVED_MAX: usize = 10_000;
 
 /// The setting for how much may be sent on a stream before a WINDOW_UPDATE (RFC 9113 section 6.5.2).
 const INITIAL_WINDOW_SIZE: u16 = 4;
+
+/// The error code of a stream that was not looked at (RFC 9113 section 7).
+const REFUSED_STREAM: ErrorCode = ErrorCode(7);
 
 impl Peer {
     pub(super) async fn read_frames(&mut self) {
@@ -63,6 +67,13 @@ impl Peer {
                 self.reply_with(FrameKind::PingAck, &payload).await?;
             }
             FrameKind::Data => self.data(&frame).await?,
+            FrameKind::Headers if self.is_refused(&frame) => {
+                let (kind, code) = (FrameKind::RstStream, Some(REFUSED_STREAM));
+                let fields = FrameFields { stream: Some(stream), code, ..FrameFields::default() };
+                self.write(&encode(&Frame { kind, fields })).await?;
+                self.record(frame);
+                return Ok(());
+            }
             FrameKind::Headers => self.headers(&frame),
             FrameKind::RstStream => self.fail(stream, &format!("reset by the peer: {}", ErrorCode(frame.number()))),
             FrameKind::Goaway => self.goaway(frame.number() & 0x7fff_ffff),
@@ -108,6 +119,19 @@ impl Peer {
         if updates.is_empty() { Ok(()) } else { self.write(&updates).await }
     }
 
+    /// Whether a frame begins a stream beyond those that an app permits, of which it was told in SETTINGS (RFC 9113 5.1.2).
+    fn is_refused(&self, frame: &Received) -> bool {
+        let limit =
+            self.manner.settings.iter().find(|(name, _)| *name == "max_concurrent_streams").map(|(_, most)| *most);
+        let (Some(link), Some(limit)) = (&self.link, limit.filter(|_| self.manner.refuses_streams)) else {
+            return false;
+        };
+        let under_way: BTreeSet<u32> = link.streams.keys().copied().chain(self.due.keys().map(|(_, of)| *of)).collect();
+        matches!(self.side, Side::Server { .. })
+            && !under_way.contains(&frame.stream)
+            && under_way.len() >= usize::try_from(limit).unwrap_or(usize::MAX)
+    }
+
     fn headers(&mut self, frame: &Received) {
         let (is_server, rate) = match &self.side {
             Side::Client { .. } => (false, None),
@@ -125,9 +149,13 @@ impl Peer {
         }
         let Some(stream) = link.streams.get_mut(&frame.stream) else { return };
         let status = frame.fields.iter().find(|(name, _)| name == ":status").and_then(|(_, value)| value.parse().ok());
-        if let Some(status @ 200..) = status {
-            stream.status = Some(status);
-            stream.headers.clone_from(&frame.fields);
+        match status {
+            Some(status @ 200..) => {
+                stream.status = Some(status);
+                stream.headers.clone_from(&frame.fields);
+            }
+            Some(_) => {} // informational
+            None => stream.trailers.clone_from(&frame.fields),
         }
         if stream.websocket && stream.status == Some(200) {
             self.complete(frame.stream);
@@ -144,12 +172,16 @@ impl Peer {
                     None => Outcome::Failed("the stream ended without a response".into()),
                 };
                 self.notebook.conclude(stream.sighting, outcome);
+                self.notebook.exchange(stream.sighting, |exchange| exchange.trailers = stream.trailers);
                 if let Some(done) = stream.done.take() {
                     drop(done.send(Ok(())));
                 }
             }
             Side::Server { reply, first, service, .. } => {
-                self.notebook.delivery(stream.sighting, |delivery| delivery.body = stream.body);
+                self.notebook.delivery(stream.sighting, |delivery| {
+                    delivery.body = stream.body;
+                    delivery.trailers = stream.trailers;
+                });
                 if self.manner.responds {
                     let of_service = service.as_ref().and_then(|service| service.reply_to(&stream.path));
                     let reply = of_service.or_else(|| first.pop_front()).unwrap_or_else(|| reply.clone());

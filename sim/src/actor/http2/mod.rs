@@ -312,7 +312,11 @@ impl Peer {
         let (websocket, rate) = (request.websocket, request.rate);
         link.streams.insert(stream, Stream { websocket, rate, done: Some(done), ..Stream::new(exchange) });
         let body = request.body.as_ref().map(Payload::to_bytes).unwrap_or_default();
-        let end = if websocket { End::Open } else { End::Body };
+        let end = match &request.trailers[..] {
+            _ if websocket => End::Open,
+            [] => End::Body,
+            trailers => End::Trailers(trailers.to_vec()),
+        };
         let sending = Sending { body, end, rate: request.send_rate };
         if let Err(error) = self.send_message(stream, fields(request, scheme, authority), sending).await {
             self.fail(stream, &by_hand::cannot_send(error));

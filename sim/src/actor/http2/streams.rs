@@ -44,6 +44,7 @@ pub(super) struct Stream {
     pub(super) path: String,
     pub(super) status: Option<u16>,
     pub(super) headers: Vec<(String, String)>,
+    pub(super) trailers: Vec<(String, String)>,
     pub(super) body: Vec<u8>,
     /// How fast its body is read; as fast as it comes if absent.
     pub(super) rate: Option<Rate>,
@@ -106,6 +107,7 @@ impl Stream {
             path: String::new(),
             status: None,
             headers: Vec::new(),
+            trailers: Vec::new(),
             body: Vec::new(),
             rate: None,
             read_until: Instant::now(),

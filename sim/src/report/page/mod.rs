@@ -32,6 +32,8 @@ const SEGMENTS_MAX: usize = 300;
 const LASTED_MAX: usize = 400;
 /// Lines of the same as text.
 const STORY_LINES_MAX: usize = 4_000;
+/// Requests of clients that are listed.
+const EXCHANGES_MAX: usize = 100;
 /// Complaints that are listed.
 const COMPLAINTS_MAX: usize = 20;
 
@@ -111,7 +113,7 @@ fn write(out: &mut String, Page { scenario, played, complaints, map }: Page<'_>)
 fn exchanges(out: &mut String, played: &Played) -> fmt::Result {
     out.write_str("<section><h2>What the clients saw</h2><ul>")?;
     let of_exchange = |exchange: &Exchange| format!("{} {exchange}", exchange.host);
-    for paragraph in folded(&played.sightings.exchanges.iter().map(of_exchange).collect::<Vec<_>>(), MESSAGES_MAX) {
+    for paragraph in folded(&played.sightings.exchanges.iter().map(of_exchange).collect::<Vec<_>>(), EXCHANGES_MAX) {
         match paragraph {
             Paragraph::Shown(text) => {
                 let (host, what) = text.split_once(' ').unwrap_or(("", text));

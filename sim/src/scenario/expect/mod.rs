@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use crate::scenario::Ordered;
-use crate::scenario::script::Ending;
+use crate::scenario::script::{Ending, ExpectedFields};
 use crate::scenario::units::{Size, Times};
 pub use when::{Label, When};
 
@@ -40,7 +40,10 @@ pub struct Seen {
     pub body: Option<String>,
     /// A client's: headers of the response; null: it is absent. An app's: of the request.
     #[serde(default)]
-    pub headers: Ordered<Option<String>>,
+    pub headers: ExpectedFields,
+    /// The same of its trailers.
+    #[serde(default)]
+    pub trailers: ExpectedFields,
     /// A client's: from sending the request to having the whole response, or the head of a 101.
     pub took: Option<Times>,
     /// A client's: how the connection ended.
@@ -81,6 +84,7 @@ impl Seen {
             ("error", self.error.is_some()),
             ("body", self.body.is_some()),
             ("headers", !self.headers.0.is_empty()),
+            ("trailers", !self.trailers.0.is_empty()),
             ("took", self.took.is_some()),
             ("ended", self.ended.is_some()),
             ("ended_at", self.ended_at.is_some()),

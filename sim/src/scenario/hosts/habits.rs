@@ -32,11 +32,8 @@ fn of_app(app: &App) -> Option<String> {
         ("first", !app.first.is_empty(), protocol != PeerProtocol::Bytes),
         ("idle_timeout", app.idle_timeout.is_some(), protocol != PeerProtocol::Bytes),
         ("read_rate", app.read_rate.is_some(), protocol != PeerProtocol::Bytes),
-        (
-            "trailers",
-            app.first.iter().chain([&app.reply]).any(|reply| !reply.trailers.0.is_empty()),
-            protocol == PeerProtocol::Http2,
-        ),
+        ("reads_bodies", !app.reads_bodies, protocol == PeerProtocol::Http1),
+        ("trailers", has_trailers(app), protocol == PeerProtocol::Http2),
         ("requests_max", app.requests_max.is_some(), protocol == PeerProtocol::Http1),
     ];
     for (key, given, means_something) in keys {
@@ -79,6 +76,10 @@ fn of_services(app: &App) -> Option<String> {
     has_first.then(|| format!("has `first`, which has no effect with `{key}`: write it there"))
 }
 
+fn has_trailers(app: &App) -> bool {
+    app.first.iter().chain([&app.reply]).any(|reply| !reply.trailers.0.is_empty())
+}
+
 /// The actor that a step is for, with its protocol.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Who {
@@ -95,14 +96,16 @@ pub(crate) fn refusal(who: Who, action: &Action) -> Option<String> {
     let fits = match action {
         Action::Fin | Action::HalfClose | Action::Rst | Action::Send { .. } => true,
         Action::Closed(_) => is_client || protocol != PeerProtocol::Http1,
-        Action::Connect | Action::Request(_) => is_client,
+        Action::Connect => is_client,
+        Action::Request(request) => is_client && (request.trailers.is_empty() || protocol == PeerProtocol::Http2),
         Action::Close | Action::ReceiveWebSocketFrame(_) => is_client && protocol != PeerProtocol::Http2,
         Action::SendWebSocketFrame(_) => protocol == PeerProtocol::Http1,
         Action::Pause | Action::Resume | Action::ReceiveFrame(_) | Action::SendFrame { .. } => {
             protocol == PeerProtocol::Http2
         }
         Action::Receive { .. } => protocol == PeerProtocol::Bytes || is_client && protocol == PeerProtocol::Http1,
-        Action::ReceiveRequest(_) | Action::Reply(_) => !is_client && protocol == PeerProtocol::Bytes,
+        Action::ReceiveRequest(_) => !is_client && protocol == PeerProtocol::Bytes,
+        Action::Reply(reply) => !is_client && protocol == PeerProtocol::Bytes && reply.trailers.0.is_empty(),
         Action::Wait(_) => false,
     };
     if fits {
@@ -110,6 +113,10 @@ pub(crate) fn refusal(who: Who, action: &Action) -> Option<String> {
     }
     Some(match (action, is_client) {
         (Action::Wait(_), _) => "a wait has no host; write `wait: 2s`".into(),
+        (Action::Request(_), true) => format!("`trailers` need `protocol: http2`, not `protocol: {protocol}`"),
+        (Action::Reply(reply), false) if protocol == PeerProtocol::Bytes && !reply.trailers.0.is_empty() => {
+            "`trailers` need an app with `protocol: http2`; here send the bytes of chunks and trailers".into()
+        }
         (Action::Connect | Action::Request(_), _) => "an app receives requests and sends none".into(),
         (Action::ReceiveRequest(_) | Action::Reply(_), true) => "a client sends requests and receives none".into(),
         (Action::ReceiveRequest(_) | Action::Reply(_) | Action::Receive { .. }, _) => {

@@ -83,6 +83,9 @@ pub struct App {
     pub response_bytes: Option<String>,
     /// Closes a connection on which no request came for this long; never if absent.
     pub idle_timeout: Option<Time>,
+    /// Whether it reads the bodies of requests; if not, it responds as soon as it has the head.
+    #[serde(default = "App::reads")]
+    pub reads_bodies: bool,
     /// How fast it reads what comes; as fast as it comes if absent.
     pub read_rate: Option<Rate>,
     /// The protocol that it serves.
@@ -109,6 +112,10 @@ pub struct App {
 impl App {
     fn default_port() -> u16 {
         80
+    }
+
+    fn reads() -> bool {
+        true
     }
 }
 

@@ -49,6 +49,9 @@ pub struct Http2 {
     /// Whether what it sends by itself keeps to the windows that the other side opens. Frames by hand never do.
     #[serde(default = "Http2::yes")]
     pub respects_windows: bool,
+    /// Whether it refuses streams beyond its own max_concurrent_streams with RST_STREAM REFUSED_STREAM, if it is an app.
+    #[serde(default)]
+    pub refuses_streams: bool,
     /// Whether it responds to requests by itself, if it is an app.
     #[serde(default = "Http2::yes")]
     pub responds: bool,
@@ -62,6 +65,7 @@ impl Default for Http2 {
             acknowledges: true,
             opens_windows: true,
             respects_windows: true,
+            refuses_streams: false,
             responds: true,
         }
     }

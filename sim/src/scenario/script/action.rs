@@ -6,11 +6,11 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
+use super::field_lines::FieldLines;
 use super::http2_frame::Frame;
 use super::payload::Payload;
 use super::reply::Reply;
 use super::websocket_frame::WebSocketFrame;
-use crate::scenario::Ordered;
 use crate::scenario::units::{Hex, Rate, Size, Time};
 
 /// What an actor can be ordered to do.
@@ -81,6 +81,8 @@ pub struct Request {
     pub path: String,
     /// Sent after `host`, in this order.
     pub headers: Vec<(String, String)>,
+    /// Sent after the body; HTTP/2 only.
+    pub trailers: Vec<(String, String)>,
     /// Sent with its content-length, if there is one.
     pub body: Option<Payload>,
     /// How fast the body is sent; as fast as it goes if absent.
@@ -219,7 +221,9 @@ struct Fields {
     body: Option<String>,
     body_bytes: Option<Size>,
     #[serde(default)]
-    headers: Ordered<String>,
+    headers: FieldLines,
+    #[serde(default)]
+    trailers: FieldLines,
     rate: Option<Rate>,
     send_rate: Option<Rate>,
 }
@@ -227,7 +231,11 @@ struct Fields {
 impl Fields {
     /// Whether it has fields that only requests have.
     fn describes_a_request(&self) -> bool {
-        self.body.is_some() || self.body_bytes.is_some() || !self.headers.0.is_empty() || self.send_rate.is_some()
+        self.body.is_some()
+            || self.body_bytes.is_some()
+            || !self.headers.0.is_empty()
+            || !self.trailers.0.is_empty()
+            || self.send_rate.is_some()
     }
 }
 
@@ -246,7 +254,9 @@ fn action<E: Error>(mut fields: Fields) -> Result<Action, E> {
         return Err(E::custom("`rate` belongs to requests, to `receive` and to `send`"));
     }
     if !is_request && fields.describes_a_request() {
-        return Err(E::custom("`headers`, `body`, `body_bytes` and `send_rate` belong to `request` and `websocket`"));
+        return Err(E::custom(
+            "`headers`, `trailers`, `body`, `body_bytes` and `send_rate` belong to `request` and `websocket`",
+        ));
     }
     found.extend(fields.receive_request.take().map(|start| Action::ReceiveRequest(Some(start))));
     found.extend(fields.reply.take().map(Action::Reply));
@@ -300,11 +310,12 @@ fn request<E: Error>(line: &str, fields: Fields) -> Result<Request, E> {
 }
 
 fn request_of<E: Error>(method: &str, path: &str, websocket: bool, fields: Fields) -> Result<Request, E> {
-    let Fields { headers, body, body_bytes, rate, send_rate, .. } = fields;
+    let Fields { headers, trailers, body, body_bytes, rate, send_rate, .. } = fields;
     Ok(Request {
         method: method.into(),
         path: path.into(),
         headers: headers.0,
+        trailers: trailers.0,
         body: one_payload(body, body_bytes, None)?,
         send_rate,
         rate,

@@ -2,6 +2,7 @@
 //! [`Intervention`].
 
 mod action;
+mod field_lines;
 mod http2_frame;
 mod intervention;
 mod payload;
@@ -19,6 +20,7 @@ use serde_yaml::Spanned;
 use crate::scenario::error::nearest;
 use crate::scenario::units::Time;
 pub use action::{Action, Ending, Request};
+pub use field_lines::{ExpectedFields, ExpectedValue, FieldLines};
 pub use http2_frame::{ErrorCode, Frame, FrameFields, FrameKind, setting};
 pub use intervention::{ClockStep, Direction, Draining, Gate, Intervention, NameAnswer, Naming, Pair, Segments, Stall};
 pub use payload::Payload;

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
+use super::field_lines::FieldLines;
 use super::payload::Payload;
-use crate::scenario::Ordered;
 use crate::scenario::units::{Rate, Size, Time};
 
 /// An HTTP response.
@@ -15,13 +15,13 @@ pub struct Reply {
     /// Sent with its content-length.
     pub body: Payload,
     /// Sent as they stand here.
-    pub headers: Ordered<String>,
+    pub headers: FieldLines,
+    /// Sent after the body; HTTP/2 only.
+    pub trailers: FieldLines,
     /// How long the app thinks first.
     pub after: Time,
     /// How fast the body is sent; as fast as it goes if absent.
     pub send_rate: Option<Rate>,
-    /// Sent behind the body, over HTTP/2.
-    pub trailers: Ordered<String>,
 }
 
 /// A response as written.
@@ -33,12 +33,12 @@ struct Fields {
     body: Option<String>,
     body_bytes: Option<Size>,
     #[serde(default)]
-    headers: Ordered<String>,
+    headers: FieldLines,
+    #[serde(default)]
+    trailers: FieldLines,
     #[serde(default)]
     after: Time,
     send_rate: Option<Rate>,
-    #[serde(default)]
-    trailers: Ordered<String>,
 }
 
 impl Fields {

@@ -3,9 +3,9 @@
 use serde::Deserialize;
 
 use super::grpc::{self, Message};
-use crate::scenario::Ordered;
 use crate::scenario::script::{Payload, Reply};
 use crate::scenario::units::Time;
+use crate::scenario::{FieldLines, Ordered};
 
 /// The settings of the service.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -123,7 +123,7 @@ impl Decision {
             Verdict::Denied(status) | Verdict::Failed(status) => status,
         };
         let body = Payload::Text(self.body.clone());
-        Reply { status, body, headers: Ordered(headers), after: self.after, ..Reply::default() }
+        Reply { status, body, headers: FieldLines(headers), after: self.after, ..Reply::default() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Messages of protobuf and gRPC, as far as services need them.
 
-use crate::scenario::Ordered;
+use crate::scenario::FieldLines;
 use crate::scenario::script::{Payload, Reply};
 use crate::scenario::units::Time;
 
@@ -58,8 +58,8 @@ fn head(after: Time) -> Reply {
     Reply { headers, after, body: Payload::Text(String::new()), ..Reply::default() }
 }
 
-fn pairs(fields: &[(&str, &str)]) -> Ordered<String> {
-    Ordered(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+fn pairs(fields: &[(&str, &str)]) -> FieldLines {
+    FieldLines(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
 }
 
 #[cfg(test)]
