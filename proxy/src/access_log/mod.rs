@@ -84,6 +84,12 @@ impl Downstream {
         }
     }
 
+    /// Is its local address another than that of its socket: the one that it was made for?
+    #[must_use]
+    pub fn is_restored(&self) -> bool {
+        self.direct.as_ref().is_some_and(|direct| direct.local != self.local)
+    }
+
     /// Its ends, as rules know them.
     pub(crate) fn ends(&self) -> Ends {
         ends(&self.local, &self.peer, self.direct.as_deref())

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::balancer::{Balancer, Condition, Live, Member, Turns, Wish};
 use super::{Cluster, Endpoint};
 use crate::config::balancing::{HashedName, LeastRequest, Policy, SlowStart};
+use crate::config::cluster::Discovery;
 use crate::config::metadata::{Struct, Value};
 
 /// How one worker chooses among the endpoints of a cluster.
@@ -44,6 +45,9 @@ impl Choice {
 impl Cluster {
     /// An endpoint, by the cluster's balancing policy.
     pub(super) fn draw(&self, wish: Wish<'_>) -> Option<Rc<Endpoint>> {
+        if let Discovery::Original(_) = self.shared.config.discovery {
+            return self.endpoint_at(wish.destination?);
+        }
         let endpoints = self.endpoints.borrow();
         if let [only] = &endpoints[..]
             && only.counts.health.is_good()

@@ -62,6 +62,11 @@ impl EndpointTable {
         listed.get(address).unwrap_or_else(|| listed.add(address))
     }
 
+    /// Does a worker hold the endpoint at `address`?
+    pub(super) fn has(&self, address: &Address) -> bool {
+        self.lock().iter().any(|(at, stats)| at == address && stats.strong_count() > 0)
+    }
+
     /// How often the health of an endpoint has changed, as far as that has taken effect by `now`.
     #[must_use]
     pub fn version(&self, now: Instant) -> u64 {

@@ -28,7 +28,7 @@ impl Cluster {
     }
 
     /// An endpoint of this cluster, without connections.
-    fn endpoint(self: &Rc<Self>, written: usize, location: Location) -> Endpoint {
+    pub(super) fn endpoint(self: &Rc<Self>, written: usize, location: Location) -> Endpoint {
         if self.checks_health {
             self.shared.socket_counts.count(location.socket);
         }
@@ -40,7 +40,8 @@ impl Cluster {
         });
         let cluster = RefCell::new(Rc::downgrade(self));
         counts.health.became_healthy(Instant::now());
-        Endpoint { address: location.address.clone(), location, written: Cell::new(written), cluster, pools, counts }
+        let (address, written, is_used) = (location.address.clone(), Cell::new(written), Cell::new(true));
+        Endpoint { address, location, written, is_used, cluster, pools, counts }
     }
 
     /// Replaces the endpoints by these, each with its place in the configuration; those that stay keep their connections, those that are gone are drained. Returns the

@@ -21,6 +21,7 @@ mod handover;
 mod health;
 mod location;
 mod origin;
+mod original;
 pub mod pool;
 mod pools;
 mod rates;
@@ -225,6 +226,7 @@ impl ClusterShared {
 
 /// One worker's view of a cluster.
 pub struct Cluster {
+    this: Weak<Self>,
     /// `%UPSTREAM_CLUSTER%`; the worker's own copy, since each request clones it.
     pub name: Rc<str>,
     /// What the workers share.
@@ -257,6 +259,8 @@ pub struct Endpoint {
     location: Location,
     /// Which of the configuration's endpoints it is, in their order.
     written: Cell<usize>,
+    /// It was chosen since unused ones were last looked for, where endpoints come from connections.
+    is_used: Cell<bool>,
     cluster: RefCell<Weak<Cluster>>,
     /// Its connections: those of one priority serve no other, nor do those of one origin.
     pools: ByPriority<Pools>,
@@ -309,7 +313,8 @@ impl Cluster {
         let name = Rc::from(&*shared.config.name);
         let is_first = || !shared.is_looked_after.swap(true, Ordering::Relaxed);
         let checks_health = before.checks_health.unwrap_or_else(is_first);
-        let cluster = Rc::new(Self {
+        let cluster = Rc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
             name,
             flow: Rc::new(shared.stats.flow.clone()),
             methods: Rc::new(GrpcStats::new(&shared.registry, shared.config.stat_name())),
@@ -333,6 +338,10 @@ impl Cluster {
             Discovery::StrictDns { family, targets, refresh } => {
                 let names = Names::strict(&cluster, *family, targets, &before.known);
                 cluster.start_names(names, *refresh, &before).await;
+            }
+            Discovery::Original(options) => {
+                let cleaned = original::forget_unused(Rc::downgrade(&cluster), options.cleanup);
+                cluster.tasks.borrow_mut().spawn_local(cleaned);
             }
             Discovery::LogicalDns { family, target, refresh } => {
                 let names = Names::logical(&cluster, *family, target, &before.known);

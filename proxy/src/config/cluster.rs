@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use super::address::Address;
 use super::balancing::{Balancing, Placement};
@@ -257,6 +257,19 @@ pub enum Discovery {
         /// How often to ask.
         refresh: Refresh,
     },
+    /// Where each connection or request was to go.
+    Original(OriginalDestination),
+}
+
+/// `original_dst_lb_config`, of a cluster whose endpoints are where its clients' connections were to go.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OriginalDestination {
+    /// `use_http_header`: this header of a request says it first.
+    pub header: Option<HeaderName>,
+    /// `upstream_port_override`: the port of all endpoints.
+    pub port: Option<u16>,
+    /// `cleanup_interval`: an endpoint that was not used for so long is forgotten.
+    pub cleanup: Duration,
 }
 
 /// How often the names of a cluster are resolved.

@@ -8,12 +8,24 @@ use super::proxy_header::{TlvRule, TlvSelection};
 /// The listener filters of a listener, but for the inspectors, of which its filter chains know ([`Inspection`]).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ListenerFilters {
+    /// `original_dst`: the local address of a connection is the one that it was made for.
+    pub destination: Destination,
     /// `proxy_protocol`, the first of them.
     pub proxy_protocol: Option<ProxyProtocol>,
     /// `listener_filters_timeout`: so long may a client take to send what they read; `None` is for ever.
     pub timeout: Option<Duration>,
     /// What happens then.
     pub on_timeout: OnTimeout,
+}
+
+/// What the local address of a connection is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Destination {
+    /// `original_dst`: where it was to go before the system sent it to the listener.
+    Original,
+    /// Where it has arrived.
+    #[default]
+    Socket,
 }
 
 /// What becomes of a client that is too slow for the listener filters.
@@ -100,7 +112,12 @@ impl ListenerFilters {
 
 impl Default for ListenerFilters {
     fn default() -> Self {
-        Self { proxy_protocol: None, timeout: Some(Self::TIMEOUT), on_timeout: OnTimeout::Close }
+        Self {
+            destination: Destination::Socket,
+            proxy_protocol: None,
+            timeout: Some(Self::TIMEOUT),
+            on_timeout: OnTimeout::Close,
+        }
     }
 }
 

@@ -281,7 +281,7 @@ mod tests {
                 .iter()
                 .flat_map(|cluster| match &cluster.discovery {
                     Discovery::Static(endpoints) => endpoints.clone(),
-                    Discovery::LogicalDns { .. } | Discovery::StrictDns { .. } => Vec::new(),
+                    Discovery::LogicalDns { .. } | Discovery::Original(_) | Discovery::StrictDns { .. } => Vec::new(),
                 })
                 .collect();
             assert_eq!(endpoints, [expected], "{}", hop.file);

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use crate::config;
 use crate::config::filter_chain::FilterChains;
 use crate::config::listener::Terminal;
-use crate::config::listener_filter::ListenerFilters;
+use crate::config::listener_filter::{Destination, ListenerFilters};
 use crate::connection_manager::ConnectionManager;
 use crate::drain::ListenerDrain;
 use crate::net::accept::Acceptor;
@@ -191,6 +191,9 @@ impl Listener {
                 return;
             }
         };
+        if self.serving.filters.destination == Destination::Original {
+            conn.restore_destination();
+        }
         let mut log = self.serving.logs.as_ref().map(|logs| ConnectionLog::begin(logs, &conn));
         if self.serving.reads_first() {
             let serving = Rc::clone(&self.serving);

@@ -268,6 +268,12 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin {
     /// Polls what a read would find, without reading and without trusting earlier events: an event
     /// loop learns of its sockets only between turns, and a FIN may have come since.
     fn peek(&self) -> Peek;
+
+    /// Where the connection was to go before the system sent it here (SO_ORIGINAL_DST, netfilter's REDIRECT and DNAT); `None` if
+    /// nothing is known of that.
+    fn original_destination(&self) -> Option<SocketAddr> {
+        None
+    }
 }
 
 /// What a read would find.

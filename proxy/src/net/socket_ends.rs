@@ -18,6 +18,14 @@ impl Conn {
         ends(&self.local, &self.peer, self.direct.as_deref())
     }
 
+    /// Makes the address its local one that it was made for, if the system has sent it here from another.
+    pub(crate) fn restore_destination(&mut self) {
+        let Some(original) = self.io.original_destination().map(Address::Socket) else { return };
+        if original != self.local {
+            self.stands_for(self.peer.clone(), original);
+        }
+    }
+
     /// Makes these its ends, those of a PROXY header; the socket's are kept as `direct`.
     pub(crate) fn stands_for(&mut self, client: Address, server: Address) {
         let ends = SocketEnds {

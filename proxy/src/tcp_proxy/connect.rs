@@ -59,7 +59,8 @@ async fn attempt(options: &Options, cluster: &Cluster, info: &mut StreamInfo) ->
         TcpHash::SourceIp => hashing::source_ip(&info.downstream.peer),
         TcpHash::None => None,
     };
-    let wish = Wish { wanted: options.metadata_match.as_ref(), hash, ..Wish::default() };
+    let destination = cluster.destination(None, &info.downstream);
+    let wish = Wish { wanted: options.metadata_match.as_ref(), hash, destination, ..Wish::default() };
     let Some(endpoint) = cluster.choose(wish, None) else {
         stats.upstream_cx_none_healthy.inc();
         return Err(Attempt::Refused(ResponseFlag::UH));

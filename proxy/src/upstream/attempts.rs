@@ -96,7 +96,8 @@ impl<'a> Attempts<'a> {
         let (priority, wanted) = (to.priority, Wanted::Any);
         let policies = Some(&to.hash_policies).filter(|_| cluster.shared.config.balancing.policy.hashes());
         let Hash { value: hash, cookies } = policies.map_or_else(Hash::default, |of| Hash::new(of, head, info));
-        let wish = Wish { wanted: options.metadata_match.as_deref(), hash, ..Wish::default() };
+        let destination = cluster.destination(Some(head), &info.downstream);
+        let wish = Wish { wanted: options.metadata_match.as_deref(), hash, destination, ..Wish::default() };
         let how = How { priority, wanted, wish, timeout, idle_timeout, longest, hedges, endpoint_host, termination };
         let avoided = policy.and_then(|policy| policy.other_endpoints.as_ref()).map(Avoided::new);
         Self {

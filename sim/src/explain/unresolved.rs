@@ -1,8 +1,9 @@
-//! Names of a cluster's endpoints that had no address when a request came: why its proxy had nowhere to send it.
+//! Names of a cluster's endpoints that had no address when a request came, or a request that names no endpoint: why its proxy had
+//! nowhere to send it.
 
 use std::time::Duration;
 
-use finwait::config::cluster::Discovery;
+use finwait::config::cluster::{Discovery, OriginalDestination};
 use finwait::config::route::Action;
 
 use super::hop::ProxyView;
@@ -18,6 +19,21 @@ pub(super) struct Unresolved {
     pub(super) changes: Vec<Change>,
 }
 
+/// What a request lacks whose cluster of type ORIGINAL_DST had no endpoint for it.
+fn nowhere(original: &OriginalDestination) -> Unresolved {
+    let (lack, advice) = match &original.header {
+        Some(name) => (
+            format!("no header {name} with an address and a port says where the request was to go"),
+            format!("send {name} with the address and port of an app"),
+        ),
+        None => (
+            "its connection was for no other address than the one of the listener".to_owned(),
+            "connect through a redirect, to a listener with the listener filter original_dst".to_owned(),
+        ),
+    };
+    Unresolved { why: format!("because {lack}"), changes: vec![Change::advice(advice)] }
+}
+
 /// The first name that the cluster of a request leads to and that had no address at `when`; none if all had one.
 pub(super) fn unresolved(case: &Case<'_>, at: ProxyView<'_>, when: Duration) -> Option<Unresolved> {
     let (settings, led) = (at.settings?, at.led?);
@@ -26,6 +42,7 @@ pub(super) fn unresolved(case: &Case<'_>, at: ProxyView<'_>, when: Duration) -> 
     let names: Vec<&str> = match &cluster.discovery {
         Discovery::Static(_) => return None,
         Discovery::LogicalDns { target: (name, _), .. } => vec![name],
+        Discovery::Original(original) => return Some(nowhere(original)),
         Discovery::StrictDns { targets, .. } => targets.iter().map(|(name, _)| name.as_str()).collect(),
     };
     let last = |name: &str| case.played.lookups.iter().rev().find(|it| it.name == name && it.at <= when);

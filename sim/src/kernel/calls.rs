@@ -60,12 +60,31 @@ impl Kernel {
             socket.readiness = Readiness::default(); // a driver learns of a socket at the turn after it was accepted
             socket.news = true;
             self.news.push(ready);
-            return Poll::Ready(Ok(Accepted { id: ready, local: socket.local, peer: socket.peer }));
+            let (local, peer) = (socket.local, socket.peer);
+            let local = self.redirected(local).unwrap_or(local);
+            return Poll::Ready(Ok(Accepted { id: ready, local, peer }));
         }
         listener.readiness.exhausted();
         let registered = listener.readiness.may_try(cx);
         debug_assert!(!registered, "an exhausted listener waits");
         Poll::Pending
+    }
+
+    /// From now on connections for addresses of others reach this port, as by a rule REDIRECT.
+    pub(crate) fn redirect(&mut self, to: u16) {
+        self.redirect = Some(to);
+    }
+
+    /// Where a connection for an address of another host arrives: as in Linux, at the first address of this one.
+    pub(super) fn redirected(&self, to: SocketAddr) -> Option<SocketAddr> {
+        let port = self.redirect.filter(|_| !self.owns(to.ip()))?;
+        self.addresses.iter().find(|ip| ip.is_ipv4() == to.is_ipv4()).map(|ip| SocketAddr::new(*ip, port))
+    }
+
+    /// SO_ORIGINAL_DST.
+    pub(crate) fn original_destination(&self, id: SocketId) -> Option<SocketAddr> {
+        let local = self.sockets.get(&id)?.local;
+        self.redirected(local).map(|_| local)
     }
 
     /// Stops listening: connections that were not accepted are reset.

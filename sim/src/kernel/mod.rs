@@ -83,6 +83,8 @@ pub struct Kernel {
     next_id: u64,
     next_port: u16,
     iss_base: u64,
+    /// The port that connections for addresses of others reach, if it takes any.
+    redirect: Option<u16>,
     trace: SharedTrace,
 }
 
@@ -104,6 +106,7 @@ impl Kernel {
             next_id: 0,
             next_port: *calls::PORTS_EPHEMERAL.start(),
             iss_base: u64::from(iss_base),
+            redirect: None,
             trace,
         }
     }
@@ -156,7 +159,8 @@ impl Kernel {
                 }
             }
         }
-        let listener = self.listeners.iter().find(|(_, listener)| listener.serves(segment.to)).map(|(id, _)| *id);
+        let here = self.redirected(segment.to).unwrap_or(segment.to);
+        let listener = self.listeners.iter().find(|(_, listener)| listener.serves(here)).map(|(id, _)| *id);
         match listener {
             Some(id) if segment.flags.syn && !segment.flags.ack && !segment.flags.rst => self.on_syn(id, segment),
             Some(_) | None => {

@@ -180,6 +180,7 @@ impl Scenario {
             hosts.push((host.name.clone(), id));
         }
         self.share(&mut world, &hosts);
+        self.redirect(&mut world, &hosts);
         let id = |name: &str| hosts.iter().find(|(has, _)| has == name).map(|(_, id)| *id);
         for link in &self.links {
             if let (Some(a), Some(b)) = (id(&link.between.0), id(&link.between.1)) {
@@ -201,6 +202,16 @@ impl Scenario {
                 Role::Proxy(config) => proxy::ports(config),
             };
             world.share(container, machine, &ports);
+        }
+    }
+
+    /// Has the kernels of hosts take what others send past them.
+    fn redirect(&self, world: &mut World, hosts: &[(String, HostId)]) {
+        let id = |name: &str| hosts.iter().find(|(has, _)| has == name).map(|(_, id)| *id);
+        for host in &self.hosts {
+            let Some((redirect, router)) = host.redirect.as_ref().zip(id(&host.name)) else { continue };
+            let from: Vec<HostId> = redirect.from.iter().filter_map(|name| id(name)).collect();
+            world.redirect(router, &from, redirect.to);
         }
     }
 

@@ -18,7 +18,7 @@ use super::tree::options;
 use super::vary::Variations;
 use super::{
     Alb, App, Certificate, Client, Cue, DrainFlags, Expect, Host, Intervention, Invariant, Label, LeaveOut, Library,
-    Link, Ordered, Pair, Patch, Path, ProxyConfig, Reload, Reloaded, ReloadedFrom, Remedies, Role, Scenario,
+    Link, Ordered, Pair, Patch, Path, ProxyConfig, Redirect, Reload, Reloaded, ReloadedFrom, Remedies, Role, Scenario,
     ScenarioError, Step, Time, Times, When,
 };
 use crate::course::{Bounds, Course, Perturbation};
@@ -110,6 +110,7 @@ struct HostFields {
     #[serde(default)]
     aliases: Vec<Spanned<String>>,
     pod: Option<Spanned<String>>,
+    redirect: Option<Spanned<Redirect>>,
 }
 
 impl Scenario {
@@ -257,6 +258,7 @@ impl Reading<'_> {
         let here = fields.referenced;
         let aliases = fields.value.aliases.iter().map(|alias| alias.value.clone()).collect();
         let pod = fields.value.pod.as_ref().map(|pod| pod.value.clone());
+        let redirect = fields.value.redirect.as_ref().map(|redirect| redirect.value.clone());
         let HostFields { drain, certificates, leave_out, env, exact, ip, .. } = fields.value;
         let HostFields { config, inline, mut patch, alb, client, app, .. } = fields.value;
         for (_, changes) in self.variations.patches(self.label).filter(|(host, _)| *host == name) {
@@ -298,7 +300,7 @@ impl Reading<'_> {
         if let Some(what) = habits::misfit(&role) {
             return Err(self.error(here, format!("`{name}` {what}")));
         }
-        Ok(Host { name, ip: ip.map(|ip| ip.value), aliases, pod, role })
+        Ok(Host { name, ip: ip.map(|ip| ip.value), aliases, pod, redirect, role })
     }
 
     /// No two hosts have an address or a name in common, and who shares the addresses of a host shares those of one.
@@ -311,6 +313,12 @@ impl Reading<'_> {
                 if let Some(other) = taken.insert(address.clone(), name) {
                     return Err(self.error(at, format!("{address} belongs to `{other}` and to `{name}`")));
                 }
+            }
+            let unknown = |from: &&String| !hosts.iter().any(|(has, _)| has == from.as_str());
+            if let Some(redirect) = &fields.value.redirect
+                && let Some(from) = redirect.value.from.iter().find(unknown)
+            {
+                return Err(self.error(redirect.referenced, format!("`redirect` names `{from}`, which is no host")));
             }
             let Some(pod) = &fields.value.pod else { continue };
             let machine = hosts.iter().find(|(has, _)| *has == pod.value).map(|(_, fields)| &fields.value);

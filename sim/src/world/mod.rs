@@ -163,6 +163,15 @@ impl World {
         self.shared.network.borrow_mut().share(container, machine, ports);
     }
 
+    /// What the hosts `from` send to others comes to `router`, whose kernel sends their connections to its port `to`.
+    pub fn redirect(&mut self, router: HostId, from: &[HostId], to: u16) {
+        let mut network = self.shared.network.borrow_mut();
+        from.iter().for_each(|from| network.route_over(*from, router));
+        if let Some(host) = self.hosts.get(router.0) {
+            host.kernel.lock().redirect(to);
+        }
+    }
+
     /// Another name for a host.
     pub fn alias(&mut self, name: &str, host: HostId) {
         let mut names = self.shared.names.borrow_mut();

@@ -23,6 +23,8 @@ const HELD_SEGMENTS_MAX: usize = 65_536;
 pub(super) struct Network {
     owners: BTreeMap<IpAddr, HostId>,
     pods: Pods,
+    /// Whom what a host sends to others comes to.
+    routers: BTreeMap<HostId, HostId>,
     links: BTreeMap<(HostId, HostId), Link>,
     default_link: Link,
     loopback: Link,
@@ -114,6 +116,7 @@ impl Network {
         Self {
             owners: BTreeMap::new(),
             pods: Pods::default(),
+            routers: BTreeMap::new(),
             links: BTreeMap::new(),
             default_link,
             loopback: Link::loopback(),
@@ -133,6 +136,11 @@ impl Network {
     /// `container` shares the addresses of `machine`, with these ports.
     pub(super) fn share(&mut self, container: HostId, machine: HostId, ports: &[u16]) {
         self.pods.add(container, machine, ports);
+    }
+
+    /// What `from` sends to others comes to `router`.
+    pub(super) fn route_over(&mut self, from: HostId, router: HostId) {
+        self.routers.insert(from, router);
     }
 
     /// Whether some hosts share addresses.
@@ -159,6 +167,7 @@ impl Network {
     pub(super) fn post(&mut self, from: HostId, packet: u64, segment: Segment, now: Duration) {
         let ip = segment.to.ip();
         let machine = if ip.is_loopback() { Some(self.pods.machine(from)) } else { self.owners.get(&ip).copied() };
+        let machine = self.routers.get(&from).copied().filter(|_| machine != Some(from)).or(machine);
         let Some(machine) = machine else { return self.lose(packet, Loss::NoHost, now) };
         let to = self.pods.receiver(from, machine, &segment);
         self.count(from, to, &segment);

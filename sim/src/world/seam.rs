@@ -244,6 +244,10 @@ impl Io for Tcp {
     fn peek(&self) -> Peek {
         self.kernel.lock().peek(self.id)
     }
+
+    fn original_destination(&self) -> Option<SocketAddr> {
+        self.kernel.lock().original_destination(self.id)
+    }
 }
 
 impl AsyncRead for Tcp {

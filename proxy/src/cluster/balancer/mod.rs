@@ -19,6 +19,7 @@ mod table_tests;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use crate::config::balancing::{Balancing, Localities, Locality, Panic, Policy};
 use crate::config::metadata::Struct;
@@ -86,6 +87,8 @@ pub struct Wish<'w> {
     pub attempt: u32,
     /// Priorities that it does not want as long as another one has an endpoint.
     pub not_of: &'w [u32],
+    /// Where it was to go, for a cluster of type ORIGINAL_DST.
+    pub destination: Option<SocketAddr>,
 }
 
 /// All endpoints of a cluster, by priority.

@@ -20,6 +20,8 @@ pub(crate) enum LbPolicy {
     RingHash,
     #[serde(rename = "MAGLEV")]
     Maglev,
+    #[serde(rename = "CLUSTER_PROVIDED")]
+    ClusterProvided,
     #[serde(rename = "LOAD_BALANCING_POLICY_CONFIG")]
     LoadBalancingPolicyConfig,
 }

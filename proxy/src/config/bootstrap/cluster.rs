@@ -21,6 +21,7 @@ pub(crate) struct Cluster {
     pub(crate) name: At<String>,
     pub(crate) alt_stat_name: Option<String>,
     pub(crate) circuit_breakers: Option<CircuitBreakers>,
+    pub(crate) cleanup_interval: Option<Positive>,
     pub(crate) common_http_protocol_options: Option<At<UpstreamHttpProtocolOptions>>,
     pub(crate) common_lb_config: Option<CommonLbConfig>,
     pub(crate) connect_timeout: Option<Positive>,
@@ -35,10 +36,11 @@ pub(crate) struct Cluster {
     pub(crate) lb_policy: Option<At<LbPolicy>>,
     pub(crate) lb_subset_config: Option<At<LbSubsetConfig>>,
     pub(crate) least_request_lb_config: Option<At<LeastRequestLbConfig>>,
-    pub(crate) load_assignment: Option<ClusterLoadAssignment>,
+    pub(crate) load_assignment: Option<At<ClusterLoadAssignment>>,
     pub(crate) load_balancing_policy: Option<At<LoadBalancingPolicy>>,
     pub(crate) maglev_lb_config: Option<At<MaglevLbConfig>>,
     pub(crate) max_requests_per_connection: Option<At<u32>>,
+    pub(crate) original_dst_lb_config: Option<At<OriginalDstLbConfig>>,
     pub(crate) outlier_detection: Option<At<OutlierDetection>>,
     pub(crate) per_connection_buffer_limit_bytes: Option<At<u32>>,
     pub(crate) preconnect_policy: Option<PreconnectPolicy>,
@@ -51,6 +53,15 @@ pub(crate) struct Cluster {
     pub(crate) typed_extension_protocol_options: Option<TypedExtensionProtocolOptions>,
     pub(crate) upstream_bind_config: Option<BindConfig>,
     pub(crate) upstream_connection_options: Option<UpstreamConnectionOptions>,
+}
+
+/// `envoy.config.cluster.v3.Cluster.OriginalDstLbConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct OriginalDstLbConfig {
+    pub(crate) http_header_name: Option<At<String>>,
+    pub(crate) upstream_port_override: Option<u16>,
+    #[serde(default)]
+    pub(crate) use_http_header: bool,
 }
 
 /// `envoy.config.cluster.v3.Cluster.TransportSocketMatch`
@@ -103,6 +114,8 @@ pub(crate) enum DiscoveryType {
     StrictDns,
     #[serde(rename = "LOGICAL_DNS")]
     LogicalDns,
+    #[serde(rename = "ORIGINAL_DST")]
+    OriginalDst,
 }
 
 /// `envoy.config.cluster.v3.Cluster.DnsLookupFamily`

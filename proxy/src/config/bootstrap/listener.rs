@@ -24,8 +24,10 @@ pub(crate) struct Listener {
     pub(crate) additional_addresses: Vec<At<AdditionalAddress>>,
     pub(crate) name: Option<String>,
     pub(crate) address: Option<At<Address>>,
+    pub(crate) connection_balance_config: Option<At<ConnectionBalanceConfig>>,
     pub(crate) continue_on_listener_filters_timeout: Option<bool>,
     pub(crate) default_filter_chain: Option<At<FilterChain>>,
+    pub(crate) enable_reuse_port: Option<At<bool>>,
     #[serde(default)]
     pub(crate) filter_chains: Vec<At<FilterChain>>,
     pub(crate) ignore_global_conn_limit: Option<bool>,
@@ -35,6 +37,7 @@ pub(crate) struct Listener {
     pub(crate) listener_filters_timeout: Option<Seconds>,
     pub(crate) per_connection_buffer_limit_bytes: Option<At<u32>>,
     pub(crate) stat_prefix: Option<String>,
+    pub(crate) tcp_backlog_size: Option<At<u32>>,
     pub(crate) traffic_direction: Option<TrafficDirection>,
 }
 
@@ -43,6 +46,16 @@ pub(crate) struct Listener {
 pub(crate) struct AdditionalAddress {
     pub(crate) address: At<Address>,
 }
+
+/// `envoy.config.listener.v3.Listener.ConnectionBalanceConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct ConnectionBalanceConfig {
+    pub(crate) exact_balance: Option<ExactBalance>,
+}
+
+/// `envoy.config.listener.v3.Listener.ConnectionBalanceConfig.ExactBalance`
+#[derive(Debug, Deserialize)]
+pub(crate) struct ExactBalance {}
 
 /// `envoy.config.listener.v3.Listener.InternalListenerConfig`
 #[derive(Debug, Deserialize)]
@@ -61,6 +74,8 @@ pub(crate) struct ListenerFilter {
 pub(crate) enum ListenerFilterConfig {
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.listener.http_inspector.v3.HttpInspector")]
     HttpInspector(HttpInspector),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.listener.original_dst.v3.OriginalDst")]
+    OriginalDst(OriginalDst),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol")]
     ProxyProtocol(ProxyProtocol),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector")]
@@ -70,6 +85,10 @@ pub(crate) enum ListenerFilterConfig {
 /// `envoy.extensions.filters.listener.http_inspector.v3.HttpInspector`
 #[derive(Debug, Deserialize)]
 pub(crate) struct HttpInspector {}
+
+/// `envoy.extensions.filters.listener.original_dst.v3.OriginalDst`
+#[derive(Debug, Deserialize)]
+pub(crate) struct OriginalDst {}
 
 /// `envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector`
 #[derive(Debug, Deserialize)]

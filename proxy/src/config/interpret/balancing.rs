@@ -15,6 +15,7 @@ use crate::config::bootstrap::balancing::{
     RingHashLbConfig, SelectionMethod, SlowStartConfig, ZoneAwareLbConfig,
 };
 use crate::config::bootstrap::cluster::{Cluster as Written, DiscoveryType, LbEndpoint, LocalityLbEndpoints};
+use crate::config::error::{Cause, Name};
 use crate::config::problem::Problem;
 use crate::config::yaml::{At, Notes};
 
@@ -36,7 +37,7 @@ const MAGLEV_MAX: u32 = 5_000_011;
 const SLOW_START_LEAST: f64 = 10.0;
 
 pub(super) fn balancing(cluster: &Written, notes: &Notes) -> Result<Balancing, Problem> {
-    let assigned = cluster.load_assignment.as_ref().and_then(|assignment| assignment.policy);
+    let assigned = cluster.load_assignment.as_ref().and_then(|assignment| assignment.value.policy);
     let (policy, own) = match &cluster.load_balancing_policy {
         Some(written) => {
             let (policy, localities) = extension(&written.value, written)?;
@@ -100,6 +101,13 @@ fn old_policy(cluster: &Written) -> Result<Policy, Problem> {
             let written = cluster.maglev_lb_config.as_ref().map(|at| &at.value);
             Policy::Maglev(maglev(written.and_then(|config| config.table_size.as_ref()), hashing)?)
         }
+        // A cluster that chooses by itself has one endpoint for each choice.
+        Some(LbPolicy::ClusterProvided) => match cluster.r#type {
+            Some(DiscoveryType::OriginalDst) => Policy::RoundRobin(None),
+            None | Some(DiscoveryType::LogicalDns | DiscoveryType::Static | DiscoveryType::StrictDns) => {
+                return Err(policy_of_others(cluster));
+            }
+        },
         Some(LbPolicy::Random) => Policy::Random,
         Some(LbPolicy::RingHash) => {
             Policy::RingHash(ring_hash(cluster.ring_hash_lb_config.as_ref().map(|at| &at.value), hashing)?)
@@ -112,6 +120,13 @@ fn old_policy(cluster: &Written) -> Result<Policy, Problem> {
         }
     };
     Ok(policy)
+}
+
+/// CLUSTER_PROVIDED, of a cluster whose type leaves the choice to a policy.
+fn policy_of_others(cluster: &Written) -> Problem {
+    let place = cluster.lb_policy.as_ref().map_or(&cluster.name.place, |policy| &policy.place);
+    let reason = "of the types of clusters ORIGINAL_DST alone chooses endpoints by itself; write ROUND_ROBIN, LEAST_REQUEST or RANDOM";
+    Problem::at(place, Cause::Unsupported { name: Name::Value("CLUSTER_PROVIDED".into()), reason })
 }
 
 /// What stands beside `load_balancing_policy` and has no effect.
@@ -276,7 +291,7 @@ pub(super) fn panic_threshold(cluster: &Written) -> u32 {
 
 /// The places of the endpoints, in their order.
 pub(super) fn placements(cluster: &Written) -> Result<Vec<Placement>, Problem> {
-    let groups = cluster.load_assignment.as_ref().map_or(&[][..], |assignment| &assignment.endpoints);
+    let groups = cluster.load_assignment.as_ref().map_or(&[][..], |assignment| &assignment.value.endpoints);
     // The last weight that is written of a locality of one priority counts for all of it, as in Envoy.
     let mut weights = BTreeMap::new();
     let mut sums: BTreeMap<_, u32> = BTreeMap::new();

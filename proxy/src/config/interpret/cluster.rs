@@ -11,7 +11,8 @@ use super::metadata;
 use super::rewrite::literal_host;
 use super::secret::Secrets;
 use super::{
-    address, balancing, basis_points, buffer_bytes_max, health, http2_options, name_case, trailer_rule, upstream_socket,
+    address, balancing, basis_points, buffer_bytes_max, health, http2_options, name_case, original_dst, trailer_rule,
+    upstream_socket,
 };
 use crate::config::bootstrap::Http2ProtocolOptions;
 use crate::config::bootstrap::cluster::{
@@ -78,6 +79,7 @@ pub(super) fn cluster(written: At<Written>, secrets: &Secrets<'_>, notes: &Notes
         return Err(cluster.name.invalid("a cluster must have a name"));
     }
     note_deprecated(cluster, notes);
+    original_dst::note_unused(cluster, notes);
     let protocol = protocol(cluster)?;
     let alpn: HttpAlpn = match protocol {
         UpstreamProtocol::Alpn(_) => &[b"h2", b"http/1.1"],
@@ -157,7 +159,7 @@ fn host_as_name(cluster: &Written) -> Result<Option<HostAsName>, Problem> {
 
 /// What is written of the cluster and of its endpoints, if anything is.
 fn own_metadata(cluster: &Written) -> Result<Option<ClusterMetadata>, Problem> {
-    let assigned = cluster.load_assignment.iter().flat_map(|assignment| &assignment.endpoints);
+    let assigned = cluster.load_assignment.iter().flat_map(|assignment| &assignment.value.endpoints);
     let endpoints = assigned.flat_map(|locality| &locality.lb_endpoints);
     let own = ClusterMetadata {
         of_cluster: metadata::metadata(cluster.metadata.as_ref())?,
@@ -274,7 +276,7 @@ fn idle_timeout(cluster: &Written) -> Option<Duration> {
 }
 
 fn discovery(cluster: &Written) -> Result<Discovery, Problem> {
-    let assigned = cluster.load_assignment.iter().flat_map(|assignment| &assignment.endpoints);
+    let assigned = cluster.load_assignment.iter().flat_map(|assignment| &assignment.value.endpoints);
     let mut addresses = assigned.flat_map(|locality| &locality.lb_endpoints).map(|lb| &lb.endpoint.address);
     let refresh = refresh(cluster)?;
     match cluster.r#type {
@@ -282,12 +284,13 @@ fn discovery(cluster: &Written) -> Result<Discovery, Problem> {
             let endpoints: Result<_, _> = addresses.map(address::endpoint).collect();
             endpoints.map(Discovery::Static)
         }
+        Some(DiscoveryType::OriginalDst) => original_dst::discovery(cluster),
         Some(DiscoveryType::StrictDns) => {
             let targets = addresses.map(address::name_and_port).collect::<Result<_, _>>()?;
             Ok(Discovery::StrictDns { family: lookup_family(cluster), targets, refresh })
         }
         Some(DiscoveryType::LogicalDns) => {
-            let localities = cluster.load_assignment.as_ref().map_or(0, |assignment| assignment.endpoints.len());
+            let localities = cluster.load_assignment.as_ref().map_or(0, |assignment| assignment.value.endpoints.len());
             let (Some(address), None, 1) = (addresses.next(), addresses.next(), localities) else {
                 return Err(cluster.name.invalid_but(
                     "LOGICAL_DNS clusters must have a single locality_lb_endpoint and a single lb_endpoint",
@@ -322,7 +325,7 @@ fn refresh(cluster: &Written) -> Result<Refresh, Problem> {
 
 /// The names of the endpoints: their hostnames, or what they are found by.
 fn hostnames(cluster: &Written) -> Result<Vec<Option<HeaderValue>>, Problem> {
-    let assigned = cluster.load_assignment.iter().flat_map(|assignment| &assignment.endpoints);
+    let assigned = cluster.load_assignment.iter().flat_map(|assignment| &assignment.value.endpoints);
     let endpoints = assigned.flat_map(|locality| &locality.lb_endpoints).map(|lb| &lb.endpoint);
     let is_dns = !matches!(cluster.r#type, None | Some(DiscoveryType::Static));
     let hostname = |endpoint: &Endpoint| {
@@ -336,7 +339,7 @@ fn hostnames(cluster: &Written) -> Result<Vec<Option<HeaderValue>>, Problem> {
 
 /// What is said of the kind of the endpoints, in the same order.
 fn labels(cluster: &Written) -> Result<Vec<Option<Labels>>, Problem> {
-    let assigned = cluster.load_assignment.iter().flat_map(|assignment| &assignment.endpoints);
+    let assigned = cluster.load_assignment.iter().flat_map(|assignment| &assignment.value.endpoints);
     let endpoints = assigned.flat_map(|locality| &locality.lb_endpoints);
     let labels = endpoints.map(|lb| -> Result<_, Problem> {
         let balancing = lb.metadata.as_ref().map(metadata::labels).transpose()?.flatten();

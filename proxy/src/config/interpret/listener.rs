@@ -15,7 +15,8 @@ use crate::config::address::{Address, Binding};
 use crate::config::bootstrap::access_log::AccessLog as WrittenLog;
 use crate::config::bootstrap::listener::{
     ConnectionSourceType, FilterChain as Written, FilterChainMatch as WrittenMatch, HttpInspector,
-    Listener as WrittenListener, ListenerFilter, ListenerFilterConfig, NetworkFilter, TlsInspector, TrafficDirection,
+    Listener as WrittenListener, ListenerFilter, ListenerFilterConfig, NetworkFilter, OriginalDst, TlsInspector,
+    TrafficDirection,
 };
 use crate::config::bootstrap::{
     Address as WrittenAddress, BootstrapExtension, BootstrapExtensionConfig, CidrRange, InternalListener,
@@ -23,7 +24,7 @@ use crate::config::bootstrap::{
 use crate::config::error::{Cause, Place};
 use crate::config::filter_chain::{FilterChain, FilterChainMatch, FilterChains, SourceType, TransportProtocol};
 use crate::config::listener::{ConnectionManager, Listener, Terminal};
-use crate::config::listener_filter::{HttpInspection, Inspection, ListenerFilters, OnTimeout};
+use crate::config::listener_filter::{Destination, HttpInspection, Inspection, ListenerFilters, OnTimeout};
 use crate::config::log_format::Operator;
 use crate::config::network_filter::Gate;
 use crate::config::problem::Problem;
@@ -47,6 +48,7 @@ pub(super) fn listener(
     notes: &Notes,
 ) -> Result<Listener, Problem> {
     let binding = binding(&written, &place, internal)?;
+    socket_options(&written, notes)?;
     let further_bindings = written
         .additional_addresses
         .iter()
@@ -56,7 +58,14 @@ pub(super) fn listener(
     let name = written.name.filter(|name| !name.is_empty()).unwrap_or_else(|| binding.at.to_string());
     let mut filter_chains =
         filter_chains(written.filter_chains, written.default_filter_chain, &place, &name, clusters, secrets, notes)?;
+    let is_original_dst = |filter: &At<ListenerFilter>| {
+        matches!(filter.value.typed_config.value, ListenerFilterConfig::OriginalDst(OriginalDst {}))
+    };
     let filters = ListenerFilters {
+        destination: match written.listener_filters.iter().any(is_original_dst) {
+            true => Destination::Original,
+            false => Destination::Socket,
+        },
         proxy_protocol: proxy_protocol::listener_filter(&written.listener_filters)?,
         timeout: written.listener_filters_timeout.map_or(Some(ListenerFilters::TIMEOUT), Seconds::unless_zero),
         on_timeout: match written.continue_on_listener_filters_timeout {
@@ -99,6 +108,26 @@ fn binding(written: &WrittenListener, place: &Place, internal: InternalListeners
         },
         (None, None) => Err(Problem::at(place, Cause::Missing { field: "address" })),
     }
+}
+
+/// What concerns the sockets of a listener: those that an internal listener does not have, and the only ones that there are of
+/// others.
+fn socket_options(written: &WrittenListener, notes: &Notes) -> Result<(), Problem> {
+    let balance = written.connection_balance_config.as_ref().filter(|it| it.value.exact_balance.is_some());
+    let options = [
+        (balance.map(|it| &it.place), "the kernel spreads connections over the workers"),
+        (written.enable_reuse_port.as_ref().map(|it| &it.place), "each worker listens on a socket of its own"),
+        (written.tcp_backlog_size.as_ref().map(|it| &it.place), "the backlog is as long as the kernel permits"),
+    ];
+    for (place, why) in options.into_iter().filter_map(|(place, why)| Some((place?, why))) {
+        if written.internal_listener.is_some() {
+            let what = "has unsupported tcp listener feature".to_owned();
+            let remedy = Some("leave it out: an internal listener has no socket".to_owned());
+            return Err(Problem::at(place, Cause::Invalid { what, remedy }));
+        }
+        notes.note(place, format!("has no effect: {why}"));
+    }
+    Ok(())
 }
 
 fn address_of_internal(address: &At<WrittenAddress>) -> Problem {
@@ -155,7 +184,7 @@ fn inspection(
                 inspection.http = Some(HttpInspection::AfterTls);
             }
             ListenerFilterConfig::HttpInspector(HttpInspector {}) => inspection.http = Some(HttpInspection::First),
-            ListenerFilterConfig::ProxyProtocol(_) => {}
+            ListenerFilterConfig::OriginalDst(OriginalDst {}) | ListenerFilterConfig::ProxyProtocol(_) => {}
             ListenerFilterConfig::TlsInspector(TlsInspector {}) => inspection.tls = true,
         }
     }

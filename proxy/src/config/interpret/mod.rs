@@ -29,6 +29,7 @@ mod matching;
 mod metadata;
 mod mutation;
 mod network_filter;
+mod original_dst;
 mod overload;
 mod pattern;
 mod proxy_protocol;

@@ -83,7 +83,8 @@ const CODE: &str = "no foreign code runs here; write what it does as routes and 
 const FORMATTER: &str = "its operators are not there; the built-in ones are";
 const FORWARD_PROXY: &str = "no host is looked up because a request names it; write a cluster for each host";
 const LIMITS: &str = "limits do not adapt; write circuit_breakers, a retry budget and outlier_detection in the cluster";
-const LISTENER_FILTER: &str = "of the listener filters there are http_inspector, proxy_protocol and tls_inspector";
+const LISTENER_FILTER: &str =
+    "of the listener filters there are http_inspector, original_dst, proxy_protocol and tls_inspector";
 const LOGGER: &str = "lines are written to a file, stdout or stderr";
 const LOG_FILTER: &str = "there are no expressions; write status_code_filter, header_filter and the like";
 const OVERLOAD: &str =
@@ -183,7 +184,6 @@ const EXTENSIONS: &[Extension] = &[
     (NetworkFilter, "envoy.filters.network.zookeeper_proxy", &["filters.network.zookeeper_proxy.v3.ZooKeeperProxy"], PROTOCOL),
     (ListenerFilter, "envoy.filters.listener.dynamic_modules", &["filters.listener.dynamic_modules.v3.DynamicModuleListenerFilter"], CODE),
     (ListenerFilter, "envoy.filters.listener.local_ratelimit", &["filters.listener.local_ratelimit.v3.LocalRateLimit"], RATE_LIMIT),
-    (ListenerFilter, "envoy.filters.listener.original_dst", &["filters.listener.original_dst.v3.OriginalDst"], LISTENER_FILTER),
     (ListenerFilter, "envoy.filters.listener.original_src", &["filters.listener.original_src.v3.OriginalSrc"], LISTENER_FILTER),
     (ListenerFilter, "envoy.filters.listener.set_filter_state", &["filters.listener.set_filter_state.v3.Config"], METADATA),
     (UdpFilter, "envoy.filters.udp.dns_filter", &["filters.udp.dns_filter.v3.DnsFilterConfig"], UDP),

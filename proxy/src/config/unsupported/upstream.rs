@@ -21,7 +21,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("UpstreamHttpProtocolOptions", "max_headers_count", Refused("the limits of a response head are fixed")),
     ("UpstreamHttpProtocolOptions", "max_response_headers_kb", Refused("the limits of a response head are fixed")),
 
-    ("Cluster", "cleanup_interval", Ignored("it concerns ORIGINAL_DST clusters")),
     ("Cluster", "close_connections_on_host_health_failure", Only("false", "idle connections to an unhealthy endpoint are closed, others finish their request")),
     ("Cluster", "cluster_type", Refused(EXTENSION)),
     ("Cluster", "connect_timeout_ms", Old("connect_timeout: in seconds with an s, as in 0.25s")),
@@ -38,7 +37,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Cluster", "lrs_report_endpoint_metrics", Refused(DYNAMIC)),
     ("Cluster", "lrs_server", Refused(DYNAMIC)),
     ("Cluster", "observability_name", Refused("a cluster's stats are named after it")),
-    ("Cluster", "original_dst_lb_config", Refused(LOAD_BALANCING)),
+    ("OriginalDstLbConfig", "metadata_key", Refused("the address comes from the connection or from a header")),
     ("Cluster", "prefetch_policy", Old("preconnect_policy")),
     ("Cluster", "protocol_selection", Only("USE_CONFIGURED_PROTOCOL", "a cluster speaks one protocol")),
     ("Cluster", "respect_dns_ttl", Ignored("the operating system does not tell for how long an answer holds: names are resolved at dns_refresh_rate")),

@@ -305,6 +305,14 @@ impl<S: AsyncRead + AsyncWrite + AsFd + Unpin> Io for Stream<S> {
             Err(_) => Peek::Reset,
         }
     }
+
+    #[cfg(target_os = "linux")]
+    fn original_destination(&self) -> Option<SocketAddr> {
+        let socket = SockRef::from(&self.0);
+        // A socket of IPv6 has connections over IPv4, too, and either call fails for those of the other family.
+        let found = socket.original_dst_v4().or_else(|_| socket.original_dst_v6()).ok()?.as_socket()?;
+        Some(SocketAddr::new(found.ip().to_canonical(), found.port()))
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {

@@ -85,6 +85,8 @@ scope! {
         lb_subsets_selected: Counter,
         /// The set of endpoints changed.
         membership_change: Counter,
+        /// A header that was to say where a request goes, of a cluster of type ORIGINAL_DST, has no address and port.
+        original_dst_host_invalid: Counter,
         /// Endpoints that are used where healthy ones do not suffice.
         membership_degraded: State,
         /// Endpoints one of whose responses had `x-envoy-immediate-health-check-fail`, and those that drain.
@@ -264,7 +266,6 @@ const CLUSTER_ALWAYS_ZERO: &[&str] = &[
     "lb_zone_routing_all_directly",
     "lb_zone_routing_cross_zone",
     "lb_zone_routing_sampled",
-    "original_dst_host_invalid",
     "update_empty",
     "upstream_cx_connect_with_0_rtt",
     "upstream_cx_http3_total",

@@ -28,8 +28,20 @@ pub struct Host {
     pub aliases: Vec<String>,
     /// The host whose addresses it shares, as a container of a pod does.
     pub pod: Option<String>,
+    /// Connections of others that its kernel sends to a port of its own.
+    pub redirect: Option<Redirect>,
     /// What runs there.
     pub role: Role,
+}
+
+/// A rule REDIRECT of a host's kernel (iptables -t nat -A PREROUTING -p tcp -j REDIRECT) that other hosts have for a router.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redirect {
+    /// The hosts whose connections to others pass this one.
+    pub from: Vec<String>,
+    /// The port that they reach instead.
+    pub to: u16,
 }
 
 /// What runs on a host.

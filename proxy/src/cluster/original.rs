@@ -1,0 +1,91 @@
+//! Endpoints of a cluster of type ORIGINAL_DST: each is where a connection was to go before the system sent it here, or where a
+//! header of a request says. They come with the first connection or request, and go when no other has come for a while.
+
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use super::endpoint_table::Effect;
+use super::{Cluster, Endpoint, Location};
+use crate::access_log::Downstream;
+use crate::codec::RequestHead;
+use crate::config::cluster::{Discovery, OriginalDestination};
+use crate::net::Address;
+
+/// So many endpoints are known at once: a header chooses them, and with it the client. Beyond that there are none, and requests get
+/// 503 until some are forgotten.
+const ENDPOINTS_MAX: usize = 16_384;
+
+impl Cluster {
+    /// Where a connection, or a request with this head on it, was to go. `None` if nothing says so, and of a cluster of another type.
+    #[must_use]
+    pub fn destination(&self, head: Option<&RequestHead>, downstream: &Downstream) -> Option<SocketAddr> {
+        let Discovery::Original(OriginalDestination { header, port, .. }) = &self.shared.config.discovery else {
+            return None;
+        };
+        let found = header.as_ref().zip(head).and_then(|(name, head)| head.headers.get(name));
+        let found = found.and_then(|value| {
+            let at = value.to_str().ok().and_then(|value| value.parse().ok());
+            if at.is_none() {
+                self.shared.stats.original_dst_host_invalid.inc();
+            }
+            at
+        });
+        let restored = || downstream.local.socket().filter(|_| downstream.is_restored());
+        let mut at: SocketAddr = found.or_else(restored)?;
+        if let Some(port) = port {
+            at.set_port(*port);
+        }
+        Some(at)
+    }
+
+    /// The endpoint there.
+    pub(super) fn endpoint_at(&self, at: SocketAddr) -> Option<Rc<Endpoint>> {
+        let address = Address::Socket(at);
+        let (known, count) = {
+            let endpoints = self.endpoints.borrow();
+            (endpoints.iter().find(|endpoint| endpoint.address == address).map(Rc::clone), endpoints.len())
+        };
+        if let Some(known) = known {
+            known.is_used.set(true);
+            return Some(known);
+        }
+        if count >= ENDPOINTS_MAX {
+            return None;
+        }
+        let is_new = !self.shared.endpoints.has(&address);
+        let endpoint = Rc::new(self.this.upgrade()?.endpoint(0, Location::from(address)));
+        self.describe(&endpoint);
+        self.endpoints.borrow_mut().push(Rc::clone(&endpoint));
+        if is_new {
+            self.shared.stats.membership_change.inc();
+        }
+        self.look_at_health(Effect::Initially);
+        Some(endpoint)
+    }
+
+    /// Forgets endpoints that were not chosen since this was last called. Connections to them serve out what is on them.
+    fn forget_unused_endpoints(&self) {
+        let all = std::mem::take(&mut *self.endpoints.borrow_mut());
+        let (used, unused): (Vec<_>, Vec<_>) = all.into_iter().partition(|endpoint| endpoint.is_used.replace(false));
+        *self.endpoints.borrow_mut() = used;
+        for endpoint in unused {
+            endpoint.drain();
+            let address = endpoint.address.clone();
+            drop(endpoint);
+            if !self.shared.endpoints.has(&address) {
+                self.shared.stats.membership_change.inc();
+            }
+        }
+        self.look_at_health(Effect::Initially);
+    }
+}
+
+/// Forgets unused endpoints again and again, until the cluster is gone.
+pub(super) async fn forget_unused(cluster: Weak<Cluster>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let Some(cluster) = cluster.upgrade() else { return };
+        cluster.forget_unused_endpoints();
+    }
+}
