@@ -64,7 +64,7 @@ impl EndpointTable {
 
     /// Does a worker hold the endpoint at `address`?
     pub(super) fn has(&self, address: &Address) -> bool {
-        self.lock().iter().any(|(at, stats)| at == address && stats.strong_count() > 0)
+        self.lock().get(address).is_some()
     }
 
     /// How often the health of an endpoint has changed, as far as that has taken effect by `now`.
