@@ -65,11 +65,14 @@ impl<'a> Packets<'a> {
                 packets.addresses.extend(to.map(|to| (to, *host)));
             }
         }
+        let receivers = receivers(trace);
         let fates = fates(trace);
         for (number, entry) in (0..).zip(trace.entries()) {
             let Event::Sent { host, segment } = &entry.event else { continue };
+            let received = receivers.get(&(*host, segment.to.ip())).copied();
             // A segment to an address of no host leaves by the sender's own interface.
-            let to = packets.addresses.get(&segment.to.ip()).copied().unwrap_or(*host);
+            let known = || packets.addresses.get(&segment.to.ip()).copied();
+            let to = received.or_else(known).unwrap_or(*host);
             let interface = packets.interface(*host, to);
             let comments = fates.get(&number).cloned().unwrap_or_default();
             packets.sent.push(Packet { at: entry.at, number, interface, segment, comments });
@@ -86,6 +89,22 @@ impl<'a> Packets<'a> {
         });
         u32::try_from(nth).unwrap_or(u32::MAX)
     }
+}
+
+/// Who receives what a host sends to an address: where a rule redirects it, not the host that has the address.
+fn receivers(trace: &Trace) -> BTreeMap<(HostId, IpAddr), HostId> {
+    let mut sent = BTreeMap::new();
+    let mut receivers = BTreeMap::new();
+    for (number, entry) in (0_u64..).zip(trace.entries()) {
+        if let Event::Sent { host, segment } = &entry.event {
+            sent.insert(number, (*host, segment.to.ip()));
+        } else if let Event::Delivered { host, packet } = &entry.event
+            && let Some(to) = sent.get(packet)
+        {
+            receivers.insert(*to, *host);
+        }
+    }
+    receivers
 }
 
 /// What happened to packets besides arriving, in words, by packet number.
