@@ -143,6 +143,11 @@ impl Network {
         self.routers.insert(from, router);
     }
 
+    /// Whether what some hosts send to others comes to a router.
+    pub(super) fn has_routers(&self) -> bool {
+        !self.routers.is_empty()
+    }
+
     /// Whether some hosts share addresses.
     pub(super) fn has_pods(&self) -> bool {
         !self.pods.is_empty()

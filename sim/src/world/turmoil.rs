@@ -100,6 +100,9 @@ impl World {
         if self.shared.network.borrow().has_pods() {
             return refuse("hosts that share an address");
         }
+        if self.shared.network.borrow().has_routers() {
+            return refuse("a rule that redirects connections");
+        }
         for (a, b) in (0..self.hosts.len()).flat_map(|a| (0..a).map(move |b| (a, b))) {
             let network = self.shared.network.borrow();
             let Link { jitter, bandwidth, loss, .. } = network.between(HostId(a), HostId(b));
@@ -221,6 +224,10 @@ impl Net for Sockets {
             return Ok(Box::new(super::seam::Unvisited(at.clone())));
         }
         let wanted = super::seam::socket_address(at)?;
+        if wanted.is_ipv4() != self.own.is_ipv4() {
+            self.world.upgrade().inspect(|world| world.refuse("a host with addresses of IPv4 and IPv6"));
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        }
         // It binds to every address or to loopback; a host's own address is the only other one it has.
         let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let bound = SocketAddr::new(if wanted.ip() == self.own { any } else { wanted.ip() }, wanted.port());
