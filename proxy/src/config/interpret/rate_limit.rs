@@ -30,7 +30,7 @@ const FILL_INTERVAL_MIN: Duration = Duration::from_millis(50);
 /// Envoy's largest `stage`.
 const STAGE_MAX: u32 = 10;
 /// `max_dynamic_descriptors`
-const VALUES_MAX: NonZeroU32 = NonZeroU32::new(20).unwrap();
+const VALUES_MAX: u32 = 20;
 /// RESOURCE_EXHAUSTED
 const RESOURCE_EXHAUSTED: u32 = 8;
 
@@ -65,7 +65,11 @@ pub(super) fn rate_limit(
         response: Arc::new(added(&written.response_headers_to_add)?),
         unenforced: added(&written.request_headers_to_add_when_not_enforced)?,
         descriptors: descriptors(&written.descriptors)?,
-        values_max: written.max_dynamic_descriptors.map_or(VALUES_MAX, |most| most.0),
+        values_max: written
+            .max_dynamic_descriptors
+            .map(|most| most.0)
+            .or(NonZeroU32::new(VALUES_MAX))
+            .unwrap_or(NonZeroU32::MIN),
         default_bucket: match written.always_consume_default_token_bucket {
             None | Some(true) => DefaultBucket::All,
             Some(false) => DefaultBucket::Others,
