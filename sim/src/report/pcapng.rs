@@ -43,6 +43,8 @@ pub fn pcapng(trace: &Trace) -> Vec<u8> {
 struct Packets<'a> {
     interfaces: Vec<(HostId, HostId)>,
     addresses: BTreeMap<IpAddr, HostId>,
+    /// Who receives what a host sends to an address: where a rule redirects it, not the host that has the address.
+    receivers: BTreeMap<(HostId, IpAddr), HostId>,
     sent: Vec<Packet<'a>>,
 }
 
@@ -60,16 +62,17 @@ impl<'a> Packets<'a> {
         for entry in trace.entries() {
             if let Event::Sent { host, segment } = &entry.event {
                 packets.addresses.insert(segment.from.ip(), *host);
-            } else if let Event::Delivered { host, packet } = &entry.event {
-                let to = trace.segment(*packet).map(|segment| segment.to.ip());
-                packets.addresses.extend(to.map(|to| (to, *host)));
+            } else if let Event::Delivered { host, packet } = &entry.event
+                && let Some((sender, segment)) = trace.sent_by(*packet)
+            {
+                packets.addresses.insert(segment.to.ip(), *host);
+                packets.receivers.insert((sender, segment.to.ip()), *host);
             }
         }
-        let receivers = receivers(trace);
         let fates = fates(trace);
         for (number, entry) in (0..).zip(trace.entries()) {
             let Event::Sent { host, segment } = &entry.event else { continue };
-            let received = receivers.get(&(*host, segment.to.ip())).copied();
+            let received = packets.receivers.get(&(*host, segment.to.ip())).copied();
             // A segment to an address of no host leaves by the sender's own interface.
             let known = || packets.addresses.get(&segment.to.ip()).copied();
             let to = received.or_else(known).unwrap_or(*host);
@@ -89,22 +92,6 @@ impl<'a> Packets<'a> {
         });
         u32::try_from(nth).unwrap_or(u32::MAX)
     }
-}
-
-/// Who receives what a host sends to an address: where a rule redirects it, not the host that has the address.
-fn receivers(trace: &Trace) -> BTreeMap<(HostId, IpAddr), HostId> {
-    let mut sent = BTreeMap::new();
-    let mut receivers = BTreeMap::new();
-    for (number, entry) in (0_u64..).zip(trace.entries()) {
-        if let Event::Sent { host, segment } = &entry.event {
-            sent.insert(number, (*host, segment.to.ip()));
-        } else if let Event::Delivered { host, packet } = &entry.event
-            && let Some(to) = sent.get(packet)
-        {
-            receivers.insert(*to, *host);
-        }
-    }
-    receivers
 }
 
 /// What happened to packets besides arriving, in words, by packet number.

@@ -287,8 +287,14 @@ impl Trace {
     /// The segment with the packet number that [`Event::Delivered`] and its like refer to.
     #[must_use]
     pub fn segment(&self, packet: u64) -> Option<&Segment> {
+        self.sent_by(packet).map(|(_, segment)| segment)
+    }
+
+    /// The same, with the host that sent it.
+    #[must_use]
+    pub fn sent_by(&self, packet: u64) -> Option<(HostId, &Segment)> {
         let entry = self.entries.get(usize::try_from(packet).ok()?)?;
-        if let Event::Sent { segment, .. } = &entry.event { Some(segment) } else { None }
+        if let Event::Sent { host, segment } = &entry.event { Some((*host, segment)) } else { None }
     }
 
     /// The lines of all logs, in order: when, on which host, what.
