@@ -2,27 +2,29 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, UNIX_EPOCH};
 
 use finwait::config::cluster::Discovery;
 use finwait::config::tls::CertificateError;
 use finwait::config::{CertificateFiles, Cluster, Config, ConfigError, Differences, Listener, Loaded, Surroundings};
 use finwait::drain::{Drain, DrainControl, Stage, Strategy, drain_over};
-use finwait::net::{Address, Clock, ListenOptions, Outside};
+use finwait::net::{Address, Clock, ListenOptions, LocalBoxFuture, Outside};
 use finwait::server::reload::{Applied, Reloader};
 use finwait::server::{Admin, AdminInterface, ServerShared, Worker};
 use finwait::snapshot::Addresses;
 use finwait::stats::Snapshot;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio::{join, select};
 
 use crate::clock::EPOCH;
 use crate::left_out::{self, LeftOut};
-use crate::scenario::{DrainFlags, DrainStrategy, LeaveOut, ProxyConfig};
+use crate::scenario::{CommandLine, Concurrency, DrainFlags, DrainStrategy, LeaveOut, ProxyConfig};
 use crate::tls::{Authorities, Files, crypto};
 use crate::trace::accounts;
 
@@ -64,6 +66,7 @@ impl Default for Stop {
 /// A proxy that has read its configuration.
 pub(crate) struct Proxy {
     shared: Arc<ServerShared>,
+    concurrency: Concurrency,
     file: String,
     /// What the configuration's author should know.
     pub(crate) warnings: Vec<String>,
@@ -85,49 +88,58 @@ impl Proxy {
     /// It is not one; the message names the place.
     pub(crate) fn new(given: Given<'_>) -> Result<Self, String> {
         let Read { loaded, certificates, left_out } = load_with_accounts(given)?;
-        let DrainFlags { time, strategy } = given.config.drain;
+        let CommandLine { drain: DrainFlags { time, strategy }, concurrency } = given.config.flags;
         let strategy = match strategy {
             DrainStrategy::Gradual => Strategy::Gradual,
             DrainStrategy::Immediate => Strategy::Immediate,
         };
         let (control, drain) = drain_over(time.0, strategy);
-        let shared = ServerShared::new(loaded.config, UNIX_EPOCH + EPOCH, 1); // a simulated host has one worker
+        let shared = ServerShared::new(loaded.config, UNIX_EPOCH + EPOCH, concurrency.workers().into());
         let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
         let file = given.config.file.clone();
-        Ok(Self { shared, file, warnings, certificates, left_out, control: Arc::new(control), drain })
+        Ok(Self { shared, concurrency, file, warnings, certificates, left_out, control: Arc::new(control), drain })
     }
 
     pub(crate) fn numbers(&self) -> Numbers {
         Numbers(Arc::clone(&self.shared))
     }
 
-    /// Serves until a `Stop` comes, then drains for as long as it sets. Another `Stop` changes the deadlines.
+    /// Serves until a `Stop` comes, then drains for as long as it sets. Another `Stop` changes the deadlines. `ready` is
+    /// sent when its listeners accept.
     ///
     /// # Errors
     /// It cannot listen; the message names the place.
     pub(crate) async fn run(
         self,
         outside: Outside,
+        ready: oneshot::Sender<()>,
         mut stops: mpsc::Receiver<Stop>,
         configs: mpsc::UnboundedReceiver<NextConfig>,
     ) -> Result<(), String> {
-        let Self { shared, file, control, drain, .. } = self;
-        let how = ListenOptions::default();
-        let worker = Worker::start(outside.clone(), &shared, &drain, &Addresses::new(), &how)
-            .await
-            .map_err(|error| error.to_string())?;
-        shared.set_addresses(worker.addresses());
+        let Self { shared, concurrency, file, control, drain, .. } = self;
+        let how = ListenOptions { reuse_port: concurrency != Concurrency::default(), ..ListenOptions::default() };
+        let mut workers = Vec::new();
+        let mut at = Addresses::new();
+        for _ in 0..concurrency.workers() {
+            let worker = Worker::start(outside.clone(), &shared, &drain, &at, &how).await;
+            let worker = worker.map_err(|error| error.to_string())?;
+            at = worker.addresses();
+            workers.push(worker);
+        }
+        shared.set_addresses(at);
         let admin = Admin::new(Arc::clone(&control), &file);
         let admin = AdminInterface::bind(&outside, &shared, admin);
         let mut operators = JoinSet::new();
         if let Some(admin) = admin.map_err(|error| error.to_string())? {
             operators.spawn_local(admin.run(drain));
         }
-        let (snapshots, received) = mpsc::unbounded_channel();
-        let reloader = Reloader::new(Arc::clone(&shared), vec![snapshots], how, |_, binding| Ok(binding.at.clone()));
+        let _sent = ready.send(()); // fails where the script does not wait for it
+        let (snapshots, received): (Vec<_>, Vec<_>) = workers.iter().map(|_| mpsc::unbounded_channel()).unzip();
+        let reloader = Reloader::new(Arc::clone(&shared), snapshots, how, |_, binding| Ok(binding.at.clone()));
         let clock = Rc::clone(&outside.clock);
         let serve = async {
-            worker.run(received).await;
+            let running = workers.into_iter().zip(received).map(|(worker, snapshots)| worker.run(snapshots));
+            all(running.map(|worker| Box::pin(worker) as LocalBoxFuture<'_, ()>).collect()).await;
             operators.shutdown().await; // to the end, operators may query what is left
         };
         let stop = async {
@@ -146,6 +158,15 @@ impl Proxy {
             () = reload(&reloader, &*clock, configs) => Ok(()),
         }
     }
+}
+
+/// Waits until all of them have ended.
+async fn all(mut running: Vec<LocalBoxFuture<'_, ()>>) {
+    poll_fn(|cx| {
+        running.retain_mut(|future| future.as_mut().poll(cx).is_pending());
+        if running.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 /// Another configuration for a proxy that runs.

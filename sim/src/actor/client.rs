@@ -52,7 +52,7 @@ impl Client {
         let (outside, manner, notebook) = (self.outside.clone(), self.manner.clone(), self.notebook.clone());
         let dialling = Rc::clone(&self.dialling);
         match manner.protocol {
-            PeerProtocol::Bytes | PeerProtocol::Http1 => {
+            PeerProtocol::Bytes | PeerProtocol::Http1 | PeerProtocol::Http10 => {
                 tasks.spawn_local(Line::new(outside, manner, dialling, name, notebook).run(orders));
             }
             PeerProtocol::Http2 => {

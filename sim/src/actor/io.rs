@@ -9,7 +9,7 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use finwait::net::Conn;
+use finwait::net::{Conn, LocalBoxFuture};
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -178,6 +178,8 @@ pub(super) const SEND_BYTES_MAX: usize = 1024;
 /// A body that is there as a whole, and may be sent slowly.
 pub(super) struct Sending {
     rest: Bytes,
+    /// Nothing is sent before this has ended.
+    held: Option<LocalBoxFuture<'static, ()>>,
     rate: Option<Rate>,
     pause: Option<Pin<Box<Sleep>>>,
     _counted: Option<Counted>,
@@ -194,7 +196,12 @@ impl Drop for Counted {
 
 impl Sending {
     pub(super) fn new(body: Vec<u8>, rate: Option<Rate>) -> Self {
-        Self { rest: body.into(), rate, pause: None, _counted: None }
+        Self { rest: body.into(), held: None, rate, pause: None, _counted: None }
+    }
+
+    /// Sends nothing before `held` has ended.
+    pub(super) fn after(self, held: LocalBoxFuture<'static, ()>) -> Self {
+        Self { held: Some(held), ..self }
     }
 
     /// Has `progress` count it.
@@ -209,6 +216,10 @@ impl Body for Sending {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.get_mut();
+        if let Some(held) = &mut this.held {
+            ready!(held.as_mut().poll(cx));
+            this.held = None;
+        }
         if let Some(pause) = &mut this.pause {
             ready!(pause.as_mut().poll(cx));
             this.pause = None;

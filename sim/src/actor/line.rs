@@ -5,20 +5,22 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use finwait::net::Outside;
 use http::header::{
-    CONNECTION, HOST, HeaderMap, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, EXPECT, HOST, HeaderMap, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming as Body;
 use hyper::client::conn::http1::{self, Connection, Parts, SendRequest};
+use hyper::ext::on_informational;
 use tokio::io::AsyncWriteExt;
 use tokio::select;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::by_hand::{ByHand, cannot_send, expect_ending};
@@ -26,7 +28,7 @@ use super::dialling::Dialling;
 use super::io::{HyperConn, HyperIo, Sending};
 use super::websocket::{Incoming, WebSocket, key};
 use super::{Notebook, Order, Orders, Outcome, WebSocketMessage, WebSocketRecord};
-use crate::scenario::{self, Action, Ending, Payload, Rate, Request, WebSocketFrame};
+use crate::scenario::{self, Action, Ending, Payload, Rate, Request, Time, WebSocketFrame};
 
 /// A connection of a client, or the place for one.
 pub(super) struct Line {
@@ -259,8 +261,23 @@ impl Line {
                 .header(SEC_WEBSOCKET_KEY, key)
                 .header(SEC_WEBSOCKET_VERSION, "13");
         }
-        let body = request.body.as_ref().map(Payload::to_bytes).unwrap_or_default();
-        builder.body(Sending::new(body, request.send_rate)).map_err(|error| error.to_string())
+        builder = builder.version(self.manner.protocol.version());
+        let body = Sending::new(request.body.as_ref().map(Payload::to_bytes).unwrap_or_default(), request.send_rate);
+        let Some(Time(wait)) = request.expect_continue else {
+            return builder.body(body).map_err(|error| error.to_string());
+        };
+        let continues = Arc::new(Notify::new());
+        let held = Arc::clone(&continues);
+        // RFC 9110 section 10.1.1: a client does not wait for ever, since a server may not know the field.
+        let held = Box::pin(async move { drop(timeout(wait, held.notified()).await) });
+        let message = builder.header(EXPECT, "100-continue").body(body.after(held));
+        let mut message = message.map_err(|error| error.to_string())?;
+        on_informational(&mut message, move |response| {
+            if response.status() == StatusCode::CONTINUE {
+                continues.notify_one();
+            }
+        });
+        Ok(message)
     }
 
     async fn send(&mut self, message: &Payload, rate: Option<Rate>) -> Result<(), String> {

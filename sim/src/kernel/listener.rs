@@ -1,7 +1,7 @@
 //! A listening socket and its backlog.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use finwait::net::ListenOptions;
 
@@ -63,4 +63,21 @@ impl Listener {
 /// IPV6_V6ONLY is set.
 fn takes_family(at: SocketAddr, how: &ListenOptions, to: SocketAddr) -> bool {
     at.is_ipv4() == to.is_ipv4() || (at.is_ipv6() && !how.ipv6_only)
+}
+
+/// Which of `listeners` that share a port gets the connection: by a hash of its addresses that begins with `key`. FNV-1a,
+/// whose upper half is the one that is well mixed.
+pub(super) fn share_of(key: u64, from: SocketAddr, to: SocketAddr, listeners: usize) -> usize {
+    const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let octets = |at: SocketAddr| {
+        let ip = match at.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        ip.octets().into_iter().chain(at.port().to_be_bytes())
+    };
+    let bytes = key.to_be_bytes().into_iter().chain(octets(from)).chain(octets(to));
+    let hash = bytes.fold(OFFSET_BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
+    usize::try_from(hash >> 32).ok().and_then(|hash| hash.checked_rem(listeners)).unwrap_or_default()
 }

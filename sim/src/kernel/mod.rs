@@ -160,14 +160,21 @@ impl Kernel {
             }
         }
         let here = self.redirected(segment.to).unwrap_or(segment.to);
-        let listener = self.listeners.iter().find(|(_, listener)| listener.serves(here)).map(|(id, _)| *id);
-        match listener {
+        match self.listener_for(here, segment) {
             Some(id) if segment.flags.syn && !segment.flags.ack && !segment.flags.rst => self.on_syn(id, segment),
             Some(_) | None => {
                 self.outbox.extend(segment.refusal());
                 self.post();
             }
         }
+    }
+
+    /// The listener at `here`. Of several that share a port, each gets the connections whose addresses have its hash, as
+    /// in Linux: which is chance, and the same in every run of a seed.
+    fn listener_for(&self, here: SocketAddr, segment: &Segment) -> Option<SocketId> {
+        let those = || self.listeners.iter().filter(|(_, listener)| listener.serves(here)).map(|(id, _)| *id);
+        let share = listener::share_of(self.iss_base, segment.from, segment.to, those().count());
+        those().nth(share)
     }
 
     /// With a full backlog Linux drops the last ACK of a handshake; the SYN-ACK is sent again until there is room.

@@ -119,6 +119,10 @@ impl Scenario {
     /// turmoil does not have.
     pub fn play_on_turmoil(&self, seed: u64) -> Result<Played, ScenarioError> {
         let inexpressible = |error: Inexpressible| ScenarioError::of_file(&self.file, error.to_string());
+        let shares_ports = |role: &Role| matches!(role, Role::Proxy(config) if config.flags.concurrency.workers() > 1);
+        if self.hosts.iter().any(|host| shares_ports(&host.role)) {
+            return Err(inexpressible(Inexpressible("workers that share a port".into())));
+        }
         let refused = self.refused()?;
         if !refused.is_empty() {
             let (world, hosts) = self.world(seed, &self.course);
@@ -255,8 +259,8 @@ impl Scenario {
         world.control().keep_to_plain_course(true); // until everybody is in place
         let runner =
             Runner::new(&self.script, hosts.to_vec(), id, world.control(), Rc::clone(&roles), Rc::clone(&progress));
-        let script = self.script.clone();
-        world.spawn_main(id, move |_| runner.run(script));
+        let (script, from) = (self.script.clone(), self.from);
+        world.spawn_main(id, move |_| runner.run(script, from));
         let run = run(world, self.limit.0)?;
         let mut stuck = progress.stuck();
         if let Ended::LimitReached { .. } = run.ended {

@@ -32,6 +32,8 @@ pub(super) enum WaitsFor {
     Doing(String, Option<String>),
     /// The end of another step.
     Event(String),
+    /// This proxy, which does not accept connections yet.
+    Proxy(String),
     /// What its own text names.
     Itself,
 }
@@ -74,6 +76,9 @@ impl Progress {
                 }
                 WaitsFor::Event(name) => format!(", which follows {name}"),
                 WaitsFor::Itself => String::new(),
+                WaitsFor::Proxy(name) => {
+                    format!(", until {name} is ready: it waits for names or for first health checks")
+                }
             };
             format!("\n  line {}, since {} ms: {text}{why}", at.line(), Millis(*since))
         });

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use finwait::net::{LocalBoxFuture, Outside};
 use finwait::stats::Snapshot;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::InForce;
 use crate::actor::{Alb, App, Client, Notebook, Order, Orders, Sightings};
@@ -41,6 +41,8 @@ pub(super) struct Roles {
     left_out: RefCell<Vec<(String, LeftOut)>>,
     sightings: Rc<RefCell<Sightings>>,
     running: RefCell<Vec<Running>>,
+    /// The proxies that were started, each with what comes when it accepts connections or has ended.
+    starting: RefCell<Vec<(String, oneshot::Receiver<()>)>>,
     /// The configurations that proxies have been given, in this order.
     reloads: Rc<RefCell<Vec<InForce>>>,
     /// Handles of programs that were killed. Dropping one would stop its program in order first.
@@ -65,8 +67,8 @@ pub(super) type Program = Box<dyn FnOnce(Outside) -> LocalBoxFuture<'static, ()>
 
 impl Roles {
     pub(super) fn new(control: Control, authorities: Authorities, sightings: Rc<RefCell<Sightings>>) -> Self {
-        let (certificates, left_out, running, reloads, former) = Default::default();
-        Self { control, authorities, certificates, left_out, sightings, running, reloads, former }
+        let (certificates, left_out, running, starting, reloads, former) = Default::default();
+        Self { control, authorities, certificates, left_out, sightings, running, starting, reloads, former }
     }
 
     /// Adds a host; the program has to be started on it.
@@ -120,7 +122,7 @@ impl Roles {
                     for it in &proxy.left_out {
                         self.note_left_out(&placement.name, it);
                     }
-                    self.proxy(placement.id, proxy)
+                    self.proxy(placement, proxy)
                 }
                 // It was accepted when the scenario began, and has not changed.
                 Err(why) => {
@@ -211,21 +213,29 @@ impl Roles {
         (Handle::Actor(orders), Box::new(move |outside| play(outside, notebook, incoming)))
     }
 
-    fn proxy(&self, id: HostId, proxy: Proxy) -> (Handle, Program) {
+    fn proxy(&self, placement: &Placement, proxy: Proxy) -> (Handle, Program) {
+        let id = placement.id;
         let (stop, stopped) = mpsc::channel(DEADLINES_MAX);
         let (reload, reloads) = mpsc::unbounded_channel();
         let (control, numbers) = (self.control.clone(), proxy.numbers());
         for warning in &proxy.warnings {
             control.note(id, warning);
         }
+        let (ready, starts) = oneshot::channel();
+        self.starting.borrow_mut().push((placement.name.clone(), starts));
         let program = move |outside| -> LocalBoxFuture<'static, ()> {
             Box::pin(async move {
-                if let Err(error) = proxy.run(outside, stopped, reloads).await {
+                if let Err(error) = proxy.run(outside, ready, stopped, reloads).await {
                     control.note(id, format!("cannot run: {error}"));
                 }
             })
         };
         (Handle::Proxy { stop, reload, numbers }, Box::new(program))
+    }
+
+    /// The proxies that were started since the last call, each with what comes when it accepts connections or has ended.
+    pub(super) fn take_starting(&self) -> Vec<(String, oneshot::Receiver<()>)> {
+        self.starting.take()
     }
 
     /// Where an actor takes its orders.

@@ -16,7 +16,7 @@ use super::progress::{Progress, Waiting, WaitsFor};
 use super::roles::Roles;
 use crate::actor::Order;
 use crate::proxy::{DRAIN_TIME, Stop};
-use crate::scenario::{Action, Cue, Role, Step};
+use crate::scenario::{Action, Beginning, Cue, Role, Step};
 use crate::trace::HostId;
 use crate::world::Control;
 
@@ -70,9 +70,12 @@ impl Runner {
     }
 
     /// Runs the script, then stops every program.
-    pub(super) async fn run(self: Rc<Self>, script: Script) {
+    pub(super) async fn run(self: Rc<Self>, script: Script, from: Beginning) {
         // The proxies and apps begin to listen in the instant in which the run begins.
         sleep(Duration::from_millis(1)).await;
+        if let (Beginning::Ready, Some(first)) = (from, script.first()) {
+            self.proxies_ready(first.referenced).await;
+        }
         self.control.keep_to_plain_course(false);
         let all = async {
             Rc::clone(&self).sequence(script).await;
@@ -89,6 +92,20 @@ impl Runner {
         }
         drop(self.background.take());
         self.shut_down().await;
+    }
+
+    /// Waits until every proxy accepts connections. `first` is where the script's first step stands in the file.
+    async fn proxies_ready(&self, first: Location) {
+        let since = self.control.now();
+        for (name, ready) in self.roles.take_starting() {
+            let (text, waits_for) = ("the script begins".into(), WaitsFor::Proxy(name));
+            let number = self.progress.begin(Waiting { at: first, text, since, waits_for });
+            drop(ready.await); // one that has ended is not waited for: its note tells why
+            self.progress.end(number);
+        }
+        if self.control.now() > since {
+            self.control.note(self.id, "all proxies accept connections: the script begins");
+        }
     }
 
     fn sequence(self: Rc<Self>, script: Script) -> LocalBoxFuture<'static, ()> {

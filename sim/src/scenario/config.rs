@@ -22,10 +22,52 @@ pub struct ProxyConfig {
     pub leave_out: LeaveOut,
     /// Values of the placeholders of files that it reads.
     pub env: Ordered<String>,
-    /// What its command line says of drains.
-    pub drain: DrainFlags,
+    /// What is on its command line.
+    pub flags: CommandLine,
     /// None for what the host began with.
     pub reloaded: Option<Box<Reloaded>>,
+}
+
+/// The flags of a proxy that a scenario may set.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CommandLine {
+    /// Its drains.
+    pub drain: DrainFlags,
+    /// `--concurrency`.
+    pub concurrency: Concurrency,
+}
+
+/// How many workers a proxy has. Each accepts its share of the connections, and has pools of its own.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "u8")]
+pub struct Concurrency(u8);
+
+impl Concurrency {
+    /// Workers that a simulated proxy may have: as many as large machines have cores.
+    const MAX: u8 = 64;
+
+    /// How many there are, at least one.
+    #[must_use]
+    pub fn workers(self) -> u8 {
+        self.0
+    }
+}
+
+impl Default for Concurrency {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl TryFrom<u8> for Concurrency {
+    type Error = String;
+
+    fn try_from(workers: u8) -> Result<Self, String> {
+        match workers {
+            1..=Self::MAX => Ok(Self(workers)),
+            _ => Err(format!("a proxy has from 1 to {} workers, not {workers}", Self::MAX)),
+        }
+    }
 }
 
 /// `--drain-time-s` and `--drain-strategy`.
@@ -58,8 +100,8 @@ impl Default for DrainFlags {
 impl ProxyConfig {
     /// What a host begins with.
     pub(crate) fn new(file: String, text: String, unpatched: Option<String>, exact: bool) -> Self {
-        let (certificates, leave_out, env, drain) = Default::default();
-        Self { file, text, certificates, exact, unpatched, leave_out, env, drain, reloaded: None }
+        let (certificates, leave_out, env, flags) = Default::default();
+        Self { file, text, certificates, exact, unpatched, leave_out, env, flags, reloaded: None }
     }
 
     pub(super) fn with_certificates(self, certificates: Ordered<Certificate>) -> Self {
@@ -70,8 +112,8 @@ impl ProxyConfig {
         Self { env, ..self }
     }
 
-    pub(super) fn with_drain(self, drain: DrainFlags) -> Self {
-        Self { drain, ..self }
+    pub(super) fn with_flags(self, flags: CommandLine) -> Self {
+        Self { flags, ..self }
     }
 
     pub(crate) fn without(self, leave_out: LeaveOut) -> Self {

@@ -68,6 +68,14 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
+/// The path of a file that the file of `path` names: relative to its folder, unless it begins at the root.
+pub(super) fn beside(path: &str, named: &str) -> String {
+    match path.rsplit_once('/') {
+        Some((folder, _)) if !named.starts_with('/') => format!("{folder}/{named}"),
+        _ => named.to_owned(),
+    }
+}
+
 /// A path without detours: `a/../b` is `b`.
 pub(crate) fn plain(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
@@ -84,6 +92,15 @@ pub(crate) fn plain(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_found_beside_the_one_that_names_them() {
+        for (path, named, expected) in
+            [("a/b.yaml", "c", "a/c"), ("b.yaml", "c", "c"), ("a/b.yaml", "/c", "/c"), ("/b.yaml", "c", "/c")]
+        {
+            assert_eq!(beside(path, named), expected);
+        }
+    }
 
     #[test]
     fn paths_lose_their_detours() {

@@ -12,14 +12,15 @@ use serde_yaml::Spanned;
 use super::document::Document;
 use super::env;
 use super::hosts::habits;
+use super::library::beside;
 use super::names::{Misfit, Names};
 use super::script::WORDS;
 use super::tree::options;
 use super::vary::Variations;
 use super::{
-    Alb, App, Certificate, Client, Cue, DrainFlags, Expect, Host, Intervention, Invariant, Label, LeaveOut, Library,
-    Link, Ordered, Pair, Patch, Path, ProxyConfig, Redirect, Reload, Reloaded, ReloadedFrom, Remedies, Role, Scenario,
-    ScenarioError, Step, Time, Times, When,
+    Alb, App, Beginning, Certificate, Client, CommandLine, Concurrency, Cue, DrainFlags, Expect, Host, Intervention,
+    Invariant, Label, LeaveOut, Library, Link, Ordered, Pair, Patch, Path, ProxyConfig, Redirect, Reload, Reloaded,
+    ReloadedFrom, Remedies, Role, Scenario, ScenarioError, Step, Time, Times, When,
 };
 use crate::course::{Bounds, Course, Perturbation};
 use crate::words::SCRIPT_HOST;
@@ -49,6 +50,8 @@ struct File {
     seed: u64,
     #[serde(default = "File::default_limit")]
     limit: Time,
+    #[serde(default)]
+    from: Beginning,
     #[serde(default)]
     read_delay: Option<Times>,
     #[serde(default)]
@@ -107,6 +110,7 @@ struct HostFields {
     #[serde(default)]
     env: Ordered<String>,
     drain: Option<DrainFlags>,
+    concurrency: Option<Concurrency>,
     #[serde(default)]
     aliases: Vec<Spanned<String>>,
     pod: Option<Spanned<String>>,
@@ -213,7 +217,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn scenario(&self, file: File) -> Result<Scenario, ScenarioError> {
-        let File { about, refs, seed, limit, read_delay, chance, schedule, .. } = file;
+        let File { about, refs, seed, limit, from, read_delay, chance, schedule, .. } = file;
         let File { hosts, links, mut script, expect, never, except, .. } = file;
         self.check_addresses(&hosts)?;
         let hosts = hosts.0.into_iter().map(|(name, fields)| self.host(name, fields)).collect::<Result<Vec<_>, _>>()?;
@@ -238,6 +242,7 @@ impl Reading<'_> {
             label,
             seed,
             limit,
+            from,
             read_delay,
             course,
             hosts,
@@ -259,7 +264,7 @@ impl Reading<'_> {
         let aliases = fields.value.aliases.iter().map(|alias| alias.value.clone()).collect();
         let pod = fields.value.pod.as_ref().map(|pod| pod.value.clone());
         let redirect = fields.value.redirect.as_ref().map(|redirect| redirect.value.clone());
-        let HostFields { drain, certificates, leave_out, env, exact, ip, .. } = fields.value;
+        let HostFields { drain, concurrency, certificates, leave_out, env, exact, ip, .. } = fields.value;
         let HostFields { config, inline, mut patch, alb, client, app, .. } = fields.value;
         for (_, changes) in self.variations.patches(self.label).filter(|(host, _)| *host == name) {
             patch.0.0.extend(changes.0.0.iter().cloned());
@@ -267,14 +272,15 @@ impl Reading<'_> {
         if is_name_of_step(&name) {
             return Err(self.error(here, format!("`{name}` is the name of a step, not allowed for a host")));
         }
+        let flags_given = [("drain", drain.is_some()), ("concurrency", concurrency.is_some())];
+        let flags = CommandLine { drain: drain.unwrap_or_default(), concurrency: concurrency.unwrap_or_default() };
         let role = match (config, inline, alb, client, app) {
             (Some(config), None, None, None, None) => {
-                let config = self.proxy(&config, &patch, exact, env)?.with_drain(drain.unwrap_or_default());
+                let config = self.proxy(&config, &patch, exact, env)?.with_flags(flags);
                 Role::Proxy(config.with_certificates(certificates).without(leave_out))
             }
             (None, Some(inline), None, None, None) => {
-                let config =
-                    self.patched(self.path, inline, &patch, None, exact)?.with_drain(drain.unwrap_or_default());
+                let config = self.patched(self.path, inline, &patch, None, exact)?.with_flags(flags);
                 Role::Proxy(config.with_certificates(certificates).without(leave_out))
             }
             _ if !certificates.0.is_empty() => {
@@ -282,8 +288,10 @@ impl Reading<'_> {
                             client or an app are in its `tls`";
                 return Err(self.error(here, format!("`{name}` {what}")));
             }
-            _ if drain.is_some() => {
-                return Err(self.error(here, format!("`{name}` has `drain`, which is for the command line of a proxy")));
+            _ if let Some((flag, _)) = flags_given.iter().find(|(_, given)| *given) => {
+                return Err(
+                    self.error(here, format!("`{name}` has `{flag}`, which is for the command line of a proxy"))
+                );
             }
             _ if leave_out != LeaveOut::Nothing => {
                 let what = "has `leave_out`, which is for the configuration of a proxy";
@@ -345,8 +353,7 @@ impl Reading<'_> {
         exact: bool,
         env: Ordered<String>,
     ) -> Result<ProxyConfig, ScenarioError> {
-        let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let file = if folder.is_empty() { config.value.clone() } else { format!("{folder}/{}", config.value) };
+        let file = beside(self.path, &config.value);
         let text = self.library.read(&file).map_err(|error| {
             self.error(config.referenced, format!("{file} cannot be read: {error}; paths are relative to the scenario"))
         })?;

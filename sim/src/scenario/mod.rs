@@ -28,7 +28,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_yaml::Spanned;
 
 pub use certificate::{Certificate, Certificates};
-pub use config::{DrainFlags, DrainStrategy, ProxyConfig, Reloaded, ReloadedFrom};
+pub use config::{CommandLine, Concurrency, DrainFlags, DrainStrategy, ProxyConfig, Reloaded, ReloadedFrom};
 pub use document::Document;
 pub(crate) use env::placeholders;
 pub use error::ScenarioError;
@@ -72,6 +72,8 @@ pub struct Scenario {
     pub seed: u64,
     /// When to give up, in virtual time.
     pub limit: Time,
+    /// When its script begins.
+    pub from: Beginning,
     /// How long a host's programs take to notice what its kernel has; at once if absent.
     pub read_delay: Option<Times>,
     /// Whether and how a run departs from its plain course.
@@ -90,6 +92,17 @@ pub struct Scenario {
     pub except: Vec<Invariant>,
     /// Whether explanations try what they name.
     pub remedies: Remedies,
+}
+
+/// When a script begins.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Beginning {
+    /// When every proxy accepts connections: names are resolved, and the first health checks have ended.
+    #[default]
+    Ready,
+    /// A millisecond after all programs were started, whatever the proxies wait for.
+    Start,
 }
 
 /// What an explanation does about what would change the outcome of a failed request.

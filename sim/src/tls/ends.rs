@@ -137,7 +137,7 @@ fn versions(written: Option<&[TlsVersion]>) -> Vec<&'static SupportedProtocolVer
 
 fn alpn(written: Option<&Vec<String>>, protocol: PeerProtocol) -> Vec<Vec<u8>> {
     let of_protocol = || match protocol {
-        PeerProtocol::Bytes => Vec::new(),
+        PeerProtocol::Bytes | PeerProtocol::Http10 => Vec::new(),
         PeerProtocol::Http1 => vec!["http/1.1".to_owned()],
         PeerProtocol::Http2 => vec!["h2".to_owned()],
     };

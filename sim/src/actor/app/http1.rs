@@ -36,12 +36,14 @@ pub(super) async fn serve(conn: Conn, shared: &AppShared, number: usize, mut ord
         let (accepted, busy) = (&accepted, &busy);
         Box::pin(async move {
             busy.enter();
-            let response = respond(request, shared, accepted).await;
+            let mut response = respond(request, shared, accepted).await;
+            *response.version_mut() = shared.manner.protocol.version();
             Ok::<_, Infallible>(response.map(|body| body.counted(&busy.progress)))
         })
     });
     let mut connection = http1::Builder::new().half_close(true).auto_date_header(false).serve_connection(io, service);
     let idle_timeout = shared.manner.idle_timeout.map(|time| time.0);
+    let requests_max = shared.manner.protocol.requests_max().or(shared.manner.requests_max);
     // The script comes first, as above. What has arrived comes before the time that has passed: a request that is there
     // is served.
     let leaving = loop {
@@ -58,7 +60,7 @@ pub(super) async fn serve(conn: Conn, shared: &AppShared, number: usize, mut ord
             // A connection that fails has shown it on the wire.
             () = poll_fn(|cx| {
                 let polled = Pin::new(&mut connection).poll_without_shutdown(cx);
-                if polled.is_ready() || busy.is_spent(shared.manner.requests_max) {
+                if polled.is_ready() || busy.is_spent(requests_max) {
                     return Poll::Ready(());
                 }
                 Poll::Pending

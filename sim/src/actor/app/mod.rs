@@ -95,7 +95,7 @@ impl AppShared {
         let wanted = order.connection.as_deref().and_then(|number| number.parse::<usize>().ok());
         let place = wanted.map_or_else(|| self.newest(), |number| number.checked_sub(1));
         let orders = place.and_then(|place| self.connections.borrow().get(place).cloned());
-        let waits = wanted.is_some() || self.manner.protocol != PeerProtocol::Http1;
+        let waits = wanted.is_some() || !self.manner.protocol.is_http1();
         match orders {
             Some(orders) => {
                 if let Err(refused) = orders.send(order).await {
@@ -127,7 +127,7 @@ async fn serve(conn: Conn, shared: Rc<AppShared>, number: usize, orders: Orders)
     match (&shared.manner.response_bytes, shared.manner.protocol) {
         (Some(bytes), _) => respond_with_bytes(conn, bytes).await,
         (None, PeerProtocol::Bytes) => by_hand(conn, &shared, program, orders).await,
-        (None, PeerProtocol::Http1) => http1::serve(conn, &shared, number, orders).await,
+        (None, PeerProtocol::Http1 | PeerProtocol::Http10) => http1::serve(conn, &shared, number, orders).await,
         (None, PeerProtocol::Http2) => {
             let scenario::App { reply, first, http2, read_rate, idle_timeout, .. } = shared.manner.clone();
             let side = Side::Server { reply, first: first.into(), read_rate, service: shared.service.clone() };

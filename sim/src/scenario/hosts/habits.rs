@@ -1,7 +1,7 @@
 //! The steps and keys that have an effect for clients and apps, by their protocol. Those without effect are refused here.
 
 use super::{App, Client, Http2, PeerProtocol, Role};
-use crate::scenario::script::Action;
+use crate::scenario::script::{Action, Request};
 
 /// What is wrong with the settings of an actor, without its name; none if nothing is.
 pub(crate) fn misfit(role: &Role) -> Option<String> {
@@ -28,13 +28,13 @@ fn of_app(app: &App) -> Option<String> {
     let has_response_bytes = app.response_bytes.is_some();
     let keys = [
         ("http2", app.http2 != Http2::default(), protocol == PeerProtocol::Http2),
-        ("programs", !app.programs.is_empty(), protocol != PeerProtocol::Http1),
+        ("programs", !app.programs.is_empty(), !protocol.is_http1()),
         ("first", !app.first.is_empty(), protocol != PeerProtocol::Bytes),
         ("idle_timeout", app.idle_timeout.is_some(), protocol != PeerProtocol::Bytes),
         ("read_rate", app.read_rate.is_some(), protocol != PeerProtocol::Bytes),
-        ("reads_bodies", !app.reads_bodies, protocol == PeerProtocol::Http1),
+        ("reads_bodies", !app.reads_bodies, protocol.is_http1()),
         ("trailers", has_trailers(app), protocol == PeerProtocol::Http2),
-        ("requests_max", app.requests_max.is_some(), protocol == PeerProtocol::Http1),
+        ("requests_max", app.requests_max.is_some(), protocol.is_http1()),
     ];
     for (key, given, means_something) in keys {
         if given && (has_response_bytes || !means_something) {
@@ -87,6 +87,18 @@ pub(crate) enum Who {
     Client(PeerProtocol),
 }
 
+/// Why a client of this protocol cannot send the request, if it cannot.
+fn of_request(protocol: PeerProtocol, request: &Request) -> Option<&'static str> {
+    let is_http2 = protocol == PeerProtocol::Http2;
+    if !request.trailers.is_empty() && !is_http2 {
+        return Some("`trailers` need `protocol: http2`");
+    }
+    if request.expect_continue.is_some() && protocol != PeerProtocol::Http1 {
+        return Some("`expect_continue` needs `protocol: http1`");
+    }
+    (request.websocket && protocol == PeerProtocol::Http10).then_some("a WebSocket needs `protocol: http1` or `http2`")
+}
+
 /// Why this cannot be done by such an actor, if it cannot.
 pub(crate) fn refusal(who: Who, action: &Action) -> Option<String> {
     let protocol = match who {
@@ -95,15 +107,15 @@ pub(crate) fn refusal(who: Who, action: &Action) -> Option<String> {
     let is_client = matches!(who, Who::Client(_));
     let fits = match action {
         Action::Fin | Action::HalfClose | Action::Rst | Action::Send { .. } => true,
-        Action::Closed(_) => is_client || protocol != PeerProtocol::Http1,
+        Action::Closed(_) => is_client || !protocol.is_http1(),
         Action::Connect => is_client,
-        Action::Request(request) => is_client && (request.trailers.is_empty() || protocol == PeerProtocol::Http2),
+        Action::Request(request) => is_client && of_request(protocol, request).is_none(),
         Action::Close | Action::ReceiveWebSocketFrame(_) => is_client && protocol != PeerProtocol::Http2,
-        Action::SendWebSocketFrame(_) => protocol == PeerProtocol::Http1,
+        Action::SendWebSocketFrame(_) => protocol.is_http1(),
         Action::Pause | Action::Resume | Action::ReceiveFrame(_) | Action::SendFrame { .. } => {
             protocol == PeerProtocol::Http2
         }
-        Action::Receive { .. } => protocol == PeerProtocol::Bytes || is_client && protocol == PeerProtocol::Http1,
+        Action::Receive { .. } => protocol == PeerProtocol::Bytes || is_client && protocol.is_http1(),
         Action::ReceiveRequest(_) => !is_client && protocol == PeerProtocol::Bytes,
         Action::Reply(reply) => !is_client && protocol == PeerProtocol::Bytes && reply.trailers.0.is_empty(),
         Action::Wait(_) => false,
@@ -113,7 +125,7 @@ pub(crate) fn refusal(who: Who, action: &Action) -> Option<String> {
     }
     Some(match (action, is_client) {
         (Action::Wait(_), _) => "a wait has no host; write `wait: 2s`".into(),
-        (Action::Request(_), true) => format!("`trailers` need `protocol: http2`, not `protocol: {protocol}`"),
+        (Action::Request(request), true) => of_request(protocol, request).unwrap_or_default().to_owned(),
         (Action::Reply(reply), false) if protocol == PeerProtocol::Bytes && !reply.trailers.0.is_empty() => {
             "`trailers` need an app with `protocol: http2`; here send the bytes of chunks and trailers".into()
         }

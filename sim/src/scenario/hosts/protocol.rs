@@ -13,6 +13,8 @@ use crate::scenario::units::Time;
 pub enum PeerProtocol {
     /// Nothing by itself: the script sends and receives bytes.
     Bytes,
+    /// HTTP/1.0. An app closes the connection after each response.
+    Http10,
     /// HTTP/1.1.
     #[default]
     Http1,
@@ -20,10 +22,38 @@ pub enum PeerProtocol {
     Http2,
 }
 
+impl PeerProtocol {
+    /// After how many requests a server of this protocol closes a connection, whatever its settings.
+    #[must_use]
+    pub fn requests_max(self) -> Option<usize> {
+        (self == Self::Http10).then_some(1)
+    }
+
+    /// The version in the first line of what such a peer sends.
+    #[must_use]
+    pub fn version(self) -> http::Version {
+        match self {
+            Self::Http10 => http::Version::HTTP_10,
+            Self::Bytes | Self::Http1 => http::Version::HTTP_11,
+            Self::Http2 => http::Version::HTTP_2,
+        }
+    }
+
+    /// Whether it is a version of HTTP/1.
+    #[must_use]
+    pub fn is_http1(self) -> bool {
+        match self {
+            Self::Http1 | Self::Http10 => true,
+            Self::Bytes | Self::Http2 => false,
+        }
+    }
+}
+
 impl fmt::Display for PeerProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Bytes => "bytes",
+            Self::Http10 => "http10",
             Self::Http1 => "http1",
             Self::Http2 => "http2",
         })

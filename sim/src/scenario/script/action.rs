@@ -85,6 +85,8 @@ pub struct Request {
     pub trailers: Vec<(String, String)>,
     /// Sent with its content-length, if there is one.
     pub body: Option<Payload>,
+    /// It has `expect: 100-continue`, and the body waits so long for the response 100, as RFC 9110 section 10.1.1 permits.
+    pub expect_continue: Option<Time>,
     /// How fast the body is sent; as fast as it goes if absent.
     pub send_rate: Option<Rate>,
     /// How fast the response is read; as fast as it comes if absent.
@@ -197,7 +199,7 @@ impl<'de> Visitor<'de> for WordOrMap {
     }
 }
 
-/// An action as written: exactly one key names it; `times` and the last five qualify it.
+/// An action as written: exactly one key names it; `times` and the last seven qualify it.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
@@ -224,6 +226,7 @@ struct Fields {
     headers: FieldLines,
     #[serde(default)]
     trailers: FieldLines,
+    expect_continue: Option<Time>,
     rate: Option<Rate>,
     send_rate: Option<Rate>,
 }
@@ -235,6 +238,7 @@ impl Fields {
             || self.body_bytes.is_some()
             || !self.headers.0.is_empty()
             || !self.trailers.0.is_empty()
+            || self.expect_continue.is_some()
             || self.send_rate.is_some()
     }
 }
@@ -255,7 +259,8 @@ fn action<E: Error>(mut fields: Fields) -> Result<Action, E> {
     }
     if !is_request && fields.describes_a_request() {
         return Err(E::custom(
-            "`headers`, `trailers`, `body`, `body_bytes` and `send_rate` belong to `request` and `websocket`",
+            "`headers`, `trailers`, `body`, `body_bytes`, `expect_continue` and `send_rate` belong to `request` and \
+             `websocket`",
         ));
     }
     found.extend(fields.receive_request.take().map(|start| Action::ReceiveRequest(Some(start))));
@@ -310,13 +315,19 @@ fn request<E: Error>(line: &str, fields: Fields) -> Result<Request, E> {
 }
 
 fn request_of<E: Error>(method: &str, path: &str, websocket: bool, fields: Fields) -> Result<Request, E> {
-    let Fields { headers, trailers, body, body_bytes, rate, send_rate, .. } = fields;
+    let Fields { headers, trailers, body, body_bytes, expect_continue, rate, send_rate, .. } = fields;
+    if expect_continue.is_some() && body.is_none() && body_bytes.is_none() {
+        return Err(E::custom(
+            "`expect_continue` is for a request with `body` or `body_bytes`, which waits for the 100",
+        ));
+    }
     Ok(Request {
         method: method.into(),
         path: path.into(),
         headers: headers.0,
         trailers: trailers.0,
         body: one_payload(body, body_bytes, None)?,
+        expect_continue,
         send_rate,
         rate,
         websocket,

@@ -31,7 +31,7 @@ impl App {
     pub fn service(&self) -> Option<Service> {
         let over = |decision: &Decision| match self.protocol {
             PeerProtocol::Http2 => decision.over_grpc(),
-            PeerProtocol::Bytes | PeerProtocol::Http1 => decision.over_http(),
+            PeerProtocol::Bytes | PeerProtocol::Http1 | PeerProtocol::Http10 => decision.over_http(),
         };
         if let Some(Authorisation { first, reply }) = &self.ext_authz {
             return Some(Service { path: None, first: first.iter().map(over).collect(), reply: over(reply) });
