@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
 
 use finwait_sim::course::{Course, Perturbation};
 use finwait_sim::explore::shrink::shrink;
@@ -19,7 +20,7 @@ fn library() -> Library {
 
 fn table(scenario: &Scenario, seeds: &[u64], jobs: usize) -> Table {
     let jobs = NonZeroUsize::new(jobs).expect("at least one");
-    explore(scenario, seeds, jobs, |_| {}).expect("the scenario can be played")
+    explore(scenario, seeds, jobs, &AtomicBool::new(false), |_| {}).expect("the scenario can be played")
 }
 
 #[test]
@@ -197,11 +198,7 @@ fn the_program_writes_a_scenario_that_it_replays() {
     assert!(told.contains("client 200, 503; proxy -, UC"), "{told}");
     assert!(explored.stderr.is_empty(), "no bar where there is no terminal");
 
-    // Beside the explored scenario it finds its configuration; here that has to be brought.
-    let configs = folder.join("configs");
-    std::fs::create_dir_all(&configs).unwrap();
-    let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/keepalive/configs/one-hop.yaml");
-    std::fs::copy(original, configs.join("one-hop.yaml")).unwrap();
+    // It finds its configuration from there.
     let written = told.lines().find_map(|line| line.trim().strip_prefix("replay it: finwait-sim run ")).unwrap();
     let replayed = program(&["run", written]);
     assert_eq!(replayed.status.code(), Some(1));
@@ -240,4 +237,64 @@ fn a_sweep_over_two_parameters_is_drawn_as_a_map() {
     assert!(rows.contains(&vec!["1ms", "A", "A", "A"]), "{told}");
     assert!(rows.contains(&vec!["20ms", "B", "B", "A"]), "{told}");
     assert_eq!(output.status.code(), Some(1), "the file expects 200 everywhere");
+}
+
+/// Whether a process has a handler of its own for SIGINT, which is bit 1 of those that it catches.
+#[cfg(target_os = "linux")]
+fn catches_interrupts(process: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 0b10 != 0)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_interrupt_ends_the_exploration_and_prints_what_was_found() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_finwait-sim"))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .args([
+            "explore",
+            "scenarios/close/which-requests-keep-the-client-connection-open.yaml",
+            "--seeds",
+            "100000000",
+        ])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !catches_interrupts(child.id()) {
+        assert!(child.try_wait().unwrap().is_none(), "it ends before all seeds are played");
+        std::thread::yield_now();
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("stopped after ") && told.contains(" runs of "), "{told}");
+    assert!(String::from_utf8(output.stdout).unwrap().contains(" seeds of scenarios/close/"));
+}
+
+#[test]
+fn failures_of_one_cause_have_one_file() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("causes");
+    drop(std::fs::remove_dir_all(&folder)); // of an earlier run
+    std::fs::create_dir_all(&folder).unwrap();
+    let text = library().read(BEHIND_THE_FIN).unwrap();
+    // The client does the same twice, and either may meet the FIN.
+    let (script, expect) = (text.find("script:").unwrap(), text.find("expect:").unwrap());
+    let steps = &text[script + "script:".len()..expect];
+    let all_succeed = "  - client: { status: 200 }\n".repeat(4);
+    let text = format!("{}script:{steps}{}\nexpect:\n{all_succeed}", &text[..script], steps.trim_end());
+    std::fs::write(folder.join("twice.yaml"), text).unwrap();
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/keepalive/configs/one-hop.yaml");
+    std::fs::create_dir_all(folder.join("configs")).unwrap();
+    std::fs::copy(config, folder.join("configs/one-hop.yaml")).unwrap();
+    let explored = Command::new(env!("CARGO_BIN_EXE_finwait-sim"))
+        .current_dir(&folder)
+        .args(["explore", "twice.yaml", "--seeds", "60"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8(explored.stdout).unwrap();
+    let files = std::fs::read_dir(folder.join("twice.findings")).unwrap().count();
+    assert_eq!(told.matches("replay it: ").count(), files, "{told}");
+    assert!(told.contains("for the cause that twice.findings/"), "{told}");
 }

@@ -3,14 +3,17 @@
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::thread::available_parallelism;
 
 use clap::Args;
 use finwait_sim::explore::findings::Found;
 use finwait_sim::explore::shrink::{Smallest, shrink};
-use finwait_sim::explore::{Findings, Outcome, Row, Shard, course, explore};
-use finwait_sim::scenario::{Family, LeaveOut, Library, Scenario, ScenarioError};
+use finwait_sim::explore::write::moved;
+use finwait_sim::explore::{Cause, Findings, Outcome, Row, Shard, course, explore};
+use finwait_sim::scenario::{Family, LeaveOut, Library, Remedies, Scenario, ScenarioError};
 
+use super::interrupt::stop_on_interrupt;
 use super::library;
 use super::progress::Progress;
 use super::selection::Selection;
@@ -25,6 +28,8 @@ const FAILURES_MAX: usize = 8;
 ///
 /// If the file has many runs (`sweep`, `variants`, `orders`), each is explored with all seeds and gets a table; `--only`
 /// selects runs. `seeds` in the file is ignored.
+///
+/// Failures with one cause get one file, in a folder of their own. Ctrl-C ends the exploration and prints what was found until then.
 ///
 /// Several machines can share the work: each plays a part (`--shard 2/8 --json > 2.json`), and `--merge *.json` combines the
 /// results.
@@ -49,7 +54,7 @@ pub(crate) struct Explore {
     /// Number of threads [default: one for each processor]. The result does not depend on it.
     #[arg(long)]
     jobs: Option<NonZeroUsize>,
-    /// Write the scenarios that show failures into this folder [default: the folder of the scenario].
+    /// Write the scenarios that show failures into this folder [default: NAME.findings beside NAME.yaml].
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Print what was found as one JSON object, and write no scenarios.
@@ -78,6 +83,14 @@ impl Explore {
             Ok(findings) => findings,
             Err(error) => return refuse(&error),
         };
+        if !findings.is_complete {
+            let played: u64 = findings.runs.iter().map(|found| found.outcomes.runs()).sum();
+            writeln!(
+                io::stderr(),
+                "stopped after {played} runs of {}",
+                self.shard.seeds(self.seeds).len() * runs.len()
+            )?;
+        }
         if self.json {
             writeln!(out, "{}", serde_json::to_string_pretty(&findings)?)?;
         } else {
@@ -108,8 +121,13 @@ impl Explore {
         let jobs = self.jobs.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
         let mut progress = Progress::new("seeds", seeds.len() * runs.len());
         let mut tables = Vec::new();
+        let stop = stop_on_interrupt()
+            .map_err(|error| ScenarioError::of_file(&self.file, format!("Ctrl-C cannot be waited for: {error}")))?;
         for (nth, run) in runs.iter().enumerate() {
-            match explore(run, &seeds, jobs, |done| progress.show(nth * seeds.len() + done)) {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            match explore(run, &seeds, jobs, stop, |done| progress.show(nth * seeds.len() + done)) {
                 Ok(table) => tables.push(table),
                 Err(error) => {
                     progress.hide();
@@ -149,14 +167,32 @@ impl Explore {
             .flat_map(|(run, found)| found.outcomes.failures().into_iter().map(move |failure| (run, failure)))
             .collect();
         let mut progress = Progress::new("failures made small", failures.len().min(FAILURES_MAX));
+        let mut written: Vec<(String, Cause, String)> = Vec::new();
         for (nth, (run, (failing, row))) in failures.iter().take(FAILURES_MAX).enumerate() {
             progress.show(nth);
             let smallest = shrink(library, run, &row.seeds, failing);
             progress.hide();
-            match smallest {
-                Ok(smallest) => self.report(run, &smallest, row.seeds.first().copied().unwrap_or_default(), out)?,
-                Err(error) => writeln!(out, "{error}\n")?,
+            let smallest = match smallest {
+                Ok(smallest) => smallest,
+                Err(error) => {
+                    writeln!(out, "{error}\n")?;
+                    continue;
+                }
+            };
+            let seed = row.seeds.first().copied().unwrap_or_default();
+            let label = run.label.to_string();
+            let same = |(of, cause, _): &&(String, Cause, String)| *of == label && *cause == smallest.cause;
+            if let Some((_, _, path)) = written.iter().find(same) {
+                writeln!(
+                    out,
+                    "{}\n  first seen with {}; for the cause that {path} shows\n",
+                    failing.summary,
+                    of_seed(run, seed)
+                )?;
+                continue;
             }
+            let path = self.report(library, run, &smallest, seed, out)?;
+            written.push((label, smallest.cause, path));
         }
         match failures.len().saturating_sub(FAILURES_MAX) {
             0 => Ok(()),
@@ -164,7 +200,15 @@ impl Explore {
         }
     }
 
-    fn report(&self, run: &Scenario, smallest: &Smallest, seed: u64, out: &mut impl Write) -> io::Result<()> {
+    /// Writes what was found, and returns where.
+    fn report(
+        &self,
+        library: &Library,
+        run: &Scenario,
+        smallest: &Smallest,
+        seed: u64,
+        out: &mut impl Write,
+    ) -> io::Result<String> {
         let Smallest { failure, began_with, schedule, text, .. } = smallest;
         writeln!(out, "{failure}")?;
         let first = format!("first seen with {}", of_seed(run, seed));
@@ -175,24 +219,49 @@ impl Explore {
         for (perturbation, words) in schedule {
             writeln!(out, "    {} # {words}", perturbation.to_yaml())?;
         }
-        let path = self.path(run, seed);
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
+        let (folder, text) = self.place(library, text, &smallest.cause)?;
+        let path = folder.join(self.name(run, seed));
         std::fs::write(&path, format!("# Found by exploring {}: {failure}\n{text}", self.file))?;
-        writeln!(out, "  replay it: finwait-sim run {}\n", path.display())
+        let path = path.display().to_string();
+        writeln!(out, "  replay it: finwait-sim run {path}\n")?;
+        Ok(path)
     }
 
-    /// A scenario finds its configuration files relative to itself, so it belongs where the one explored is.
-    fn path(&self, run: &Scenario, seed: u64) -> PathBuf {
+    /// The folder of the findings, and the text as it reads there: a scenario finds its configuration files relative to
+    /// itself. Where it would not fail there as it does here, the folder is the scenario's own.
+    fn place(&self, library: &Library, text: &str, cause: &Cause) -> io::Result<(PathBuf, String)> {
         let file = Path::new(&self.file);
-        let name = file.file_stem().map_or_else(|| "scenario".into(), |stem| stem.to_string_lossy().into_owned());
-        let label = run.label.to_string();
+        let beside = file.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+        let (folder, back) = match &self.out {
+            None => (beside.join(format!("{}.findings", self.stem())), "..".to_owned()),
+            Some(out) => (out.clone(), std::path::absolute(&beside)?.display().to_string()),
+        };
+        let moved = moved(text, &back);
+        let path = folder.join("x.yaml").display().to_string();
+        let fails = |path: &str, text: &str| {
+            let mut scenario = Scenario::read(library, path, text.to_owned()).ok()?;
+            scenario.remedies = Remedies::Named;
+            let played = scenario.play(None).ok()?;
+            Some(Cause::of(&scenario, &played) == *cause)
+        };
+        std::fs::create_dir_all(&folder)?; // `..` leads out of no folder that does not exist
+        if fails(&path, &moved) == Some(true) {
+            return Ok((folder, moved));
+        }
+        let _left_where_others_are = std::fs::remove_dir(&folder);
+        Ok((beside, text.to_owned()))
+    }
+
+    fn stem(&self) -> String {
+        Path::new(&self.file).file_stem().map_or_else(|| "scenario".into(), |stem| stem.to_string_lossy().into_owned())
+    }
+
+    /// The name of the file for what a seed of a run has shown.
+    fn name(&self, run: &Scenario, seed: u64) -> String {
+        let (stem, label, seed) = (self.stem(), run.label.to_string(), format!("seed-{seed}"));
         let words = label.split(|c: char| !c.is_ascii_alphanumeric() && c != '.').filter(|word| !word.is_empty());
-        let seed = format!("seed-{seed}");
-        let name: Vec<&str> = [name.as_str()].into_iter().chain(words).chain([seed.as_str()]).collect();
-        let folder = self.out.as_deref().or_else(|| file.parent()).unwrap_or_else(|| Path::new("."));
-        folder.join(format!("{}.yaml", name.join("-")))
+        let name: Vec<&str> = [stem.as_str()].into_iter().chain(words).chain([seed.as_str()]).collect();
+        format!("{}.yaml", name.join("-"))
     }
 
     fn print_traces(&self, runs: &[Scenario], out: &mut impl Write) -> io::Result<ExitStatus> {

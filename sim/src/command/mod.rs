@@ -3,6 +3,7 @@
 pub(crate) mod evidence;
 pub(crate) mod explore;
 mod files;
+mod interrupt;
 pub(crate) mod new;
 mod progress;
 pub(crate) mod run;

@@ -20,6 +20,8 @@ pub struct Findings {
     pub seeds: u64,
     /// The parts that these are about, in order. All of them together are the whole, `1/1`.
     pub parts: Vec<Shard>,
+    /// Whether all seeds of the parts were played; not if somebody stopped it before.
+    pub is_complete: bool,
     /// One for each run of the file that was explored, in order.
     pub runs: Vec<Found>,
 }
@@ -35,15 +37,17 @@ pub struct Found {
 }
 
 impl Findings {
-    /// Those of one part; `tables` has one for each of `runs`.
+    /// Those of one part; `tables` has one for each of `runs`, or fewer if it was stopped.
     #[must_use]
     pub fn new(scenario: &str, runs: &[Scenario], seeds: u64, part: Shard, tables: Vec<Table>) -> Self {
+        let played = u64::try_from(part.seeds(seeds).len()).unwrap_or(u64::MAX);
         let found = |(run, outcomes): (&Scenario, Table)| Found { run: run.label.to_string(), outcomes };
         Self {
             scenario: scenario.into(),
             digest: digest(runs),
             seeds,
             parts: vec![part],
+            is_complete: tables.len() == runs.len() && tables.iter().all(|table| table.runs() == played),
             runs: runs.iter().zip(tables).map(found).collect(),
         }
     }
@@ -71,7 +75,13 @@ impl Findings {
         let (first, mut whole) = named.next().ok_or("no findings to merge")?;
         // Where each part was found, to note it if it comes again.
         let mut origins: Vec<(Shard, String)> = whole.parts.iter().map(|part| (*part, first.clone())).collect();
+        if !whole.is_complete {
+            return Err(unfinished(&first));
+        }
         for (name, findings) in named {
+            if !findings.is_complete {
+                return Err(unfinished(&name));
+            }
             if findings.digest != whole.digest {
                 return Err(format!("{name} and {first} are about different scenarios"));
             }
@@ -95,6 +105,10 @@ impl Findings {
         }
         Ok(whole)
     }
+}
+
+fn unfinished(name: &str) -> String {
+    format!("{name} has not all of its seeds: its exploration was stopped")
 }
 
 /// FNV-1a over what is played: the texts, and the configurations with their patches. No defence against an author who wants

@@ -5,6 +5,7 @@
 //! does not, [`shrink`] looks for the smallest schedule that shows it, and [`write`](mod@write) makes a scenario file of it.
 //! Machines that share the seeds write [`Findings`], which are then put together.
 
+pub mod cause;
 pub mod findings;
 pub mod outcome;
 pub mod shrink;
@@ -14,13 +15,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 
 use serde::{Deserialize, Serialize};
 
 use crate::course::{Bounds, Course};
 use crate::scenario::{Scenario, ScenarioError};
+pub use cause::Cause;
 pub use findings::Findings;
 pub use outcome::Outcome;
 
@@ -180,7 +182,8 @@ pub fn course(scenario: &Scenario) -> Course<String> {
     }
 }
 
-/// Plays the scenario with each of the seeds, on `jobs` threads; `progress` gets how many are done.
+/// Plays the scenario with each of the seeds, on `jobs` threads; `progress` gets how many are done. Once `stop` is set no
+/// further seed begins, and the table has those that were played.
 ///
 /// # Errors
 /// A proxy refuses its configuration.
@@ -188,6 +191,7 @@ pub fn explore(
     scenario: &Scenario,
     seeds: &[u64],
     jobs: NonZeroUsize,
+    stop: &AtomicBool,
     mut progress: impl FnMut(usize),
 ) -> Result<Table, ScenarioError> {
     let course = course(scenario);
@@ -197,7 +201,9 @@ pub fn explore(
         for _ in 0..jobs.get() {
             let (results, course, next) = (results.clone(), &course, &next);
             scope.spawn(move || {
-                while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while !stop.load(Ordering::Relaxed)
+                    && let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed))
+                {
                     let outcome = outcome::play(scenario, *seed, course);
                     if results.send((*seed, outcome)).is_err() {
                         return; // the receiver is gone: another seed has failed to start

@@ -24,14 +24,14 @@ pub struct Outcome {
     pub complaints: Vec<String>,
 }
 
-/// Plays a scenario and judges the run. A panic is an outcome too.
+/// Plays a scenario and judges the run, whose requests count in any order. A panic is an outcome too.
 ///
 /// # Errors
 /// A proxy refuses its configuration.
 pub fn play(scenario: &Scenario, seed: u64, course: &Course<String>) -> Result<Outcome, ScenarioError> {
     // Unwind safe: nothing of the run is left when it has panicked.
     match catch_unwind(AssertUnwindSafe(|| scenario.play_on(seed, course))) {
-        Ok(played) => Ok(Outcome::of(scenario, &played?)),
+        Ok(played) => Ok(Outcome::in_any_order(scenario, &played?)),
         Err(panic) => {
             Ok(Outcome { summary: "a panic".into(), complaints: vec![format!("panicked: {}", words(&*panic))] })
         }
@@ -47,11 +47,22 @@ impl Outcome {
     /// Judges a run.
     #[must_use]
     pub fn of(scenario: &Scenario, played: &Played) -> Self {
+        Self::with(scenario, played, |_| {})
+    }
+
+    /// Judges a run among many: which of a client's requests came to what is left out, so that runs that differ in nothing
+    /// else have one outcome.
+    #[must_use]
+    pub fn in_any_order(scenario: &Scenario, played: &Played) -> Self {
+        Self::with(scenario, played, <[String]>::sort)
+    }
+
+    fn with(scenario: &Scenario, played: &Played, arrange: fn(&mut [String])) -> Self {
         // The story is rendered only for `never`: rendering takes a tenth of a run's time.
         let story = if scenario.never.is_empty() { String::new() } else { story(scenario, played) };
         let complaints = check(scenario, played, &story);
         let complaints = complaints.iter().map(|complaint| rule(complaint.what()).to_owned()).collect();
-        Self { summary: summary(scenario, played), complaints }
+        Self { summary: summary(scenario, played, arrange), complaints }
     }
 }
 
@@ -61,11 +72,11 @@ pub(super) fn rule(complaint: &str) -> &str {
     end.and_then(|end| complaint.get(..end)).unwrap_or(complaint)
 }
 
-fn summary(scenario: &Scenario, played: &Played) -> String {
+fn summary(scenario: &Scenario, played: &Played, arrange: fn(&mut [String])) -> String {
     let log = played.trace.log();
     let mut parts = Vec::new();
     for host in &scenario.hosts {
-        let saw: Vec<String> = match host.role {
+        let mut saw: Vec<String> = match host.role {
             Role::Client(_) => played
                 .sightings
                 .exchanges
@@ -78,6 +89,7 @@ fn summary(scenario: &Scenario, played: &Played) -> String {
             }
             Role::Alb(_) | Role::App(_) => continue, // what reached them shows in the responses
         };
+        arrange(&mut saw);
         let saw = if saw.is_empty() { "nothing".into() } else { counted(&saw) };
         parts.push(format!("{} {saw}", host.name));
     }

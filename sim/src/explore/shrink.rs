@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use super::outcome::{self, Outcome};
-use super::{course, write};
+use super::{Cause, course, write};
 use crate::check::check;
 use crate::course::{Course, PartsPerMillion, Perturbation, Perturbed};
 use crate::report::story;
-use crate::scenario::{Library, Scenario, ScenarioError};
+use crate::scenario::{Library, Remedies, Scenario, ScenarioError};
 use crate::trace::Trace;
 
 /// Runs that one search may take; what it has found by then is what it reports.
@@ -27,6 +27,8 @@ pub struct Smallest {
     pub schedule: Vec<(Perturbation<String>, String)>,
     /// A scenario file that shows it.
     pub text: String,
+    /// Why it fails.
+    pub cause: Cause,
 }
 
 /// Looks for the smallest run that fails as the runs with these seeds do.
@@ -65,13 +67,15 @@ pub fn shrink(
     };
     let schedule = search.smaller(schedule);
     let text = search.shortest_script(&schedule);
-    let shown = Scenario::read(library, &scenario.file, text.clone())?;
+    let mut shown = Scenario::read(library, &scenario.file, text.clone())?;
+    shown.remedies = Remedies::Named;
     let played = shown.play(None)?;
+    let cause = Cause::of(&shown, &played);
     let complaints = check(&shown, &played, &story(&shown, &played));
     let failure = complaints.iter().map(ScenarioError::what).find(|what| outcome::rule(what) == rule).unwrap_or(rule);
     let schedule = words_of(&played.perturbed, &played.trace);
     let text = write::with_words(&text, &schedule);
-    Ok(Smallest { failure: failure.into(), seed: search.seed, began_with, schedule, text })
+    Ok(Smallest { failure: failure.into(), seed: search.seed, began_with, schedule, text, cause })
 }
 
 fn named(what: &Perturbation, trace: &Trace) -> Option<Perturbation<String>> {
@@ -155,20 +159,24 @@ impl Search<'_> {
         schedule
     }
 
-    /// The scenario file with the schedule in it, without the expectations and steps that the failure does not need.
+    /// The scenario file with the schedule in it, without the expectations and steps that the failure does not need: the
+    /// same thing must fail, for the same cause.
     fn shortest_script(&mut self, schedule: &[Perturbation<String>]) -> String {
         // A run's text has its values in place, so that the sweep they came from can go, unless something else needs it.
         let whole = write::with_schedule(self.scenario.document.as_read(), &self.scenario.label.0, self.seed, schedule);
-        let alone = write::with_schedule(self.scenario.document.as_read(), &[], self.seed, schedule);
+        let text = write::without_conditions(self.scenario.document.as_read(), &self.scenario.expect);
+        let alone = write::with_schedule(&text, &[], self.seed, schedule);
         let begin = [alone, whole.clone()].into_iter().find_map(|text| Some((self.complaints(&text, schedule)?, text)));
         let Some((mut complaints, mut text)) = begin else { return whole };
         let plain_fails = self.plain_fails(&text);
+        let cause = self.cause(&text, schedule);
         loop {
             let Ok(scenario) = Scenario::read(self.library, &self.scenario.file, text.clone()) else { return text };
             let shorter = write::shorter(&text, &scenario).into_iter().find_map(|candidate| {
                 let fewer = self.complaints(&candidate, schedule).filter(|number| *number <= complaints)?;
                 // Without its schedule it must go on to hold: else the text that was cut shows another failure.
-                (plain_fails || !self.plain_fails(&candidate)).then_some((candidate, fewer))
+                let is_same = plain_fails || !self.plain_fails(&candidate);
+                (is_same && self.cause(&candidate, schedule) == cause).then_some((candidate, fewer))
             });
             let Some((candidate, fewer)) = shorter else { return text };
             (text, complaints) = (candidate, fewer);
@@ -180,6 +188,14 @@ impl Search<'_> {
         let scenario = Scenario::read(self.library, &self.scenario.file, text.into()).ok()?;
         let outcome = self.outcome(&scenario, schedule)?;
         outcome.complaints.iter().any(|complaint| complaint == self.rule).then_some(outcome.complaints.len())
+    }
+
+    /// Why the text fails with the schedule; none if it is no scenario.
+    fn cause(&self, text: &str, schedule: &[Perturbation<String>]) -> Option<Cause> {
+        let mut scenario = Scenario::read(self.library, &self.scenario.file, text.into()).ok()?;
+        scenario.remedies = Remedies::Named;
+        let played = scenario.play_on(self.seed, &Course::Fixed(schedule.to_vec())).ok()?;
+        Some(Cause::of(&scenario, &played))
     }
 
     fn plain_fails(&mut self, text: &str) -> bool {

@@ -42,6 +42,28 @@ pub(super) fn with_schedule(
     lines.join("\n") + "\n"
 }
 
+/// The text with its configuration files found from another folder, from where `folder` is the one it was in.
+#[must_use]
+pub fn moved(text: &str, folder: &str) -> String {
+    const KEY: &str = "config:";
+    let mut written = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(KEY) {
+        let (before, behind) = rest.split_at(at + KEY.len());
+        let is_key = !before.trim_end_matches(KEY).ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '-');
+        let spaces = behind.len() - behind.trim_start_matches([' ', '"', '\'']).len();
+        let (space, path) = behind.split_at(spaces);
+        written.push_str(before);
+        written.push_str(space);
+        if is_key && path.starts_with(|c: char| c.is_alphanumeric() || c == '.' || c == '_') {
+            written.push_str(folder);
+            written.push('/');
+        }
+        rest = path;
+    }
+    written + rest
+}
+
 /// The text with words behind the lines of its schedule.
 pub(super) fn with_words(text: &str, schedule: &[(Perturbation<String>, String)]) -> String {
     let mut written = String::new();
@@ -68,6 +90,51 @@ pub(super) fn shorter(text: &str, scenario: &Scenario) -> Vec<String> {
         candidates.extend(expectations.iter().rev().map(|expectation| vec![*step, *expectation]));
     }
     candidates.iter().map(|places| without(text, places)).collect()
+}
+
+/// The text of one run without what distinguishes it: of the expectations that have `when`, those of the run lose it, and
+/// the others go. `expect` are those of the run.
+pub(super) fn without_conditions<T>(text: &str, expect: &[Spanned<T>]) -> String {
+    let kept: Vec<usize> = places(text, expect).iter().map(|(begin, _)| *begin).collect();
+    let mut written = Vec::new();
+    let mut within = false; // the list of expectations
+    let mut goes = false; // the element of another run
+    let mut joined = String::new(); // the dash of an element whose first line was `when` alone
+    for (number, line) in text.lines().enumerate() {
+        if line.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            (within, goes) = (line.starts_with("expect:"), false);
+        }
+        let begins = within && line.trim_start().starts_with("- ");
+        if begins {
+            goes = condition(line).is_some() && !kept.contains(&number);
+        }
+        match condition(line).filter(|_| begins) {
+            _ if goes => {}
+            Some((before, "")) => joined = before.to_owned(),
+            Some((before, behind)) => written.push(format!("{before}{behind}")),
+            None if !joined.is_empty() => written.push(std::mem::take(&mut joined) + line.trim_start()),
+            None => written.push(line.to_owned()),
+        }
+    }
+    written.join("\n") + "\n"
+}
+
+/// What stands before and behind the `when` of a line.
+fn condition(line: &str) -> Option<(&str, &str)> {
+    const KEY: &str = "when: ";
+    let at =
+        line.find(KEY).filter(|at| line.get(..*at).is_some_and(|before| before.trim_end().ends_with(['-', '{'])))?;
+    let (before, rest) = (line.get(..at)?, line.get(at + KEY.len()..)?);
+    let mut depth = 0_usize;
+    for (place, c) in rest.char_indices() {
+        match c {
+            '[' | '{' => depth += 1,
+            ']' | '}' if depth > 0 => depth -= 1,
+            ',' if depth == 0 => return Some((before, rest.get(place + 1..)?.trim_start())),
+            _ => {}
+        }
+    }
+    Some((before, ""))
 }
 
 /// Lines of a file, from the first up to the one before the second, counted from 0.
@@ -143,6 +210,29 @@ mod tests {
         assert_eq!(with_schedule(text, &[], 2, std::slice::from_ref(&delay)), expected);
         let written = with_words(expected, &[(delay, "FIN".into())]);
         assert!(written.ends_with("segment: 3 } # FIN\n"), "{written}");
+    }
+
+    #[test]
+    fn the_expectations_of_other_runs_go() {
+        let text = "expect:\n- a: 1\n- { when: [5s, 6s], a: { b: 2 } }\n- { when: 7s, a: 3 }\n- when: { x: 5s }\n  a: 4\nseed: 1\n";
+        #[derive(serde::Deserialize)]
+        struct File {
+            expect: Vec<Spanned<serde_json::Value>>,
+        }
+        let mut file: File = serde_yaml::from_str(text).unwrap();
+        file.expect.remove(2);
+        let expected = "expect:\n- a: 1\n- { a: { b: 2 } }\n- a: 4\nseed: 1\n";
+        assert_eq!(without_conditions(text, &file.expect), expected);
+    }
+
+    #[test]
+    fn a_scenario_that_moves_finds_its_configurations() {
+        let text = "hosts:\n  a: { config: b.yaml, c: 1 }\n  d:\n    config: \"../e.yaml\"\n  f: { config: /g.yaml }\n";
+        let expected =
+            "hosts:\n  a: { config: ../b.yaml, c: 1 }\n  d:\n    config: \"../../e.yaml\"\n  f: { config: /g.yaml }\n";
+        assert_eq!(moved(text, ".."), expected);
+        let others = "about: its config: none\nx_config: y\n";
+        assert_eq!(moved(others, "..").lines().last(), Some("x_config: y"));
     }
 
     #[test]
