@@ -9,9 +9,13 @@ use crate::proxy;
 use crate::report;
 use crate::report::histogram::Histogram;
 use crate::report::map::OutcomeMap;
+use crate::report::page::OtherRun;
 use crate::report::table::{Row, frequency_table, outcome, table};
 use crate::run::Played;
 use crate::scenario::{Family, LeaveOut, Library, Remedies, Role, Scenario, ScenarioError};
+
+/// Runs that a page has beside the one that it shows.
+const OTHERS_MAX: usize = 200;
 
 /// What came of a file.
 #[derive(Debug)]
@@ -133,6 +137,24 @@ impl Family {
         let map = self.map(&rows);
         let text = self.text(&rows, map.as_ref(), &histograms, &shown);
         Ok(Performance { text, number: shown.number, shown: shown.played, map, complaints })
+    }
+
+    /// The stories of the runs that a performance does not show, one of each outcome first, for a page with a map. Without
+    /// remedies, which would be tried for each.
+    ///
+    /// # Errors
+    /// A proxy refuses its configuration.
+    pub fn others(&self, performance: &Performance, seed: Option<u64>) -> Result<Vec<OtherRun>, ScenarioError> {
+        let numbers = performance.map.as_ref().map(OutcomeMap::runs).unwrap_or_default();
+        let mut others = Vec::new();
+        for number in numbers.into_iter().filter(|number| *number != performance.number).take(OTHERS_MAX) {
+            let Some(scenario) = self.runs.get(number) else { continue };
+            let scenario = Scenario { remedies: Remedies::Named, ..scenario.clone() };
+            let played = scenario.play(seed)?;
+            let (label, story) = (scenario.label.to_string(), report::story(&scenario, &played));
+            others.push(OtherRun { number, label, story });
+        }
+        Ok(others)
     }
 
     /// The run that is shown of a performance of this family.

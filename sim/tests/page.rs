@@ -55,7 +55,7 @@ fn the_page_of_a_long_run_stays_below_two_megabytes() {
     let played = scenario.play(None).expect("it plays");
     let story = story(&scenario, &played);
     let complaints = check(&scenario, &played, &story);
-    let page = page(Page { scenario: &scenario, played: &played, complaints: &complaints, map: None });
+    let page = page(Page { scenario: &scenario, played: &played, complaints: &complaints, map: None, others: &[] });
     for (what, text) in [("the story", &story), ("the page", &page)] {
         assert!(text.len() < BYTES_MAX, "{what} has {} bytes", text.len());
         assert!(text.contains("lines are left out here"), "{what}");
@@ -76,6 +76,29 @@ fn every_page_is_complete_by_itself() {
     }
 }
 
+/// A cell of a map leads to the story of its run; that of the run that is shown leads nowhere.
+#[test]
+fn cells_lead_to_the_stories_of_their_runs() {
+    let library = Library::Disk(repository());
+    let file = "scenarios/keepalive/a-post-around-the-apps-idle-timeout.yaml";
+    let mut family = Family::load(&library, file).unwrap();
+    family.name_remedies();
+    let performance = family.perform(file, None).unwrap();
+    let others = family.others(&performance, None).unwrap();
+    let scenario = family.shown_in(&performance);
+    let map = performance.map.as_ref();
+    let page =
+        page(Page { scenario, played: &performance.shown, complaints: &performance.complaints, map, others: &others });
+    let linked: Vec<&str> = page.split("<a href=\"#run-").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(linked.len(), family.runs.len() - 1, "{linked:?}");
+    for number in linked {
+        let story =
+            page.split(&format!("<pre id=\"run-{number}\">")).nth(1).and_then(|rest| rest.split("</pre>").next());
+        let story = story.unwrap_or_else(|| panic!("there is no story of run {number}"));
+        assert!(story.contains("WHAT THE CLIENTS SAW"), "{story}");
+    }
+}
+
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -85,7 +108,7 @@ fn html(library: &Library, file: &str, map: Option<&OutcomeMap>) -> String {
     let played = scenario.play(None).expect("shipped configurations are accepted");
     let story = story(&scenario, &played);
     let complaints = check(&scenario, &played, &story);
-    page(Page { scenario: &scenario, played: &played, complaints: &complaints, map })
+    page(Page { scenario: &scenario, played: &played, complaints: &complaints, map, others: &[] })
 }
 
 /// The page of a scenario, in a file.

@@ -11,7 +11,7 @@ use finwait_sim::report::heads;
 use finwait_sim::report::json::json;
 use finwait_sim::report::page::{Page, page};
 use finwait_sim::report::pcapng::pcapng;
-use finwait_sim::scenario::Scenario;
+use finwait_sim::scenario::Family;
 use finwait_sim::suite::Performance;
 
 /// Columns of what is no terminal and does not report how many it has.
@@ -54,14 +54,23 @@ impl Evidence {
         self.trace || self.json
     }
 
-    /// Shows the chosen run of a file, which is one of `scenario`, and what came of the others.
-    pub(crate) fn show(&self, scenario: &Scenario, performance: &Performance, out: &mut impl Write) -> io::Result<()> {
+    /// Shows the chosen run of a file, and what came of the others.
+    pub(crate) fn show(
+        &self,
+        family: &Family,
+        seed: Option<u64>,
+        performance: &Performance,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        let scenario = family.shown_in(performance);
         let Performance { text, shown: played, map, complaints, .. } = performance;
         if let Some(file) = &self.pcap {
             fs::write(file, pcapng(&played.trace))?;
         }
         if let Some(file) = &self.html {
-            fs::write(file, page(Page { scenario, played, complaints, map: map.as_ref() }))?;
+            // The runs were played before, and nothing of them has changed.
+            let others = family.others(performance, seed).unwrap_or_default();
+            fs::write(file, page(Page { scenario, played, complaints, map: map.as_ref(), others: &others }))?;
         }
         if self.trace {
             return out.write_all(played.trace.to_text().as_bytes());

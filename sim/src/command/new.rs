@@ -74,7 +74,7 @@ impl New {
         match played {
             Err(error) => refuse(format!("{output} is written, and cannot be played:\n{error}")),
             Ok((family, performance)) => {
-                self.evidence.show(family.shown_in(&performance), &performance, out)?;
+                self.evidence.show(&family, None, &performance, out)?;
                 writeln!(out, "\n{output} is written: change it and play it with `finwait-sim run {output}`")?;
                 for complaint in &performance.complaints {
                     writeln!(io::stderr(), "{complaint}")?;

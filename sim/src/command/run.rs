@@ -31,6 +31,9 @@ pub(crate) struct Run {
     /// with commas between them. The story begins with what was left out.
     #[arg(long, value_name = "NAMES")]
     leave_out: Option<LeaveOut>,
+    /// Play only the runs with this value of a parameter, `variant` or `order`; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE")]
+    only: Vec<Selection>,
     /// Name what would change the outcome of a failed request, without playing the run again to see whether it does.
     #[arg(long)]
     no_remedies: bool,
@@ -147,7 +150,7 @@ impl Run {
             Err(error) => return refuse(&error),
         };
         let complaints = &performance.complaints;
-        self.evidence.show(family.shown_in(&performance), &performance, out)?;
+        self.evidence.show(&family, self.seed, &performance, out)?;
         for complaint in complaints {
             writeln!(io::stderr(), "{complaint}")?;
         }
@@ -176,7 +179,7 @@ impl Run {
         let selection: Option<Selection> = other.parse().ok().filter(|_| !std::path::Path::new(other).is_file());
         let one = self.load_and_play(&library(file), file);
         let (second_file, second) = match selection {
-            Some(selection) => (file, self.select(file, &selection)),
+            Some(selection) => (file, self.load_and_play_only(&library(file), file, &[selection])),
             None => (other, self.load_and_play(&library(other), other)),
         };
         let ((family, one), (other_family, two)) = match (one, second) {
@@ -193,24 +196,23 @@ impl Run {
         Ok(ExitStatus::Passed)
     }
 
-    /// Plays the run of a file that has a value of a parameter.
-    fn select(&self, file: &str, selection: &Selection) -> Result<(Family, Performance), ScenarioError> {
-        let mut family = self.load(&library(file), file)?;
-        let labels: Vec<_> = family.runs.iter().map(|run| run.label.clone()).collect();
-        let selections = std::slice::from_ref(selection);
-        Selection::check(selections, &labels).map_err(|what| ScenarioError::of_file(file, what))?;
-        family.keep(|run| Selection::selects(selections, &run.label));
-        let performance = self.play(&family, file)?;
-        Ok((family, performance))
-    }
-
     fn load_and_play(&self, library: &Library, file: &str) -> Result<(Family, Performance), ScenarioError> {
-        let family = self.load(library, file)?;
+        self.load_and_play_only(library, file, &self.only)
+    }
+
+    /// Loads a file and plays those of its runs that have these values.
+    fn load_and_play_only(
+        &self,
+        library: &Library,
+        file: &str,
+        only: &[Selection],
+    ) -> Result<(Family, Performance), ScenarioError> {
+        let family = self.load(library, file, only)?;
         let performance = self.play(&family, file)?;
         Ok((family, performance))
     }
 
-    fn load(&self, library: &Library, file: &str) -> Result<Family, ScenarioError> {
+    fn load(&self, library: &Library, file: &str, only: &[Selection]) -> Result<Family, ScenarioError> {
         let mut family = if file == STDIN {
             let mut text = String::new();
             io::stdin()
@@ -222,6 +224,11 @@ impl Run {
         };
         if let Some(leave_out) = &self.leave_out {
             family.leave_out(leave_out)?;
+        }
+        if !only.is_empty() {
+            let labels: Vec<_> = family.runs.iter().map(|run| run.label.clone()).collect();
+            Selection::check(only, &labels).map_err(|what| ScenarioError::of_file(file, what))?;
+            family.keep(|run| Selection::selects(only, &run.label));
         }
         // Whether a remedy helps is found on the simulator's own sockets.
         if self.no_remedies || self.diff.is_some() || matches!(self.engine, Engine::Turmoil) {

@@ -73,7 +73,9 @@ impl Sweep {
             None => out.write_all(text.as_bytes())?,
         }
         if let Some(file) = &self.html {
-            fs::write(file, page(Page { scenario, played, complaints, map: map.as_ref() }))?;
+            // The runs were played before, and nothing of them has changed.
+            let others = family.others(&performance, self.seed).unwrap_or_default();
+            fs::write(file, page(Page { scenario, played, complaints, map: map.as_ref(), others: &others }))?;
         }
         for complaint in complaints {
             writeln!(io::stderr(), "{complaint}")?;

@@ -23,8 +23,17 @@ pub struct OutcomeMap {
     pub down: Option<Axis>,
     /// The different outcomes, in the order in which they came up.
     pub outcomes: Vec<String>,
-    /// By row, then by column: which outcome; none where nothing was run.
-    cells: Vec<Vec<Option<usize>>>,
+    /// By row, then by column; none where nothing was run.
+    cells: Vec<Vec<Option<Cell>>>,
+}
+
+/// A run on the map.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Cell {
+    /// Which of the outcomes.
+    outcome: usize,
+    /// Its place among all runs.
+    run: usize,
 }
 
 /// Width of a cell of the picture, height of a row, and what lies left of and above the cells. Pixels.
@@ -57,7 +66,7 @@ impl OutcomeMap {
         let rows = down.as_ref().map_or(1, |axis| axis.values.len());
         let mut cells = vec![vec![None; across.values.len()]; rows];
         let mut outcomes: Vec<String> = Vec::new();
-        for (parameters, outcome) in runs {
+        for (run, (parameters, outcome)) in runs.iter().enumerate() {
             let place = |axis: &Axis| {
                 let (_, value) = parameters.iter().find(|(name, _)| *name == axis.name)?;
                 axis.values.iter().position(|has| has == value)
@@ -68,12 +77,22 @@ impl OutcomeMap {
             else {
                 continue;
             };
-            *cell = Some(outcomes.iter().position(|has| has == outcome).unwrap_or_else(|| {
+            let outcome = outcomes.iter().position(|has| has == outcome).unwrap_or_else(|| {
                 outcomes.push(outcome.clone());
                 outcomes.len() - 1
-            }));
+            });
+            *cell = Some(Cell { outcome, run });
         }
         Some(Self { across, down, outcomes, cells })
+    }
+
+    /// The places of the runs among all: first one of each outcome, then the others.
+    #[must_use]
+    pub fn runs(&self) -> Vec<usize> {
+        let cells: Vec<Cell> = self.cells.iter().flatten().flatten().copied().collect();
+        let is_first = |cell: &Cell| cells.iter().find(|has| has.outcome == cell.outcome) == Some(cell);
+        let (first, others): (Vec<Cell>, Vec<Cell>) = cells.iter().partition(|cell| is_first(cell));
+        first.into_iter().chain(others).map(|cell| cell.run).collect()
     }
 
     /// A letter for each run, and what the letters mean.
@@ -93,7 +112,7 @@ impl OutcomeMap {
         for (name, row) in names.iter().zip(&self.cells) {
             line(&format!("{name:first$}"));
             for cell in row {
-                line(&format!("{:>width$}", cell.map_or('.', letter)));
+                line(&format!("{:>width$}", cell.map_or('.', |cell| letter(cell.outcome))));
             }
             line("\n");
         }
@@ -104,9 +123,10 @@ impl OutcomeMap {
     }
 
     /// A field of coloured cells with their letters, and a legend; the cell of the run with the parameters `shown` has a
-    /// frame. For a page with the classes `fine` and `bad`, and `shade0` to `shade2`.
+    /// frame. A cell leads to what `link` returns for its run. For a page with the classes `fine` and `bad`, and `shade0` to
+    /// `shade2`.
     #[must_use]
-    pub fn to_svg(&self, shown: &[(String, String)]) -> String {
+    pub fn to_svg(&self, shown: &[(String, String)], link: impl Fn(usize) -> Option<String>) -> String {
         let (width, legend) = (LEFT + CELL * self.across.values.len() + 20, TOP + ROW * self.cells.len() + 24);
         let width = width.max(720); // outcomes are sentences
         let height = legend + 20 * self.outcomes.len();
@@ -125,7 +145,7 @@ impl OutcomeMap {
             let _infallible = write!(svg, "<text x=\"6\" y=\"38\">{}</text>", escape(&axis.name));
         }
         for (nth, row) in self.cells.iter().enumerate() {
-            self.draw_row(&mut svg, nth, row, shown);
+            self.draw_row(&mut svg, (nth, row), shown, &link);
         }
         for (nth, outcome) in self.outcomes.iter().enumerate() {
             let y = legend + 20 * nth;
@@ -145,19 +165,30 @@ impl OutcomeMap {
     }
 
     /// The cells of a row, with its name in front.
-    fn draw_row(&self, svg: &mut String, nth: usize, row: &[Option<usize>], shown: &[(String, String)]) {
+    fn draw_row(
+        &self,
+        svg: &mut String,
+        (nth, row): (usize, &[Option<Cell>]),
+        shown: &[(String, String)],
+        link: &impl Fn(usize) -> Option<String>,
+    ) {
         let y = TOP + ROW * nth;
         let name = self.down.as_ref().and_then(|axis| axis.values.get(nth)).map_or("", String::as_str);
         let (end, base) = (LEFT - 8, y + 19);
         let _infallible = write!(svg, "<text x=\"{end}\" y=\"{base}\" text-anchor=\"end\">{}</text>", escape(name));
         for (column, cell) in row.iter().enumerate() {
-            let Some(outcome) = cell else { continue };
+            let Some(Cell { outcome, run }) = cell else { continue };
             let x = LEFT + CELL * column;
             let words = self.outcomes.get(*outcome).map_or("", String::as_str);
+            let link = link(*run);
+            let (begin, end) = match &link {
+                Some(to) => (format!("<a href=\"#{}\">", escape(to)), "</a>"),
+                None => (String::new(), ""),
+            };
             let _infallible = write!(
                 svg,
-                "<g class=\"{}{}\"><rect x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" rx=\"3\"/><text x=\"{}\" \
-                 y=\"{base}\" text-anchor=\"middle\">{}</text><title>{}</title></g>",
+                "{begin}<g class=\"{}{}\"><rect x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" rx=\"3\"/><text x=\"{}\" \
+                 y=\"{base}\" text-anchor=\"middle\">{}</text><title>{}</title></g>{end}",
                 self.class(*outcome),
                 if self.is_at(column, nth, shown) { " shown" } else { "" },
                 CELL - 3,
@@ -188,7 +219,7 @@ impl OutcomeMap {
     /// `3 of 12 runs`.
     fn count(&self, outcome: usize) -> String {
         let runs = || self.cells.iter().flatten().flatten();
-        format!("{} of {} runs", runs().filter(|has| **has == outcome).count(), runs().count())
+        format!("{} of {} runs", runs().filter(|has| has.outcome == outcome).count(), runs().count())
     }
 
     /// The map for who cannot see it.
@@ -228,7 +259,11 @@ mod tests {
         ];
         let map = OutcomeMap::new(&runs).unwrap();
         assert_eq!(map.to_text(), "         idle\nlatency  4s  6s\n1ms       A   B\n9ms       A   .\nA: 200\nB: 503\n");
-        let svg = map.to_svg(&[("idle".into(), "6s".into()), ("latency".into(), "1ms".into())]);
+        let svg = map.to_svg(&[("idle".into(), "6s".into()), ("latency".into(), "1ms".into())], |run| {
+            (run == 2).then(|| "run-2".into())
+        });
+        assert!(svg.contains("<a href=\"#run-2\"><g class=\"fine shade0\">"), "{svg}");
+        assert_eq!(map.runs(), [0, 1, 2]);
         assert_eq!((svg.matches("<title>").count(), svg.matches("</g>").count()), (3, 5));
         assert_eq!((svg.matches("class=\"bad shade0 shown\"").count(), svg.matches(" shown\"").count()), (1, 1));
         assert!(svg.contains("Outcomes by idle and latency. 200: 2 of 3 runs. 503: 1 of 3 runs"), "{svg}");

@@ -34,6 +34,9 @@ const LASTED_MAX: usize = 400;
 const STORY_LINES_MAX: usize = 4_000;
 /// Requests of clients that are listed.
 const EXCHANGES_MAX: usize = 100;
+/// Lines of the story of another run, and bytes of all these stories.
+const OTHER_LINES_MAX: usize = 400;
+const OTHERS_BYTES_MAX: usize = 700_000;
 /// Complaints that are listed.
 const COMPLAINTS_MAX: usize = 20;
 
@@ -48,6 +51,19 @@ pub struct Page<'a> {
     pub complaints: &'a [ScenarioError],
     /// What came of the other runs of the same file, if there are others.
     pub map: Option<&'a OutcomeMap>,
+    /// Other runs of the same file, which the cells of the map lead to.
+    pub others: &'a [OtherRun],
+}
+
+/// Another run of the same file.
+#[derive(Clone, Debug)]
+pub struct OtherRun {
+    /// Its place among all runs of the file.
+    pub number: usize,
+    /// What distinguishes it from the others.
+    pub label: String,
+    /// Its story.
+    pub story: String,
 }
 
 /// The page, complete.
@@ -59,7 +75,9 @@ pub fn page(page: Page<'_>) -> String {
     text
 }
 
-fn write(out: &mut String, Page { scenario, played, complaints, map }: Page<'_>) -> fmt::Result {
+fn write(out: &mut String, page: Page<'_>) -> fmt::Result {
+    let Page { scenario, played, complaints, map, others } = page;
+    let others = within_bounds(others);
     let title = scenario.file.trim_start_matches("scenarios/").trim_end_matches(".yaml");
     let title = title.replace('/', ": ").replace('-', " ");
     let title = escape(&title);
@@ -92,10 +110,13 @@ fn write(out: &mut String, Page { scenario, played, complaints, map }: Page<'_>)
         )?;
     }
     if let Some(map) = map {
-        let (svg, label) = (map.to_svg(&scenario.label.0), escape(scenario.label.to_string().trim()));
+        let link = |run| others.iter().any(|other| other.number == run).then(|| run_id(run));
+        let (svg, label) = (map.to_svg(&scenario.label.0, link), escape(scenario.label.to_string().trim()));
+        let linked =
+            if others.is_empty() { "" } else { " A cell leads to the story of its run, at the end of the page." };
         writeln!(
             out,
-            "<section><h2>What came of each run</h2><div class=\"map\">{svg}</div><p>Below is the run with {label}.</p></section>"
+            "<section><h2>What came of each run</h2><div class=\"map\">{svg}</div><p>Below is the run with {label}.{linked}</p></section>"
         )?;
     }
     exchanges(out, played)?;
@@ -105,9 +126,34 @@ fn write(out: &mut String, Page { scenario, played, complaints, map }: Page<'_>)
     writeln!(
         out,
         "<details class=\"story\" id=\"story\"><summary>The same as text</summary><pre>{}</pre></details>",
-        escape(&beginning(&story(scenario, played)))
+        escape(&beginning(&story(scenario, played), STORY_LINES_MAX))
     )?;
+    for OtherRun { number, label, story } in others {
+        // A link to what is within closed details opens them.
+        writeln!(
+            out,
+            "<details class=\"story\"><summary>The run with {}</summary><pre id=\"{}\">{}</pre></details>",
+            escape(label.trim()),
+            run_id(*number),
+            escape(&beginning(story, OTHER_LINES_MAX))
+        )?;
+    }
     write!(out, "<script>\n{}</script>\n</body>\n</html>\n", include_str!("page.js"))
+}
+
+/// Those whose stories the page has room for.
+fn within_bounds(others: &[OtherRun]) -> Vec<&OtherRun> {
+    let mut bytes = 0;
+    let fits = |other: &&OtherRun| {
+        bytes += other.story.len();
+        bytes <= OTHERS_BYTES_MAX
+    };
+    others.iter().take_while(fits).collect()
+}
+
+/// Where a link to the story of another run leads.
+fn run_id(number: usize) -> String {
+    format!("run-{number}")
 }
 
 fn exchanges(out: &mut String, played: &Played) -> fmt::Result {
@@ -167,9 +213,9 @@ fn why(out: &mut String, explanations: &[Explanation]) -> fmt::Result {
 }
 
 /// The lines of a story that a page has room for.
-fn beginning(story: &str) -> String {
-    let mut lines: Vec<&str> = story.lines().take(STORY_LINES_MAX).collect();
-    if story.lines().nth(STORY_LINES_MAX).is_some() {
+fn beginning(story: &str, lines_max: usize) -> String {
+    let mut lines: Vec<&str> = story.lines().take(lines_max).collect();
+    if story.lines().nth(lines_max).is_some() {
         lines.push("The rest is left out here: `finwait-sim run` prints it.");
     }
     lines.join("\n")
