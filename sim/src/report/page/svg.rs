@@ -23,6 +23,8 @@ const RIGHT: f64 = 90.0;
 const WIDTH_MIN: f64 = 1200.0;
 /// The names of the hosts.
 const HEAD: f64 = 34.0;
+/// The height of a printed sheet as a share of its width, names of hosts included: A3 across, with its margins and a heading.
+const SHEET: f64 = 0.62;
 /// Widths of letters, for cutting lines that do not fit. Measured on the page's monospaced font.
 const LETTER: f64 = 6.65;
 /// From a lane to the bar of the nearest connection, and from bar to bar.
@@ -91,7 +93,9 @@ impl Picture<'_> {
         let (width, height) = (lanes.width, rows.height + 10.0);
         write!(
             out,
-            "<svg class=\"hosts\" viewBox=\"0 0 {width} {HEAD}\" width=\"{width}\" height=\"{HEAD}\" aria-hidden=\"true\">"
+            "<svg class=\"hosts\" viewBox=\"0 0 {width} {HEAD}\" width=\"{width}\" height=\"{HEAD}\" aria-hidden=\"true\">\
+             <g id=\"{}-hosts\" class=\"drawing\">",
+            self.id,
         )?;
         for host in &lanes.hosts {
             let (x, name) = (lanes.x(*host).unwrap_or(LEFT), escape(self.trace.host(*host)));
@@ -99,10 +103,12 @@ impl Picture<'_> {
         }
         write!(
             out,
-            "</svg><svg id=\"{}\" class=\"sequence\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
-             height=\"{height}\" role=\"group\" aria-label=\"{}\">",
+            "</g></svg><svg id=\"{}\" class=\"sequence\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
+             height=\"{height}\" role=\"group\" aria-label=\"{}\">\
+             <g id=\"{}-all\" class=\"drawing\">",
             self.id,
             escape(self.title),
+            self.id,
         )?;
         for host in &lanes.hosts {
             let x = lanes.x(*host).unwrap_or(LEFT);
@@ -143,7 +149,26 @@ impl Picture<'_> {
                 }
             }
         }
-        out.write_str("</svg>")
+        out.write_str("</g></svg>")?;
+        self.sheets(out, width, height)
+    }
+
+    /// The same for paper, cut into sheets: a drawing that is higher than a sheet would begin on one of its own.
+    fn sheets(&self, out: &mut String, width: f64, height: f64) -> fmt::Result {
+        let id = self.id;
+        let part = width * SHEET - HEAD;
+        out.write_str("<div class=\"sheets\" aria-hidden=\"true\">")?;
+        let mut from = 0.0;
+        while from < height {
+            let high = part.min(height - from);
+            write!(
+                out,
+                "<div><svg viewBox=\"0 0 {width} {HEAD}\"><use href=\"#{id}-hosts\"/></svg>\
+                 <svg viewBox=\"0 {from} {width} {high}\"><use href=\"#{id}-all\"/></svg></div>"
+            )?;
+            from += part;
+        }
+        out.write_str("</div>")
     }
 
     /// The height of an item beyond its row.
