@@ -11,6 +11,10 @@ fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed={}", scenarios.display());
     let mut files = Vec::new();
     collect(&scenarios, "scenarios", &mut files)?;
+    // Scenarios of the demonstration run its files.
+    let examples = package.join("../proxy/examples");
+    println!("cargo::rerun-if-changed={}", examples.display());
+    collect(&examples, "proxy/examples", &mut files)?;
     files.sort_unstable();
     let mut list = String::from("&[\n");
     for (name, path) in files {

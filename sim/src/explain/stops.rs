@@ -201,9 +201,14 @@ impl<'a> Hop<'a> {
                 "bytes that move do not matter to it".into()
             }
             Some(exchange) if exchange.is_tunnel() => "no bytes had moved in either direction".into(),
-            Some(exchange) if exchange.has_begun_response_by(timer.until) => "the next attempt had not begun".into(),
-            Some(exchange) if exchange.has_responded_by(timer.until) => {
+            Some(exchange) if exchange.has_delivered_response_by(timer.until) => {
+                "the next attempt had not begun".into()
+            }
+            Some(exchange) if exchange.has_delivered_head_by(timer.until) => {
                 format!("{upstream} had not completed its response")
+            }
+            Some(exchange) if exchange.has_responded_by(timer.until) => {
+                format!("the response of {upstream} had not arrived")
             }
             Some(exchange) => format!("{upstream} {}", exchange.lateness(timer.until)),
         };

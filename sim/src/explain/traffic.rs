@@ -315,6 +315,17 @@ impl Exchange {
             && self.response.as_ref().is_some_and(|final_response| final_response.part.is_complete)
     }
 
+    /// Whether the head of a response had arrived by then.
+    pub(super) fn has_delivered_head_by(&self, at: Duration) -> bool {
+        self.response.as_ref().and_then(|it| it.part.head_arrived).is_some_and(|arrived| arrived <= at)
+    }
+
+    /// Whether a whole response had arrived by then.
+    pub(super) fn has_delivered_response_by(&self, at: Duration) -> bool {
+        let part = self.response.as_ref().map(|it| &it.part).filter(|part| part.is_complete);
+        part.and_then(|part| part.arrived).is_some_and(|arrived| arrived <= at)
+    }
+
     /// What it became, if it became a tunnel.
     pub(super) fn tunnel_name(&self) -> &'static str {
         if self.is_websocket() { "WebSocket" } else { "tunnel" }

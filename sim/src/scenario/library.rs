@@ -12,7 +12,7 @@ pub enum Library {
     Embedded,
 }
 
-/// The repository's `scenarios/`, put here by build.rs: paths in order, with their content.
+/// The repository's `scenarios/` and `proxy/examples/`, put here by build.rs: paths in order, with their content.
 const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/scenarios.rs"));
 
 impl Library {
@@ -29,7 +29,9 @@ impl Library {
     /// A folder cannot be read.
     pub fn scenarios(&self) -> io::Result<Vec<String>> {
         let Self::Disk(root) = self else {
-            let is_scenario = |path: &str| path.matches('/').count() == 2 && path.ends_with(".yaml");
+            let is_scenario = |path: &str| {
+                path.starts_with("scenarios/") && path.matches('/').count() == 2 && path.ends_with(".yaml")
+            };
             return Ok(EMBEDDED.iter().map(|(path, _)| (*path).to_owned()).filter(|path| is_scenario(path)).collect());
         };
         let mut found = Vec::new();

@@ -21,6 +21,9 @@ const REPLAYS_MAX: usize = 32;
 /// Second changes that are tried on top of one that is not enough.
 const SECONDS_MAX: usize = 2;
 
+/// Changes that are made together: one for each hop of a request that crosses three or four.
+const TOGETHER_MAX: usize = 4;
+
 /// What came of a change.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Trial {
@@ -52,7 +55,7 @@ pub(in crate::explain) fn try_all(scenario: &Scenario, played: &Played, explaine
     let mut replays = Replays { scenario, played, done: Vec::new(), before: deliveries(played) };
     for explanation in explained {
         let Explanation { id, outcome_in_short, because, .. } = &*explanation;
-        let because = because.as_ref().map(|it| it.name.clone());
+        let because = because.as_ref().map(|it| (it.host.clone(), it.name.clone()));
         let failed = Failed { id: id.clone(), short: outcome_in_short.clone(), because };
         let mut changes = std::mem::take(&mut explanation.changes);
         for change in &mut changes {
@@ -74,8 +77,8 @@ pub(in crate::explain) fn try_all(scenario: &Scenario, played: &Played, explaine
 struct Failed {
     id: RequestId,
     short: String,
-    /// The name of the setting that made it fail.
-    because: Option<String>,
+    /// The host and the name of the setting that made it fail.
+    because: Option<(String, String)>,
 }
 
 /// The runs that have been played again, each with its edits.
@@ -111,35 +114,65 @@ impl Replays<'_> {
         }
     }
 
-    /// Tries a second change with each that was not enough, the first that stops the request next.
+    /// Tries further changes on top of each that was not enough: those against what stops the request next, one after the
+    /// other, as where each of several hops has the same timeout.
     fn try_on_top(&mut self, changes: &mut [Change], failed: &Failed) {
-        let mut left = SECONDS_MAX;
         let tried: Vec<Edit> = changes.iter().filter_map(|it| self.edit_of(it)).collect();
-        for change in changes.iter_mut() {
-            let Some(first) = self.edit_of(change).filter(|_| left > 0) else { continue };
-            let Some(nth) = self.play(vec![first.clone()]) else { return };
-            let next = self.done.get(nth).and_then(|(_, replay)| replay.explained.iter().find(|it| it.id == failed.id));
-            let next: Vec<Edit> =
-                next.into_iter().flat_map(|it| &it.changes).filter_map(|it| self.edit_of(it)).collect();
-            for second in next.into_iter().chain(tried.clone()).filter(|it| *it != first).take(left) {
-                left -= 1;
-                let words = second.words.clone();
+        let mut pairs: Vec<(usize, Edit, Edit)> = Vec::new();
+        for (place, change) in changes.iter().enumerate() {
+            let Some(first) = self.edit_of(change).filter(|_| pairs.len() < SECONDS_MAX) else { continue };
+            let next = self.against_what_is_next(std::slice::from_ref(&first), failed);
+            let seconds = next.into_iter().chain(tried.clone()).filter(|it| *it != first);
+            pairs.extend(seconds.take(SECONDS_MAX - pairs.len()).map(|second| (place, first.clone(), second)));
+        }
+        // Two changes are better than four.
+        for together_max in [2, TOGETHER_MAX] {
+            for (place, first, second) in &pairs {
                 // Where the same setting stops the request again, its second value takes the place of the first.
-                let is_instead = first.is_at_the_place_of(&second);
-                let edits = if is_instead { vec![second] } else { vec![first.clone(), second] };
-                let Some(nth) = self.play(edits) else { return };
-                let both = self.judge(nth, words, failed);
-                if let Some(trial) = change.trial.as_mut().filter(|_| both.helps()) {
-                    if is_instead {
-                        *trial = both;
-                    } else {
-                        let came = format!("{}; and {} → {}", trial.came, both.what, both.came);
-                        *trial = Trial { what: std::mem::take(&mut trial.what), came, ..both };
-                    }
-                    return;
+                let is_instead = first.is_at_the_place_of(second);
+                let edits = if is_instead { vec![second.clone()] } else { vec![first.clone(), second.clone()] };
+                let Some(all) = self.until_it_helps(edits, failed, together_max) else { continue };
+                if let Some(trial) = changes.get_mut(*place).and_then(|it| it.trial.as_mut()) {
+                    let came = format!("{}; and {}", trial.came, all.came);
+                    let both = |trial: &mut Trial| Trial { came, what: std::mem::take(&mut trial.what), ..all.clone() };
+                    *trial = if is_instead { all.clone() } else { both(trial) };
                 }
+                return;
             }
         }
+    }
+
+    /// What comes of these changes, with those on top of them that what stops the request next requires; none if that does
+    /// not lead to success. In words, what comes behind the first change.
+    fn until_it_helps(&mut self, mut edits: Vec<Edit>, failed: &Failed, together_max: usize) -> Option<Trial> {
+        let mut words = Vec::new();
+        loop {
+            let (first, last) = (edits.first()?, edits.last()?);
+            let place = if first.host == last.host { String::new() } else { format!("at {} ", last.host) };
+            let what = format!("{place}{}", last.words);
+            let nth = self.play(edits.clone())?;
+            let trial = self.judge(nth, what.clone(), failed);
+            if trial.helps() {
+                if edits.len() > 1 {
+                    words.push(format!("{what} → {}", trial.came));
+                    return Some(Trial { came: words.join("; and "), ..trial });
+                }
+                return Some(trial);
+            }
+            if edits.len() >= together_max {
+                return None;
+            }
+            words.push(format!("{what} → {}", trial.came));
+            let next = self.against_what_is_next(&edits, failed);
+            edits.push(next.into_iter().find(|it| !edits.iter().any(|has| has.is_at_the_place_of(it)))?);
+        }
+    }
+
+    /// The changes against what stops the request when these have been made.
+    fn against_what_is_next(&mut self, edits: &[Edit], failed: &Failed) -> Vec<Edit> {
+        let Some(nth) = self.play(edits.to_vec()) else { return Vec::new() };
+        let explained = self.done.get(nth).and_then(|(_, it)| it.explained.iter().find(|it| it.id == failed.id));
+        explained.into_iter().flat_map(|it| &it.changes).filter_map(|it| self.edit_of(it)).collect()
     }
 
     fn edit_of(&self, change: &Change) -> Option<Edit> {
@@ -200,9 +233,11 @@ impl Replays<'_> {
         let because = replay.explained.iter().find(|it| it.id == failed.id).and_then(|it| it.because.as_ref());
         let still = if request.short == failed.short { "still " } else { "" };
         let came = match because {
-            Some(it) if Some(&it.name) != failed.because.as_ref() => {
+            Some(it) if failed.because.as_ref().is_none_or(|(host, name)| *host != it.host || *name != it.name) => {
                 let value = it.value.as_deref().map_or_else(String::new, |value| format!(" {value}"));
-                format!("{still}{}, now because of {}{value}", request.short, it.name)
+                let other = failed.because.as_ref().filter(|(host, _)| *host != it.host);
+                let whose = other.map_or_else(String::new, |_| format!("{}'s ", it.host));
+                format!("{still}{}, now because of {whose}{}{value}", request.short, it.name)
             }
             Some(_) | None => format!("{still}{}", request.short),
         };
