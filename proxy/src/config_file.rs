@@ -11,7 +11,7 @@ use anyhow::Context;
 use finwait::arguments::Arguments;
 use finwait::config::{Config, Differences, Loaded};
 use finwait::net::tokio::{probe_log, wall_time};
-use finwait::server::reload::{Applied, Reloader};
+use finwait::server::reload::{Applied, Reloader, Renewed};
 
 /// What messages call a configuration that is an argument.
 const ARGUMENT: &str = "--config-yaml";
@@ -127,13 +127,13 @@ struct Source {
     reloader: Reloader,
     runtime: tokio::runtime::Runtime,
     in_force: Texts,
-    /// The files of certificates that are watched.
+    /// The files of certificates and endpoints that are watched.
     secrets: Watches,
 }
 
 impl Source {
     fn serve(mut self, requested: &Receiver<&'static str>, mut watch: Option<Watch>) {
-        self.renew();
+        self.renew(&[]);
         loop {
             let request = match watch.is_some() || !self.secrets.0.is_empty() {
                 false => requested.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -150,8 +150,9 @@ impl Source {
                     if watch.as_mut().is_some_and(Watch::has_changed) {
                         self.reload("--watch");
                     }
-                    if self.secrets.have_changed() {
-                        self.renew();
+                    let changed = self.secrets.changed();
+                    if !changed.is_empty() {
+                        self.renew(&changed);
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -178,21 +179,35 @@ impl Source {
         let secrets = self.secrets.next(&read.config);
         self.apply(read.config)?;
         (self.in_force, self.secrets) = (read.texts, secrets);
-        self.renew();
+        self.renew(&[]);
         Ok(())
     }
 
-    /// Takes over the certificates that differ from those in use: their files are watched, and may have changed before they were.
-    /// The configuration stays that in force, whatever its file says by now.
-    fn renew(&self) {
+    /// Takes over the certificates, values and endpoints that differ from those in use: their files are watched, and may have
+    /// changed before they were; of those in `changed` it is known. The configuration stays that in force, whatever its file says
+    /// by now.
+    fn renew(&self, changed: &[String]) {
         if self.secrets.0.is_empty() {
             return;
         }
-        let renewed = self.in_force.load(&self.arguments).map(|loaded| self.reloader.renew(&loaded.config));
-        match renewed {
-            Ok(renewals) if renewals.is_empty() => {}
-            Ok(renewals) => tracing::info!("files were read again and are in use: {}", renewals.owners().join(", ")),
-            Err(error) => tracing::warn!("the files are refused, and what they held before stays in use: {error:#}"),
+        let renewed = self
+            .in_force
+            .load(&self.arguments)
+            .and_then(|loaded| Ok(self.runtime.block_on(self.reloader.renew(loaded.config, changed, wall_time()))?));
+        let Renewed { owners, snapshot, refused } = match renewed {
+            Ok(renewed) => renewed,
+            Err(error) => {
+                return tracing::warn!("the files are refused, and what they held before stays in use: {error:#}");
+            }
+        };
+        if !owners.is_empty() {
+            tracing::info!("files were read again and are in use: {}", owners.join(", "));
+        }
+        if let Some(snapshot) = snapshot {
+            tracing::info!("configuration version {} is in force: {}", snapshot.version, snapshot.changes);
+        }
+        for why in refused {
+            tracing::warn!("a file of endpoints is refused, and those before it stay in use: {why}");
         }
     }
 
@@ -230,9 +245,11 @@ impl Watches {
         Self(paths.map(|path| kept(&path).unwrap_or_else(|| Watch::new(path))).collect())
     }
 
-    fn have_changed(&mut self) -> bool {
+    /// The paths of those that have changed.
+    fn changed(&mut self) -> Vec<String> {
         // Each is looked at: what one look finds is what the next compares with.
-        self.0.iter_mut().fold(false, |changed, watch| watch.has_changed() | changed)
+        let changed = self.0.iter_mut().filter_map(|watch| watch.has_changed().then_some(&watch.path));
+        changed.map(|path| path.to_string_lossy().into_owned()).collect()
     }
 }
 

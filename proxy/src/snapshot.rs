@@ -70,7 +70,7 @@ impl Snapshot {
     #[must_use]
     pub fn first(config: Config, loaded_at: SystemTime, ground: Ground<'_>) -> Self {
         let listeners = config.listeners.iter().map(|listener| Arc::new(Listener::new(listener, ground)));
-        let clusters = config.clusters.iter().map(|cluster| new_cluster(cluster, ground));
+        let clusters = config.clusters.iter().map(|cluster| new_cluster(cluster, ground, loaded_at));
         Self {
             version: 1,
             loaded_at,
@@ -107,7 +107,7 @@ impl Snapshot {
                 (Some(ClusterChange::Endpoints | ClusterChange::Connections), Some(before)) => {
                     Arc::new(before.changed(cluster.clone()))
                 }
-                (Some(_), _) | (None, None) => new_cluster(cluster, ground),
+                (Some(_), _) | (None, None) => new_cluster(cluster, ground, loaded_at),
             }
         });
         let (listeners, clusters) = (listeners.collect(), clusters.collect());
@@ -129,8 +129,10 @@ impl Snapshot {
     }
 }
 
-fn new_cluster(cluster: &config::Cluster, ground: Ground<'_>) -> Arc<cluster::ClusterShared> {
-    Arc::new(cluster::ClusterShared::new(cluster.clone(), Arc::clone(ground.runtime), ground.registry))
+fn new_cluster(cluster: &config::Cluster, ground: Ground<'_>, loaded_at: SystemTime) -> Arc<cluster::ClusterShared> {
+    let new = cluster::ClusterShared::new(cluster.clone(), Arc::clone(ground.runtime), ground.registry);
+    new.count_first_assignment(loaded_at);
+    Arc::new(new)
 }
 
 impl Listener {

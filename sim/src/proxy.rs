@@ -1,7 +1,7 @@
 //! finwait on a simulated host: the shipped code, given a simulated outside.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use finwait::config::cluster::Discovery;
 use finwait::config::tls::CertificateError;
-use finwait::config::{CertificateFiles, Cluster, Config, ConfigError, Differences, Listener, Loaded, Surroundings};
+use finwait::config::{Cluster, Config, ConfigError, Differences, Listener, Loaded, NamedFiles, Surroundings};
 use finwait::drain::{Drain, DrainControl, Stage, Strategy, drain_over};
 use finwait::net::{Address, Clock, ListenOptions, LocalBoxFuture, Outside};
 use finwait::server::reload::{Applied, Reloader};
@@ -172,6 +172,8 @@ async fn all(mut running: Vec<LocalBoxFuture<'_, ()>>) {
 /// Another configuration for a proxy that runs.
 pub(crate) struct NextConfig {
     pub(crate) config: ProxyConfig,
+    /// The files that it names and that have changed, if it is the same but for these.
+    pub(crate) changed: Vec<String>,
     pub(crate) host: String,
     pub(crate) authorities: Authorities,
     /// Gets what it changes once it is in force, or why it is not.
@@ -180,9 +182,13 @@ pub(crate) struct NextConfig {
 
 /// Puts one configuration after the other in force. Has no end of its own.
 async fn reload(reloader: &Reloader, clock: &dyn Clock, mut configs: mpsc::UnboundedReceiver<NextConfig>) {
-    while let Some(NextConfig { config, host, authorities, done }) = configs.recv().await {
-        reloader.attempt();
+    while let Some(NextConfig { config, changed, host, authorities, done }) = configs.recv().await {
         let given = Given { config: &config, host: &host, authorities: &authorities };
+        if !changed.is_empty() {
+            done(renew(reloader, clock, given, &changed).await);
+            continue;
+        }
+        reloader.attempt();
         let applied = match load_with_accounts(given) {
             Ok(Read { loaded, .. }) => {
                 reloader.apply(loaded.config, clock.wall()).await.map_err(|error| error.to_string())
@@ -200,6 +206,21 @@ async fn reload(reloader: &Reloader, clock: &dyn Clock, mut configs: mpsc::Unbou
         }));
     }
     std::future::pending().await
+}
+
+/// Takes over what has changed in files that the configuration names.
+async fn renew(reloader: &Reloader, clock: &dyn Clock, given: Given<'_>, changed: &[String]) -> Result<String, String> {
+    let config = load_with_accounts(given)?.loaded.config;
+    let renewed = reloader.renew(config, changed, clock.wall()).await.map_err(|error| error.to_string())?;
+    if let Some(why) = renewed.refused.first() {
+        // The rest quotes the file.
+        let why = why.lines().next().unwrap_or_default();
+        return Ok(format!("a file of endpoints is refused, and those before it stay in use: {why}"));
+    }
+    Ok(renewed.snapshot.map_or_else(
+        || "the files change nothing".into(),
+        |snapshot| format!("configuration version {} is in force: {}", snapshot.version, snapshot.changes),
+    ))
 }
 
 /// Waits as long as `time` of `stop`, which another `Stop` may change.
@@ -222,6 +243,7 @@ const LOADED_MAX: usize = 8;
 struct Known {
     file: String,
     text: String,
+    files: BTreeMap<String, String>,
     leave_out: LeaveOut,
     loaded: Loaded,
     left_out: Vec<LeftOut>,
@@ -266,8 +288,10 @@ pub(crate) fn read(config: &ProxyConfig, host: &str) -> Result<(Config, Vec<Left
 
 /// Reads a configuration, or remembers what came of reading it.
 fn load(given: Given<'_>) -> Result<Read, String> {
-    let ProxyConfig { file, text, certificates, leave_out, unpatched, .. } = given.config;
-    let is_it = |known: &&Known| known.file == *file && known.text == *text && known.leave_out == *leave_out;
+    let ProxyConfig { file, text, certificates, files: held, leave_out, unpatched, .. } = given.config;
+    let is_it = |known: &&Known| {
+        known.file == *file && known.text == *text && known.files == *held && known.leave_out == *leave_out
+    };
     LOADED.with_borrow_mut(|known| {
         if let Some(Known { loaded, left_out, .. }) = known.iter().find(is_it) {
             let (loaded, left_out) = (loaded.clone(), left_out.clone());
@@ -277,12 +301,13 @@ fn load(given: Given<'_>) -> Result<Read, String> {
             authorities: given.authorities.clone(),
             host: given.host.into(),
             certificates: certificates.clone(),
+            files: held.clone(),
             made: RefCell::default(),
         });
         let written = if file.ends_with(", inline") { "" } else { unpatched.as_ref().unwrap_or(text) };
         let (loaded, left_out) = left_out::load(written, leave_out, |left_out| {
             files.made.take();
-            let files = Some(Rc::<Files>::clone(&files) as Rc<dyn CertificateFiles>);
+            let files = Some(Rc::<Files>::clone(&files) as Rc<dyn NamedFiles>);
             let surroundings = Surroundings { crypto: crypto(), files, left_out: left_out.to_vec() };
             Config::from_yaml_within(text, file, &surroundings)
         })
@@ -300,6 +325,7 @@ fn load(given: Given<'_>) -> Result<Read, String> {
             known.push_front(Known {
                 file: file.clone(),
                 text: text.clone(),
+                files: held.clone(),
                 leave_out: leave_out.clone(),
                 loaded: loaded.clone(),
                 left_out: left_out.clone(),

@@ -40,11 +40,19 @@ fn as_text(cluster: &Cluster, endpoints: &EndpointTable, runtime: &Runtime, out:
         }
     }
     put(out, format_args!("{name}::added_via_api::false\n"));
+    if let Some(service) = service(cluster) {
+        put(out, format_args!("{name}::eds_service_name::{service}\n"));
+    }
     for (address, endpoint) in by_priority(endpoints) {
         for (fact, value) in facts(&endpoint) {
             put(out, format_args!("{name}::{address}::{fact}::{value}\n"));
         }
     }
+}
+
+/// What its assignment is called, if not as the cluster.
+fn service(cluster: &Cluster) -> Option<&str> {
+    cluster.assigned.as_ref().map(|assigned| &*assigned.service).filter(|service| !service.is_empty())
 }
 
 /// In the order of the priorities, and in the file's within one.
@@ -104,12 +112,16 @@ fn as_json(cluster: &Cluster, endpoints: &EndpointTable, runtime: &Runtime) -> V
     let endpoints = by_priority(endpoints);
     let hosts: Vec<Value> = endpoints.iter().map(|(address, endpoint)| host_json(address, endpoint)).collect();
     let thresholds = [Priority::Default, Priority::High].map(|priority| thresholds(cluster, priority, runtime));
-    json!({
+    let mut status = json!({
         "name": &*cluster.name,
         "observability_name": &*cluster.name,
         "circuit_breakers": { "thresholds": thresholds },
         "host_statuses": hosts,
-    })
+    });
+    if let Some(service) = service(cluster) {
+        status["eds_service_name"] = service.into();
+    }
+    status
 }
 
 /// DEFAULT is left out, being the default.

@@ -83,6 +83,7 @@ impl Cluster {
         let staying: BTreeSet<*const Endpoint> = endpoints.iter().map(Rc::as_ptr).collect();
         let gone: Vec<_> = kept.into_iter().filter(|endpoint| !staying.contains(&Rc::as_ptr(endpoint))).collect();
         changed.extend(gone.iter().map(|endpoint| self.priority(endpoint.written.get())));
+        changed.extend(before.gone(&endpoints));
         endpoints.iter().for_each(|endpoint| self.describe(endpoint));
         drop(endpoints);
         self.choice.borrow_mut().endpoints_changed();
@@ -102,7 +103,7 @@ impl Cluster {
     }
 
     /// The priority of an endpoint at this place in the configuration.
-    fn priority(&self, written: usize) -> u32 {
+    pub(super) fn priority(&self, written: usize) -> u32 {
         self.shared.config.placements.get(written).map_or(0, |placement| placement.priority)
     }
 }

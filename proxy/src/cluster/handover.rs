@@ -4,6 +4,7 @@
 //! of a cluster that comes from DNS keep their addresses until they resolve to others. What is under way keeps the
 //! old cluster alive, which takes no more care of its endpoints.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::endpoint_table::Effect;
@@ -64,6 +65,13 @@ impl Handover {
             known: before.known.borrow().clone(),
             checks_health: Some(before.checks_health),
         }
+    }
+
+    /// The priorities of those that are not at an address of `endpoints`.
+    pub(super) fn gone(&self, endpoints: &[Rc<Endpoint>]) -> Vec<u32> {
+        let stay: BTreeSet<&Address> = endpoints.iter().map(|endpoint| &endpoint.address).collect();
+        let gone = self.endpoints.iter().filter(|endpoint| !stay.contains(&endpoint.address));
+        gone.map(|endpoint| endpoint.cluster().map_or(0, |cluster| cluster.priority(endpoint.written.get()))).collect()
     }
 
     /// The endpoint at `location`, if it was there before.

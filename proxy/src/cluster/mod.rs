@@ -3,6 +3,7 @@
 //! [`Cluster::choose`] picks an endpoint, [`Pool::checkout`](pool::Pool::checkout) lends a connection to it.
 //! Each worker has its own endpoints and pools, as Envoy's workers do; only stats and breakers are shared.
 
+mod assigned;
 mod avoided;
 pub mod balancer;
 pub mod breaker;
@@ -60,8 +61,8 @@ use crate::filter::ClusterFilterStats;
 use crate::net::{Address, Outside, Random};
 use crate::runtime::{Runtime, Watched};
 use crate::stats::{
-    BreakerStats, ClusterAuthorisations, ClusterStats, CodeStats, Counter, EndpointStats, FlowStats, GrpcStats, Health,
-    HealthFlag, Http2Stats, Registry, TableStats, TlsStats,
+    AssignmentStats, BreakerStats, ClusterAuthorisations, ClusterStats, CodeStats, Counter, EndpointStats, FlowStats,
+    GrpcStats, Health, HealthFlag, Http2Stats, Registry, TableStats, TlsStats,
 };
 use breaker::Breakers;
 use choice::Choice;
@@ -86,6 +87,8 @@ pub struct ClusterShared {
     pub no_metadata: Option<Counter>,
     /// `cluster.<name>.upstream.proxyprotocol.v2_tlvs_exceed_max_length`: a PROXY header had no room for TLVs.
     pub tlvs_left_out: Option<Counter>,
+    /// `cluster.<name>.update_rejected` and its like, if its endpoints come from a file of their own.
+    assignment_stats: Option<AssignmentStats>,
     /// The size of its table of hashes, where these choose endpoints.
     pub table_stats: Option<TableStats>,
     /// Its circuit breakers, for each priority.
@@ -148,6 +151,7 @@ impl ClusterShared {
         });
         let http2_stats = Http2Stats::upstream(registry, config.stat_name());
         Self {
+            assignment_stats: assigned::stats(&config, registry),
             tls_stats: tls_stats(&config, registry),
             socket_counts: SocketCounts::new(&config, registry),
             no_metadata: no_metadata(&config, registry),
@@ -170,6 +174,7 @@ impl ClusterShared {
     #[must_use]
     pub fn changed(&self, config: config::Cluster) -> Self {
         Self {
+            assignment_stats: assigned::stats(&config, &self.registry),
             tls_stats: tls_stats(&config, &self.registry),
             socket_counts: SocketCounts::new(&config, &self.registry),
             no_metadata: no_metadata(&config, &self.registry),

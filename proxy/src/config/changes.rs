@@ -9,6 +9,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::address::Binding;
+use super::assignment::Assigned;
 use super::{ClusterName, Config};
 
 /// What is new in a configuration, compared with the one before it.
@@ -59,6 +60,7 @@ const NOT_OF_CONNECTIONS: &[&str] = &[
     "dns_failure_refresh_rate",
     "dns_lookup_family",
     "dns_refresh_rate",
+    "eds_cluster_config",
     "health_checks",
     "lb_policy",
     "lb_subset_config",
@@ -119,11 +121,16 @@ impl Changes {
 
     fn compare_clusters(&mut self, old: &Config, new: &Config) {
         let (mut old, new) = (clusters(old), clusters(new));
-        for (name, text) in new {
+        for (name, (assigned, text)) in new {
             let change = match old.remove(name) {
                 None => ClusterChange::Added,
-                Some(before) if before == text => continue,
-                Some(before) if equal_but_for(before, text, NOT_OF_CONNECTIONS, &Value::eq) => ClusterChange::Endpoints,
+                Some((used, before)) if before == text => match (assigned, used) {
+                    (Some(assigned), Some(used)) if assigned.replaces(used) => ClusterChange::Endpoints,
+                    _ => continue,
+                },
+                Some((_, before)) if equal_but_for(before, text, NOT_OF_CONNECTIONS, &Value::eq) => {
+                    ClusterChange::Endpoints
+                }
                 Some(_) => ClusterChange::Connections,
             };
             self.clusters.insert(name.clone(), change);
@@ -138,9 +145,10 @@ fn listeners(config: &Config) -> BTreeMap<&str, (Vec<&Binding>, &Value)> {
     named.map(|(listener, text)| (listener.name.as_str(), (listener.bindings().collect(), text))).collect()
 }
 
-/// The clusters by name, as they were read.
-fn clusters(config: &Config) -> BTreeMap<&ClusterName, &Value> {
-    config.clusters.iter().map(|cluster| &cluster.name).zip(list(config, "clusters")).collect()
+/// The clusters by name, with the files of their endpoints, as they were read.
+fn clusters(config: &Config) -> BTreeMap<&ClusterName, (Option<&Assigned>, &Value)> {
+    let named = config.clusters.iter().zip(list(config, "clusters"));
+    named.map(|(cluster, text)| (&cluster.name, (cluster.assigned.as_ref(), text))).collect()
 }
 
 /// The listeners or clusters of the file, in its order.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use super::address::Address;
+use super::assignment::Assigned;
 use super::balancing::{Balancing, Placement};
 use super::header_names::{NameCase, TrailerRule};
 use super::health::{HealthCheck, OutlierDetection};
@@ -66,6 +67,8 @@ pub struct Cluster {
     pub alt_stat_name: Option<String>,
     /// Where its endpoints come from.
     pub discovery: Discovery,
+    /// The file that they come from, of a cluster of type EDS.
+    pub assigned: Option<Assigned>,
     /// The hosts of its endpoints, as requests may name them, in the order of `discovery`; `None` is one without a name.
     pub hostnames: Vec<Option<HeaderValue>>,
     /// What the configuration says of the kind of its endpoints, in the same order; empty if it says nothing of any.

@@ -8,6 +8,7 @@
 
 pub mod access_log;
 pub mod address;
+pub mod assignment;
 pub mod balancing;
 mod bootstrap;
 mod changes;
@@ -35,6 +36,7 @@ pub mod http2;
 mod interpret;
 pub mod jwks;
 pub mod jwt_authn;
+mod kept_endpoints;
 pub mod listener;
 pub mod listener_filter;
 pub mod local_reply;
@@ -84,7 +86,7 @@ pub use fields::Message;
 pub use listener::Listener;
 pub use places::Places;
 pub use renewals::Renewals;
-pub use surroundings::{CertificateFiles, Content, SecretKind, Surroundings};
+pub use surroundings::{Content, NamedFiles, SecretKind, Surroundings};
 
 /// A whole configuration, as meant.
 #[derive(Clone, Debug)]
@@ -107,7 +109,7 @@ pub struct Config {
     pub runtime: Vec<runtime::RuntimeLayer>,
     /// Which stats are shown, and how.
     pub stats: stats::StatsOptions,
-    /// Files with secrets whose changes take effect while they are in use, in alphabetical order.
+    /// Files with secrets and endpoints whose changes take effect while they are in use, in alphabetical order.
     pub watched_files: Vec<String>,
     /// The file as JSON, for `/config_dump`.
     pub dump: serde_json::Value,

@@ -11,15 +11,15 @@ use super::tls::Crypto;
 pub struct Surroundings {
     /// What TLS computes with.
     pub crypto: Crypto,
-    /// The files of certificates, keys and secrets; `None` reads those of the system.
-    pub files: Option<Rc<dyn CertificateFiles>>,
+    /// The files of certificates, keys, secrets and endpoints; `None` reads those of the system.
+    pub files: Option<Rc<dyn NamedFiles>>,
     /// Paths of fields and items that are not read, as errors spell them. A proxy reads all; a simulation may leave out
     /// what only Envoy has.
     pub left_out: Vec<String>,
 }
 
 /// Files that a configuration names, by their paths.
-pub trait CertificateFiles {
+pub trait NamedFiles {
     /// The content of a file.
     ///
     /// # Errors
@@ -31,6 +31,12 @@ pub trait CertificateFiles {
     /// # Errors
     /// There is no such secret, or it cannot be read.
     fn secret(&self, path: Option<&str>, name: &str, kind: SecretKind) -> io::Result<Vec<u8>>;
+
+    /// The content of the file of endpoints at `path`.
+    ///
+    /// # Errors
+    /// There is no such file, or it cannot be read.
+    fn endpoints(&self, path: &str) -> io::Result<Vec<u8>>;
 }
 
 /// What kind of secret is meant.
@@ -62,6 +68,11 @@ impl Surroundings {
     /// The secret, if its file is not one of the system.
     pub(super) fn secret(&self, path: Option<&str>, name: &str, kind: SecretKind) -> Option<io::Result<Vec<u8>>> {
         self.files.as_ref().map(|files| files.secret(path, name, kind))
+    }
+
+    /// The endpoints, if their file is not one of the system.
+    pub(super) fn endpoints(&self, path: &str) -> Option<io::Result<Vec<u8>>> {
+        self.files.as_ref().map(|files| files.endpoints(path))
     }
 
     /// Whether the field or item at `path` is left out.

@@ -62,6 +62,16 @@ pub enum Applied {
     },
 }
 
+/// What came of files that a configuration names, and that have changed.
+pub struct Renewed {
+    /// Whose certificates and values are others now.
+    pub owners: Vec<String>,
+    /// This is in force now, if endpoints are others.
+    pub snapshot: Option<Arc<Snapshot>>,
+    /// The files of endpoints that are of no use, with the cluster and why: it keeps those that it has.
+    pub refused: Vec<String>,
+}
+
 /// A worker that has prepared a snapshot.
 struct Ready {
     agree: oneshot::Sender<()>,
@@ -88,7 +98,8 @@ impl Reloader {
     /// # Cancellation
     /// Dropped, some workers may have applied it and others not.
     pub async fn apply(&self, config: Config, loaded_at: SystemTime) -> Result<Applied, ReloadError> {
-        let applied = self.try_apply(config, loaded_at).await;
+        self.count_assignments(&config, &[], loaded_at);
+        let applied = self.put(config, loaded_at).await;
         match &applied {
             Ok(_) => self.shared.stats.config_reload_success.inc(),
             Err(_) => self.refuse(),
@@ -106,10 +117,44 @@ impl Reloader {
         self.shared.stats.config_reload_attempt.inc();
     }
 
+    /// Puts in force what has changed in the files that `config` names, which is the configuration in force but for these: of
+    /// those in `changed` it is known that they are others. New connections have the certificates, requests the endpoints, and
+    /// the values of disk layers hold at once.
+    ///
+    /// # Errors
+    /// As for [`Self::apply`].
+    ///
+    /// # Cancellation
+    /// As for [`Self::apply`].
+    pub async fn renew(&self, config: Config, changed: &[String], read_at: SystemTime) -> Result<Renewed, ReloadError> {
+        let refused = self.count_assignments(&config, changed, read_at);
+        Ok(match self.put(config, read_at).await? {
+            Applied::Same(renewals) => Renewed { owners: renewals.owners().to_vec(), snapshot: None, refused },
+            Applied::Next { snapshot, .. } => Renewed { owners: Vec::new(), snapshot: Some(snapshot), refused },
+        })
+    }
+
+    /// Counts the files of endpoints that are others. Returns those that are of no use, and why.
+    fn count_assignments(&self, config: &Config, changed: &[String], at: SystemTime) -> Vec<String> {
+        let served = self.shared.snapshot();
+        let mut refused = Vec::new();
+        for cluster in &config.clusters {
+            let same = served.clusters.iter().find(|served| served.config.name == cluster.name);
+            let (Some(read), Some(served)) = (&cluster.assigned, same) else { continue };
+            let Some(used) = &served.config.assigned else { continue };
+            let is_other = read.replaces(used);
+            if !is_other && !changed.contains(&read.path) {
+                continue;
+            }
+            served.count_assignment(read, is_other, at);
+            refused.extend(read.found.refusal().map(|why| format!("cluster {}: {why}", cluster.name)));
+        }
+        refused
+    }
+
     /// Has new connections use the certificates of `config`, which is the configuration in force but for these and for the values
-    /// of disk layers, which hold at once; which they are.
-    #[must_use]
-    pub fn renew(&self, config: &Config) -> Renewals {
+    /// of disk layers.
+    fn take_over(&self, config: &Config) -> Renewals {
         let mut renewals = self.shared.snapshot().renewals(config);
         renewals.apply();
         if self.shared.runtime.renew_layers(&config.runtime, config.differences) {
@@ -119,14 +164,15 @@ impl Reloader {
         renewals
     }
 
-    async fn try_apply(&self, config: Config, loaded_at: SystemTime) -> Result<Applied, ReloadError> {
+    async fn put(&self, mut config: Config, loaded_at: SystemTime) -> Result<Applied, ReloadError> {
         let before = self.shared.snapshot();
         if before.config.admin != config.admin {
             let text = |at: &Option<Binding>| at.as_ref().map_or_else(|| "nothing".to_owned(), |it| it.at.to_string());
             return Err(ReloadError::Admin { now: text(&before.config.admin), wanted: text(&config.admin) });
         }
-        if before.config.dump == config.dump {
-            return Ok(Applied::Same(self.renew(&config)));
+        config.keep_endpoints(&before.config);
+        if config.is_same_as(&before.config) {
+            return Ok(Applied::Same(self.take_over(&config)));
         }
         let ground = Ground { registry: &self.shared.registry, runtime: &self.shared.runtime };
         let snapshot = Arc::new(before.next(config, loaded_at, ground));

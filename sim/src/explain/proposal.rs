@@ -4,6 +4,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+/// Where the file of endpoints is named, of a cluster that has one.
+pub(super) const FILE_OF_ENDPOINTS: &str = "eds_cluster_config.eds_config";
+
 /// What a setting is to become.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Proposal {

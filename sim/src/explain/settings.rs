@@ -21,7 +21,7 @@ use finwait::router::{Chance, RuntimeKeys};
 use http::{HeaderName, HeaderValue, Method, Version};
 use serde_json::Value;
 
-use super::proposal::{Proposal, set};
+use super::proposal::{FILE_OF_ENDPOINTS, Proposal, set};
 use super::traffic::{Exchange, Protocol};
 use crate::proxy;
 use crate::scenario::{ProxyConfig, Reloaded, ReloadedFrom, Role, Scenario, plain};
@@ -269,9 +269,17 @@ impl<'a> HostSettings<'a> {
 
     /// The setting at `parent` and `below`, which is dotted.
     pub(super) fn setting(&self, parent: &[String], below: &str, value: Option<String>) -> Setting {
+        let is_elsewhere = below == "load_assignment.endpoints" && self.has_file_of_endpoints(parent);
+        let below = if is_elsewhere { FILE_OF_ENDPOINTS } else { below };
         let steps: Path = parent.iter().cloned().chain(below.split('.').map(str::to_owned)).collect();
         let (file, line, is_written) = self.place(&steps);
         Setting { host: self.host.into(), name: below.to_owned(), value, file, line, is_written, steps }
+    }
+
+    /// Is it a cluster whose endpoints come from a file of their own?
+    fn has_file_of_endpoints(&self, cluster: &[String]) -> bool {
+        let Some(nth) = cluster.last().and_then(|nth| nth.parse().ok()) else { return false };
+        self.cluster_by_number(nth).is_some_and(|cluster| cluster.assigned.is_some())
     }
 
     /// The runtime keys that the file sets in place of limits of a cluster, with their values; `None` if it sets none. What

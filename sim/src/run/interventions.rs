@@ -47,8 +47,9 @@ impl Runner {
             }
             Intervention::Release(way) => self.direction(&way, |from, to| control.release(from, to)),
             Intervention::Reload(reload) => {
-                if let Some(config) = reload.read {
-                    self.roles.reload(&reload.host, config);
+                match reload.read {
+                    Some(config) => self.roles.reload(&reload.host, config),
+                    None => self.roles.change_files(&reload.host, &reload.files),
                 }
                 Ok(())
             }

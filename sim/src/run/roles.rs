@@ -2,17 +2,19 @@
 //! can be started again with the same role.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use finwait::net::{LocalBoxFuture, Outside};
 use finwait::stats::Snapshot;
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::InForce;
 use crate::actor::{Alb, App, Client, Notebook, Order, Orders, Sightings};
 use crate::left_out::LeftOut;
 use crate::proxy::{Given, NextConfig, Numbers, Proxy, Stop};
-use crate::scenario::{self, ProxyConfig, Role};
+use crate::scenario::{self, Ordered, ProxyConfig, Role};
 use crate::tls::{AppEnd, Authorities, ClientEnd, describe_certificate};
 use crate::trace::HostId;
 use crate::world::Control;
@@ -45,6 +47,8 @@ pub(super) struct Roles {
     starting: RefCell<Vec<(String, oneshot::Receiver<()>)>>,
     /// The configurations that proxies have been given, in this order.
     reloads: Rc<RefCell<Vec<InForce>>>,
+    /// The configuration of each proxy that was given another while it runs, with its files as they are.
+    in_force: Rc<RefCell<BTreeMap<HostId, ProxyConfig>>>,
     /// Handles of programs that were killed. Dropping one would stop its program in order first.
     former: RefCell<Vec<Handle>>,
 }
@@ -67,8 +71,8 @@ pub(super) type Program = Box<dyn FnOnce(Outside) -> LocalBoxFuture<'static, ()>
 
 impl Roles {
     pub(super) fn new(control: Control, authorities: Authorities, sightings: Rc<RefCell<Sightings>>) -> Self {
-        let (certificates, left_out, running, starting, reloads, former) = Default::default();
-        Self { control, authorities, certificates, left_out, sightings, running, starting, reloads, former }
+        let (certificates, left_out, running, starting, reloads, in_force, former) = Default::default();
+        Self { control, authorities, certificates, left_out, sightings, running, starting, reloads, in_force, former }
     }
 
     /// Adds a host; the program has to be started on it.
@@ -83,6 +87,7 @@ impl Roles {
         let placement =
             self.running.borrow().iter().find(|it| it.placement.name == name).map(|it| it.placement.clone());
         let Some(placement) = placement else { return };
+        self.in_force.borrow_mut().remove(&placement.id);
         let (handle, program) = self.prepare(&placement);
         self.control.start(placement.id, program);
         self.replace(name, handle);
@@ -260,14 +265,40 @@ impl Roles {
 
     /// Gives a proxy another configuration. One that has stopped does not read it.
     pub(super) fn reload(&self, name: &str, config: ProxyConfig) {
+        self.give(name, Vec::new(), |_| config);
+    }
+
+    /// Has files that a proxy watches hold this. One that has stopped does not read them.
+    pub(super) fn change_files(&self, name: &str, files: &Ordered<Value>) {
+        let changed = files.iter().map(|(path, _)| path.to_owned()).collect();
+        self.give(name, changed, |before| before.with_files(files));
+    }
+
+    /// Gives a proxy what `next` makes of the configuration that it has been given last.
+    fn give(&self, name: &str, changed: Vec<String>, next: impl FnOnce(ProxyConfig) -> ProxyConfig) {
         let running = self.running.borrow();
         let Some(it) = running.iter().find(|it| it.placement.name == name) else { return };
         let Handle::Proxy { reload, .. } = &it.handle else { return };
+        let id = it.placement.id;
+        let given = self.in_force.borrow().get(&id).cloned();
+        let first = || match &it.placement.role {
+            Role::Proxy(config) => Some(config.clone()),
+            Role::Alb(_) | Role::App(_) | Role::Client(_) => None,
+        };
+        let Some(before) = given.or_else(first) else { return };
+        let config = next(before);
+        let (in_force, whole) = (Rc::clone(&self.in_force), changed.is_empty());
+        if !whole {
+            in_force.borrow_mut().insert(id, config.clone()); // files have changed, whatever the proxy makes of them
+        }
         let (host, authorities, given) = (name.to_owned(), self.authorities.clone(), config.clone());
-        let (control, id, reloads) = (self.control.clone(), it.placement.id, Rc::clone(&self.reloads));
+        let (control, reloads) = (self.control.clone(), Rc::clone(&self.reloads));
         let done = Box::new(move |outcome: Result<String, String>| match outcome {
             Ok(what) => {
                 control.note(id, what);
+                if whole {
+                    in_force.borrow_mut().insert(id, config.clone());
+                }
                 reloads.borrow_mut().push(InForce { from: control.now(), host: id, config });
             }
             Err(why) => {
@@ -275,7 +306,7 @@ impl Roles {
                 control.note(id, format!("the configuration is refused, and the one before it stays in force: {why}"));
             }
         });
-        let _sent = reload.send(NextConfig { config: given, host, authorities, done });
+        let _sent = reload.send(NextConfig { config: given, changed, host, authorities, done });
     }
 
     /// The configurations that proxies put in force while they ran.

@@ -1,6 +1,9 @@
 //! The configuration that a proxy reads: at the start, or later in place of the one it has.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::certificate::{Certificate, Certificates};
 use super::{LeaveOut, Ordered, Time};
@@ -14,6 +17,8 @@ pub struct ProxyConfig {
     pub text: String,
     /// The certificates that it names.
     pub certificates: Certificates,
+    /// The files that it names beside certificates, by their paths: files of endpoints.
+    pub files: BTreeMap<String, String>,
     /// Without the differences from Envoy that are there on purpose.
     pub exact: bool,
     /// The file as it was before it was patched.
@@ -100,12 +105,19 @@ impl Default for DrainFlags {
 impl ProxyConfig {
     /// What a host begins with.
     pub(crate) fn new(file: String, text: String, unpatched: Option<String>, exact: bool) -> Self {
-        let (certificates, leave_out, env, flags) = Default::default();
-        Self { file, text, certificates, exact, unpatched, leave_out, env, flags, reloaded: None }
+        let (certificates, files, leave_out, env, flags) = Default::default();
+        Self { file, text, certificates, files, exact, unpatched, leave_out, env, flags, reloaded: None }
     }
 
     pub(super) fn with_certificates(self, certificates: Ordered<Certificate>) -> Self {
         Self { certificates: Certificates(certificates), ..self }
+    }
+
+    pub(crate) fn with_files(mut self, files: &Ordered<Value>) -> Self {
+        // JSON is YAML: what is written in place is read as a file is. A text is the file as it stands there.
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        self.files.extend(files.iter().map(|(path, value)| (path.to_owned(), text(value))));
+        self
     }
 
     pub(super) fn with_env(self, env: Ordered<String>) -> Self {

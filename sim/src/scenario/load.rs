@@ -19,8 +19,8 @@ use super::tree::options;
 use super::vary::Variations;
 use super::{
     Alb, App, Beginning, Certificate, Client, CommandLine, Concurrency, Cue, DrainFlags, Expect, Host, Intervention,
-    Invariant, Label, LeaveOut, Library, Link, Ordered, Pair, Patch, Path, ProxyConfig, Redirect, Reload, Reloaded,
-    ReloadedFrom, Remedies, Role, Scenario, ScenarioError, Step, Time, Times, When,
+    Invariant, Label, LeaveOut, Library, Link, Ordered, Pair, Patch, Path, ProxyConfig, Redirect, Remedies, Role,
+    Scenario, ScenarioError, Time, Times, When,
 };
 use crate::course::{Bounds, Course, Perturbation};
 use crate::words::SCRIPT_HOST;
@@ -105,6 +105,8 @@ struct HostFields {
     exact: bool,
     #[serde(default)]
     certificates: Ordered<Certificate>,
+    #[serde(default)]
+    files: Ordered<Value>,
     #[serde(default)]
     leave_out: LeaveOut,
     #[serde(default)]
@@ -205,7 +207,7 @@ pub(crate) fn is_name_of_step(name: &str) -> bool {
 }
 
 /// What every check of one file needs.
-struct Reading<'a> {
+pub(super) struct Reading<'a> {
     library: &'a Library,
     path: &'a str,
     document: &'a Document,
@@ -255,7 +257,7 @@ impl Reading<'_> {
         })
     }
 
-    fn error(&self, location: serde_yaml::Location, what: impl Into<String>) -> ScenarioError {
+    pub(super) fn error(&self, location: serde_yaml::Location, what: impl Into<String>) -> ScenarioError {
         ScenarioError::at(self.path, self.document, location, what)
     }
 
@@ -264,7 +266,7 @@ impl Reading<'_> {
         let aliases = fields.value.aliases.iter().map(|alias| alias.value.clone()).collect();
         let pod = fields.value.pod.as_ref().map(|pod| pod.value.clone());
         let redirect = fields.value.redirect.as_ref().map(|redirect| redirect.value.clone());
-        let HostFields { drain, concurrency, certificates, leave_out, env, exact, ip, .. } = fields.value;
+        let HostFields { drain, concurrency, certificates, files, leave_out, env, exact, ip, .. } = fields.value;
         let HostFields { config, inline, mut patch, alb, client, app, .. } = fields.value;
         for (_, changes) in self.variations.patches(self.label).filter(|(host, _)| *host == name) {
             patch.0.0.extend(changes.0.0.iter().cloned());
@@ -277,15 +279,19 @@ impl Reading<'_> {
         let role = match (config, inline, alb, client, app) {
             (Some(config), None, None, None, None) => {
                 let config = self.proxy(&config, &patch, exact, env)?.with_flags(flags);
-                Role::Proxy(config.with_certificates(certificates).without(leave_out))
+                Role::Proxy(config.with_certificates(certificates).with_files(&files).without(leave_out))
             }
             (None, Some(inline), None, None, None) => {
                 let config = self.patched(self.path, inline, &patch, None, exact)?.with_flags(flags);
-                Role::Proxy(config.with_certificates(certificates).without(leave_out))
+                Role::Proxy(config.with_certificates(certificates).with_files(&files).without(leave_out))
             }
             _ if !certificates.0.is_empty() => {
                 let what = "has `certificates`, which are those that the configuration of a proxy names; those of a \
                             client or an app are in its `tls`";
+                return Err(self.error(here, format!("`{name}` {what}")));
+            }
+            _ if !files.0.is_empty() => {
+                let what = "has `files`, which are those that the configuration of a proxy names";
                 return Err(self.error(here, format!("`{name}` {what}")));
             }
             _ if let Some((flag, _)) = flags_given.iter().find(|(_, given)| *given) => {
@@ -346,7 +352,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn proxy(
+    pub(super) fn proxy(
         &self,
         config: &Spanned<String>,
         patch: &Patch,
@@ -372,7 +378,7 @@ impl Reading<'_> {
         Ok(self.patched(&file, value, patch, Some(text), exact)?.with_env(env))
     }
 
-    fn patched(
+    pub(super) fn patched(
         &self,
         file: &str,
         mut config: Value,
@@ -389,52 +395,6 @@ impl Reading<'_> {
             .map_err(|error| ScenarioError::of_file(self.path, error.to_string()))?;
         let file = if patch.0.0.is_empty() { format!("{file}, inline") } else { format!("{file}, patched") };
         Ok(ProxyConfig::new(file, text, unpatched, exact))
-    }
-
-    /// Reads the configurations that proxies are given while they run.
-    fn reloads(&self, script: &mut [Spanned<Cue>], hosts: &[Host]) -> Result<(), ScenarioError> {
-        for cue in script {
-            match &mut cue.value.step {
-                Step::Background(cues) => self.reloads(cues, hosts)?,
-                Step::Repeat(repeat) => self.reloads(&mut repeat.steps, hosts)?,
-                Step::Happen(Intervention::Reload(reload)) => {
-                    let host = hosts.iter().find(|host| host.name == reload.host);
-                    reload.read = Some(self.reloaded(cue.referenced, host.map(|host| &host.role), reload)?);
-                }
-                Step::Barrier(_) | Step::Do { .. } | Step::Happen(_) | Step::Nothing | Step::Wait(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn reloaded(
-        &self,
-        here: serde_yaml::Location,
-        role: Option<&Role>,
-        reload: &Reload,
-    ) -> Result<ProxyConfig, ScenarioError> {
-        let Some(Role::Proxy(ProxyConfig { file, text, exact, unpatched, certificates, leave_out, env, .. })) = role
-        else {
-            return Err(self.error(here, format!("`{}` is not a proxy: only proxies reload", reload.host)));
-        };
-        let (mut config, from) = match &reload.config {
-            Some(config) => (self.proxy(config, &reload.patch, *exact, env.clone())?, ReloadedFrom::File),
-            None => {
-                let value = serde_yaml::from_str_with_options(text, options(text))
-                    .map_err(|error| ScenarioError::of_yaml(file, &Document::new(text), &error))?;
-                let name = file.trim_end_matches(", patched").trim_end_matches(", inline");
-                let unpatched = match file.ends_with(", inline") {
-                    true => None,
-                    false => Some(unpatched.as_ref().unwrap_or(text).clone()),
-                };
-                (self.patched(name, value, &reload.patch, unpatched, *exact)?, ReloadedFrom::Patch)
-            }
-        };
-        let line = usize::try_from(here.line()).unwrap_or(usize::MAX);
-        config.certificates = certificates.clone();
-        config.leave_out = leave_out.clone();
-        config.reloaded = Some(Box::new(Reloaded { line, first: text.clone(), from }));
-        Ok(config)
     }
 
     fn link(&self, pair: &str, path: Spanned<Path>, hosts: &[Host]) -> Result<Link, ScenarioError> {

@@ -15,6 +15,7 @@ mod library;
 mod load;
 mod names;
 mod patch;
+mod reloaded;
 mod script;
 mod tree;
 mod units;

@@ -1,11 +1,12 @@
 //! The files of certificates that a proxy's configuration names, made up: nothing is read from the machine that simulates.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use finwait::config::{CertificateFiles, Content, SecretKind};
+use finwait::config::{Content, NamedFiles, SecretKind};
 use serde_json::json;
 
 use super::authority::{Authorities, instant};
@@ -19,11 +20,13 @@ pub(crate) struct Files {
     pub(crate) host: String,
     /// Those that the scenario describes.
     pub(crate) certificates: Certificates,
+    /// The other files that the scenario describes, by their paths.
+    pub(crate) files: BTreeMap<String, String>,
     /// The certificates that have been made up, described.
     pub(crate) made: RefCell<Vec<String>>,
 }
 
-impl CertificateFiles for Files {
+impl NamedFiles for Files {
     fn read(&self, path: &str, content: Content) -> io::Result<Vec<u8>> {
         let unknown = || io::Error::other("the certificate cannot be made up");
         match content {
@@ -39,6 +42,11 @@ impl CertificateFiles for Files {
             }
             Content::PrivateKey => Ok(pem("PRIVATE KEY", &self.authorities.key_of(&self.host))),
         }
+    }
+
+    fn endpoints(&self, path: &str) -> io::Result<Vec<u8>> {
+        let held = self.files.get(path).map(|text| text.clone().into_bytes());
+        held.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such file; write it in `files` of the host"))
     }
 
     fn secret(&self, path: Option<&str>, name: &str, kind: SecretKind) -> io::Result<Vec<u8>> {

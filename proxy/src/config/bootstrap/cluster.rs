@@ -8,6 +8,7 @@ use super::balancing::{
     AssignmentPolicy, CommonLbConfig, HealthStatus, LbPolicy, LbSubsetConfig, LeastRequestLbConfig,
     LoadBalancingPolicy, Locality, MaglevLbConfig, RingHashLbConfig, RoundRobinLbConfig,
 };
+use super::source::ConfigSource;
 use super::tls::TransportSocket;
 use super::{Address, HeaderKeyFormat, Http2ProtocolOptions, Percent, SocketAddress};
 use crate::config::constraints::{AtLeastOne, LongerThan, NonEmpty, Positive, WholePercent};
@@ -29,6 +30,7 @@ pub(crate) struct Cluster {
     pub(crate) dns_jitter: Option<Seconds>,
     pub(crate) dns_lookup_family: Option<DnsLookupFamily>,
     pub(crate) dns_refresh_rate: Option<LongerThan<1_000_000>>,
+    pub(crate) eds_cluster_config: Option<At<EdsClusterConfig>>,
     #[serde(default)]
     pub(crate) health_checks: Vec<At<HealthCheck>>,
     pub(crate) http_protocol_options: Option<At<UpstreamHttp1ProtocolOptions>>,
@@ -53,6 +55,30 @@ pub(crate) struct Cluster {
     pub(crate) typed_extension_protocol_options: Option<TypedExtensionProtocolOptions>,
     pub(crate) upstream_bind_config: Option<BindConfig>,
     pub(crate) upstream_connection_options: Option<UpstreamConnectionOptions>,
+}
+
+/// `envoy.config.cluster.v3.Cluster.EdsClusterConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct EdsClusterConfig {
+    pub(crate) eds_config: Option<At<ConfigSource>>,
+    #[serde(default)]
+    pub(crate) service_name: String,
+}
+
+/// `envoy.service.discovery.v3.DiscoveryResponse`, as a file of endpoints has it
+#[derive(Debug, Deserialize)]
+pub(crate) struct AssignmentResponse {
+    #[serde(default)]
+    pub(crate) resources: Vec<At<AssignmentResource>>,
+    #[serde(default)]
+    pub(crate) version_info: String,
+}
+
+/// The resources that such a file may hold.
+#[derive(Debug, Deserialize)]
+pub(crate) enum AssignmentResource {
+    #[serde(rename = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment")]
+    Assignment(Box<ClusterLoadAssignment>),
 }
 
 /// `envoy.config.cluster.v3.Cluster.OriginalDstLbConfig`
@@ -114,6 +140,8 @@ pub(crate) enum DiscoveryType {
     StrictDns,
     #[serde(rename = "LOGICAL_DNS")]
     LogicalDns,
+    #[serde(rename = "EDS")]
+    Eds,
     #[serde(rename = "ORIGINAL_DST")]
     OriginalDst,
 }
@@ -136,7 +164,6 @@ pub(crate) enum DnsLookupFamily {
 /// `envoy.config.endpoint.v3.ClusterLoadAssignment`
 #[derive(Debug, Deserialize)]
 pub(crate) struct ClusterLoadAssignment {
-    #[expect(dead_code, reason = "names a resource for EDS; inside a cluster it repeats the cluster's name")]
     pub(crate) cluster_name: NonEmpty,
     #[serde(default)]
     pub(crate) endpoints: Vec<LocalityLbEndpoints>,

@@ -37,7 +37,7 @@ const MAGLEV_MAX: u32 = 5_000_011;
 const SLOW_START_LEAST: f64 = 10.0;
 
 pub(super) fn balancing(cluster: &Written, notes: &Notes) -> Result<Balancing, Problem> {
-    let assigned = cluster.load_assignment.as_ref().and_then(|assignment| assignment.value.policy);
+    let (overprovisioning, health_by) = assigned(cluster);
     let (policy, own) = match &cluster.load_balancing_policy {
         Some(written) => {
             let (policy, localities) = extension(&written.value, written)?;
@@ -65,14 +65,20 @@ pub(super) fn balancing(cluster: &Written, notes: &Notes) -> Result<Balancing, P
         policy,
         localities,
         panic,
-        overprovisioning: assigned
-            .and_then(|policy| policy.overprovisioning_factor)
-            .map_or(OVERPROVISIONING, |factor| factor.0.get()),
-        health_by: match assigned.is_some_and(|policy| policy.weighted_priority_health) {
-            true => HealthBy::Weights,
-            false => HealthBy::Endpoints,
-        },
+        overprovisioning,
+        health_by,
     })
+}
+
+/// What `policy` of the assignment says.
+pub(super) fn assigned(cluster: &Written) -> (u32, HealthBy) {
+    let policy = cluster.load_assignment.as_ref().and_then(|assignment| assignment.value.policy);
+    let factor = policy.and_then(|policy| policy.overprovisioning_factor);
+    let health_by = match policy.is_some_and(|policy| policy.weighted_priority_health) {
+        true => HealthBy::Weights,
+        false => HealthBy::Endpoints,
+    };
+    (factor.map_or(OVERPROVISIONING, |factor| factor.0.get()), health_by)
 }
 
 /// `lb_policy` with the options beside it.
@@ -104,7 +110,9 @@ fn old_policy(cluster: &Written) -> Result<Policy, Problem> {
         // A cluster that chooses by itself has one endpoint for each choice.
         Some(LbPolicy::ClusterProvided) => match cluster.r#type {
             Some(DiscoveryType::OriginalDst) => Policy::RoundRobin(None),
-            None | Some(DiscoveryType::LogicalDns | DiscoveryType::Static | DiscoveryType::StrictDns) => {
+            None
+            | Some(DiscoveryType::Eds | DiscoveryType::LogicalDns | DiscoveryType::Static | DiscoveryType::StrictDns) =>
+            {
                 return Err(policy_of_others(cluster));
             }
         },

@@ -11,8 +11,8 @@ use super::metadata;
 use super::rewrite::literal_host;
 use super::secret::Secrets;
 use super::{
-    address, balancing, basis_points, buffer_bytes_max, health, http2_options, name_case, original_dst, trailer_rule,
-    upstream_socket,
+    address, assignment, balancing, basis_points, buffer_bytes_max, health, http2_options, name_case, original_dst,
+    trailer_rule, upstream_socket,
 };
 use crate::config::bootstrap::Http2ProtocolOptions;
 use crate::config::bootstrap::cluster::{
@@ -27,6 +27,7 @@ use crate::config::cluster::{
 };
 use crate::config::error::Cause;
 use crate::config::health::HealthCheck;
+use crate::config::kept_endpoints::Endpoints;
 use crate::config::metadata::Value;
 use crate::config::problem::Problem;
 use crate::config::rewrite::is_host;
@@ -73,8 +74,33 @@ impl Written {
     }
 }
 
-pub(super) fn cluster(written: At<Written>, secrets: &Secrets<'_>, notes: &Notes) -> Result<Cluster, Problem> {
-    let cluster = &written.value;
+pub(super) fn cluster(mut written: At<Written>, secrets: &Secrets<'_>, notes: &Notes) -> Result<Cluster, Problem> {
+    let file = assignment::File::of(&mut written.value, notes)?;
+    let mut cluster = without_file(&written.value, secrets, notes)?;
+    if let Some(file) = file {
+        let (assigned, endpoints) = file.read(&mut written.value, notes, endpoints);
+        cluster.assigned = Some(assigned);
+        endpoints.into_iter().for_each(|endpoints| cluster.assign(endpoints));
+    }
+    Ok(cluster)
+}
+
+/// What `load_assignment` determines.
+fn endpoints(cluster: &Written) -> Result<Endpoints, Problem> {
+    let (overprovisioning, health_by) = balancing::assigned(cluster);
+    Ok(Endpoints {
+        discovery: discovery(cluster)?,
+        hostnames: hostnames(cluster)?,
+        labels: labels(cluster)?,
+        metadata: own_metadata(cluster)?.map(Arc::new),
+        placements: balancing::placements(cluster)?,
+        overprovisioning,
+        health_by,
+    })
+}
+
+/// The cluster as its own configuration has it.
+fn without_file(cluster: &Written, secrets: &Secrets<'_>, notes: &Notes) -> Result<Cluster, Problem> {
     if cluster.name.value.is_empty() {
         return Err(cluster.name.invalid("a cluster must have a name"));
     }
@@ -92,6 +118,7 @@ pub(super) fn cluster(written: At<Written>, secrets: &Secrets<'_>, notes: &Notes
         hostnames: hostnames(cluster)?,
         labels: labels(cluster)?,
         discovery: discovery(cluster)?,
+        assigned: None,
         placements: balancing::placements(cluster)?,
         balancing: balancing::balancing(cluster, notes)?,
         protocol,
@@ -280,7 +307,7 @@ fn discovery(cluster: &Written) -> Result<Discovery, Problem> {
     let mut addresses = assigned.flat_map(|locality| &locality.lb_endpoints).map(|lb| &lb.endpoint.address);
     let refresh = refresh(cluster)?;
     match cluster.r#type {
-        None | Some(DiscoveryType::Static) => {
+        None | Some(DiscoveryType::Eds | DiscoveryType::Static) => {
             let endpoints: Result<_, _> = addresses.map(address::endpoint).collect();
             endpoints.map(Discovery::Static)
         }
@@ -327,7 +354,7 @@ fn refresh(cluster: &Written) -> Result<Refresh, Problem> {
 fn hostnames(cluster: &Written) -> Result<Vec<Option<HeaderValue>>, Problem> {
     let assigned = cluster.load_assignment.iter().flat_map(|assignment| &assignment.value.endpoints);
     let endpoints = assigned.flat_map(|locality| &locality.lb_endpoints).map(|lb| &lb.endpoint);
-    let is_dns = !matches!(cluster.r#type, None | Some(DiscoveryType::Static));
+    let is_dns = !matches!(cluster.r#type, None | Some(DiscoveryType::Eds | DiscoveryType::Static));
     let hostname = |endpoint: &Endpoint| {
         let written = endpoint.hostname.as_ref().map(literal_host).transpose()?.flatten();
         let name = endpoint.address.value.socket_address.as_ref().filter(|_| is_dns);

@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::config::bootstrap::DataSource;
+use crate::config::bootstrap::source::ConfigSource;
 use crate::config::constraints::NonEmpty;
 use crate::config::problem::Problem;
 use crate::config::surroundings::Content;
@@ -69,6 +70,19 @@ fn certificate_file(path: &At<NonEmpty>, content: Content, notes: &Notes) -> Res
 /// The content of a file.
 pub(super) fn file(path: &At<NonEmpty>) -> Result<Vec<u8>, Problem> {
     found(path, read(&path.value))
+}
+
+/// The path of a file that is watched.
+pub(super) fn watched<'s>(source: &'s At<ConfigSource>, notes: &Notes) -> Result<&'s At<NonEmpty>, Problem> {
+    let path = match (&source.value.path_config_source, &source.value.path) {
+        (Some(it), None) => &it.value.path,
+        (None, Some(path)) => path,
+        (None, None) | (Some(_), Some(_)) => {
+            return Err(source.invalid_but("names no source", "write path_config_source: { path: ... }"));
+        }
+    };
+    notes.watch(&path.value);
+    Ok(path)
 }
 
 /// What came of reading the file at `path`.

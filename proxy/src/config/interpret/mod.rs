@@ -5,6 +5,7 @@
 
 mod access_log;
 mod address;
+mod assignment;
 mod balancing;
 mod cluster;
 mod compression;

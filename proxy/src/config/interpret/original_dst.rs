@@ -70,7 +70,8 @@ fn header(cluster: &Written) -> Result<Option<HeaderName>, Problem> {
 pub(super) fn note_unused(cluster: &Written, notes: &Notes) {
     match cluster.r#type {
         Some(DiscoveryType::OriginalDst) => {}
-        None | Some(DiscoveryType::LogicalDns | DiscoveryType::Static | DiscoveryType::StrictDns) => {
+        None
+        | Some(DiscoveryType::Eds | DiscoveryType::LogicalDns | DiscoveryType::Static | DiscoveryType::StrictDns) => {
             if let Some(options) = &cluster.original_dst_lb_config {
                 notes.note(&options.place, "has no effect: the cluster is not of type ORIGINAL_DST");
             }

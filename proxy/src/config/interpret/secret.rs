@@ -169,14 +169,7 @@ impl<'s> SecretFile<'s> {
     fn of(named: &'s At<SdsSecretConfig>, kind: SecretKind, notes: &Notes) -> Result<Option<Self>, Problem> {
         let SdsSecretConfig { name, sds_config } = &named.value;
         let Some(source) = sds_config else { return Self::left_out(named, kind, notes) };
-        let path = match (&source.value.path_config_source, &source.value.path) {
-            (Some(it), None) => &it.value.path,
-            (None, Some(path)) => path,
-            (None, None) | (Some(_), Some(_)) => {
-                return Err(source.invalid_but("names no source", "write path_config_source: { path: ... }"));
-            }
-        };
-        notes.watch(&path.value);
+        let path = data_source::watched(source, notes)?;
         let elsewhere = notes.surroundings().secret(Some(&path.value), &name.value, kind);
         let text = elsewhere.map_or_else(|| data_source::file(path), |read| data_source::found(path, read))?;
         let text = String::from_utf8(text).map_err(|_| path.invalid("the file is no text in UTF-8"))?;

@@ -76,6 +76,7 @@ const METADATA: &str = "nothing here reads metadata";
 const NO_FILTER: &str = "the HTTP filters are buffer, compressor, cors, csrf, decompressor, ext_authz, fault, grpc_stats, grpc_web, header_mutation, header_to_metadata, health_check, jwt_authn, local_ratelimit, rbac, set_filter_state, set_metadata and router";
 const RATE_LIMIT: &str = "requests are limited by the filter envoy.filters.http.local_ratelimit alone";
 const RESOLVER: &str = "names are resolved by the operating system, as envoy.network.dns_resolver.getaddrinfo does it";
+const RESPONSE: &str = "a file says nothing to whom one could respond";
 const SOCKET: &str = "sockets are opened with fixed options";
 /// How every `@type` begins.
 const TYPE_URL: &str = "type.googleapis.com/";
@@ -87,7 +88,6 @@ const TLS: &str =
 const VALUES: &[(&str, &str, Support)] = &[
     ("CheckCodec", "HTTP3", Refused("there is no UDP and no QUIC")),
     ("CodecType", "HTTP3", Refused("there is no UDP and no QUIC")),
-    ("DiscoveryType", "EDS", Refused(DYNAMIC)),
     ("DiscoveryType", "sds", Old("STATIC or STRICT_DNS")),
     ("SanType", "OTHER_NAME", Refused("names are DNS names, emails, IP addresses and URIs")),
     ("TlsProtocol", "TLSv1_0", Refused("the oldest version is TLSv1_2 (RFC 8996)")),

@@ -1,12 +1,12 @@
 //! Fields of transport sockets.
 
+use super::RESPONSE;
 use super::Support::{self, Ignored, Old, Only, Refused};
 
 const FILES: &str = "certificates and keys come from the file; write them, or the names of their files, here";
 const HANDSHAKE: &str = "rustls does the handshake, with its own rules";
 const SESSIONS: &str = "session tickets are sealed with keys that this process makes and changes by itself";
-const RESPONSE: &str = "a file says nothing to whom one could respond";
-const SOURCE: &str = "there is no xDS; write path_config_source, which names a file of secrets";
+const SOURCE: &str = "there is no xDS; write path_config_source, which names a file";
 const STAPLING: &str = "nothing is stapled to a certificate (OCSP)";
 const VERIFICATION: &str = "a peer is known by trusted_ca and match_typed_subject_alt_names";
 

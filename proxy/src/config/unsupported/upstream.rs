@@ -1,7 +1,7 @@
 //! Fields of clusters, and of how they are spoken to.
 
 use super::Support::{self, Ignored, Old, Only, Refused, Within};
-use super::{DYNAMIC, EXTENSION, HEADER_EDITS, LOAD_BALANCING, METADATA, SOCKET};
+use super::{DYNAMIC, EXTENSION, HEADER_EDITS, LOAD_BALANCING, METADATA, RESPONSE, SOCKET};
 
 const LOCAL_CLUSTER: &str = "zones count only beside a local cluster, and cluster_manager names none";
 const OUTLIER: &str = "failures in a row, success rates and failure percentages eject an endpoint";
@@ -27,7 +27,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Cluster", "connection_pool_per_downstream_connection", Only("false", "connections are shared")),
     ("Cluster", "dns_resolution_config", Refused("names are resolved by the operating system")),
     ("Cluster", "dns_resolvers", Old("typed_dns_resolver_config; though names are resolved by the operating system here")),
-    ("Cluster", "eds_cluster_config", Refused(DYNAMIC)),
     ("Cluster", "features", Old(EXTENSION_OPTIONS)),
     ("Cluster", "filters", Refused("there are no upstream filters")),
     ("Cluster", "hosts", Old("load_assignment: {cluster_name: ..., endpoints: [{lb_endpoints: [{endpoint: {address: ...}}]}]}")),
@@ -60,6 +59,11 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("BindConfig", "local_address_selector", Refused(SOCKET)),
     ("BindConfig", "socket_options", Refused(SOCKET)),
 
+    ("AssignmentResponse", "canary", Ignored(RESPONSE)),
+    ("AssignmentResponse", "control_plane", Ignored(RESPONSE)),
+    ("AssignmentResponse", "nonce", Ignored(RESPONSE)),
+    ("AssignmentResponse", "resource_errors", Ignored(RESPONSE)),
+    ("AssignmentResponse", "type_url", Ignored(RESPONSE)),
     ("ClusterLoadAssignment", "named_endpoints", Refused("write the endpoint where it is used")),
     ("AssignmentPolicy", "drop_overloads", Refused("requests are refused by circuit breakers and by runtime keys alone")),
     ("AssignmentPolicy", "endpoint_stale_after", Ignored("it concerns endpoints from a control plane")),

@@ -253,7 +253,8 @@ pub struct BreakerStats<'r> {
     prefix: String,
 }
 
-/// Names under `cluster.<name>.` that dashboards expect and that stay 0: this proxy has no such thing.
+/// Names under `cluster.<name>.` that dashboards expect and that stay 0: this proxy has no such thing, or the cluster has no
+/// file of endpoints.
 const CLUSTER_ALWAYS_ZERO: &[&str] = &[
     "assignment_stale",
     "assignment_timeout_received",
@@ -281,6 +282,18 @@ const CLUSTER_ALWAYS_ZERO: &[&str] = &[
 const CLUSTER_GAUGES_ALWAYS_ZERO: &[&str] = &["max_host_weight", "version", "warming_state"];
 
 impl ClusterStats {
+    /// Of a cluster whose endpoints come from a file of their own.
+    #[must_use]
+    pub fn assignment(registry: &Registry, cluster: &str) -> AssignmentStats {
+        let prefix = cluster_prefix(cluster);
+        AssignmentStats {
+            empty: Counter::named(registry, &prefix, "update_empty"),
+            rejected: Counter::named(registry, &prefix, "update_rejected"),
+            time: State::named(registry, &prefix, "update_time"),
+            version: State::named(registry, &prefix, "version"),
+        }
+    }
+
     /// `internal_upstream.no_metadata`, of a cluster that passes metadata on.
     #[must_use]
     pub fn no_metadata(registry: &Registry, cluster: &str) -> Counter {
@@ -307,6 +320,19 @@ impl ClusterStats {
         CLUSTER_GAUGES_ALWAYS_ZERO.iter().for_each(|name| drop(State::named(registry, &prefix, name)));
         Self::under(registry, &prefix)
     }
+}
+
+/// `cluster.<name>.`: files of endpoints, beside `update_attempt`, `update_success` and `update_failure`.
+#[derive(Clone, Debug)]
+pub struct AssignmentStats {
+    /// `update_empty`: one named no resource.
+    pub empty: Counter,
+    /// `update_rejected`: one was read and is of no use.
+    pub rejected: Counter,
+    /// `update_time`: when the last that is of use was read. Milliseconds since 1970.
+    pub time: State,
+    /// `version`: a hash of its `version_info`.
+    pub version: State,
 }
 
 /// `cluster.<name>.maglev_lb.` or `ring_hash_lb.`: the table of hashes by which endpoints are chosen.

@@ -26,7 +26,7 @@ use super::{Counter, Gauge, Histogram, Registry, State};
 
 pub use bytes::ByteStats;
 pub(crate) use bytes::Meter;
-pub use cluster::{BreakerStats, ClusterStats, FlowStats, TableStats};
+pub use cluster::{AssignmentStats, BreakerStats, ClusterStats, FlowStats, TableStats};
 pub use compression::{CompressorStats, DecompressorStats, RecodedBytes, RecodingStats};
 pub use downstream::{
     AuthorisationEvent, AuthorisationStats, CorsStats, CsrfStats, HealthCheckStats, HttpStats, ListenerStats,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::edit::{self, Act, Edit, at};
-use crate::explain::proposal::Proposal;
+use crate::explain::proposal::{FILE_OF_ENDPOINTS, Proposal};
 use crate::explain::settings::{Setting, filter_at, find, time};
 use crate::scenario::{Role, Scenario};
 
@@ -29,6 +29,9 @@ impl Proposal {
         let (acts, words) = match self {
             Self::Advice | Self::Upgrade => return Err("no setting is about it"),
             Self::Untried(why) => return Err(why),
+            Self::AnotherApp if setting.name == FILE_OF_ENDPOINTS => {
+                return Err("the endpoints come from a file of their own");
+            }
             Self::AnotherApp => {
                 let (host, endpoints) = another_app(setting, scenario)?;
                 (to(endpoints), Some(format!("endpoint {host}")))

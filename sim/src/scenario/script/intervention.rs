@@ -226,9 +226,11 @@ impl Intervention {
             "release" => map.next_value().map(Self::Release),
             "reload" => {
                 let reload: Box<Reload> = map.next_value()?;
-                if reload.config.is_none() && reload.patch.0.0.is_empty() {
+                let reads = reload.config.is_some() || !reload.patch.0.0.is_empty();
+                if reads != reload.files.0.is_empty() {
                     return Err(A::Error::custom(
-                        "`reload` needs `config`, another file, or `patch`, changes to the host's",
+                        "`reload` needs `config`, another file, or `patch`, changes to the host's, or else `files`, what \
+                         the files hold that it watches",
                     ));
                 }
                 Ok(Self::Reload(reload))
@@ -320,6 +322,10 @@ impl fmt::Display for Intervention {
             Self::Partition(pair) => write!(f, "{} is cut", pair.0),
             Self::PowerOff(host) => write!(f, "{host} loses power"),
             Self::Release(way) => write!(f, "{way} is released"),
+            Self::Reload(reload) if !reload.files.0.is_empty() => {
+                let paths: Vec<&str> = reload.files.iter().map(|(path, _)| path).collect();
+                write!(f, "{} on {} changed", paths.join(", "), reload.host)
+            }
             Self::Reload(reload) => match &reload.config {
                 Some(config) => write!(f, "{} reads {} in place of its configuration", reload.host, config.value),
                 None => write!(f, "{} reads its configuration again, which has changed", reload.host),

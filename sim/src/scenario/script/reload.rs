@@ -1,9 +1,10 @@
-//! A proxy reads another configuration while it runs, as finwait does on SIGHUP.
+//! A proxy reads another configuration while it runs, as finwait does on SIGHUP, or a file that it watches has changed.
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_yaml::Spanned;
 
-use crate::scenario::{Patch, ProxyConfig};
+use crate::scenario::{Ordered, Patch, ProxyConfig};
 
 /// A proxy that is given another configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -16,7 +17,10 @@ pub struct Reload {
     /// Changes to `config`, or else to what the host began with.
     #[serde(default)]
     pub patch: Patch,
-    /// What it reads: known when the files of the scenario have been read.
+    /// What files hold from now on that its configuration names and has watched.
+    #[serde(default)]
+    pub files: Ordered<Value>,
+    /// The configuration that it reads: known when the files of the scenario have been read.
     #[serde(skip)]
     pub read: Option<ProxyConfig>,
 }
