@@ -101,6 +101,43 @@ async fn the_page_is_whole_and_handshakes_are_checked() {
     }
 }
 
+#[tokio::test]
+async fn a_visitor_breaks_the_ingress_and_mends_it() {
+    let stand = Stand::start();
+    let mut log = stand.websocket("/log").await;
+    let put = |name: &str| {
+        let length = name.len();
+        format!("PUT /fault HTTP/1.1\r\nhost: here\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{name}")
+    };
+    let answer = stand.ask(&put("everything")).await;
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("the-app-is-slow"), "{answer}");
+
+    let answer = stand.ask(&put("the-ingress-forgets-allow-connect")).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains("its connection manager has no") && answer.contains("to change it"), "{answer}");
+    // The change takes a moment.
+    let handshake = "GET /echo HTTP/1.1\r\nhost: here\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n";
+    let status = async || {
+        let mut conn = stand.connect().await;
+        conn.write_all(handshake.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        within(conn.read_exact(&mut answer)).await.unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let until = async |wanted: &str| {
+        while status().await != wanted {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(until("HTTP/1.1 503")).await;
+    let lines = log.line_of("front", "503 UC").await;
+    assert!(lines.contains("GET /echo HTTP/1.1"), "{lines}");
+
+    assert!(stand.ask(&put("none")).await.contains("everything is as it was"));
+    within(until("HTTP/1.1 101")).await;
+}
+
 /// A demonstration and what ends it.
 struct Stand {
     demo: Option<Demo>,
@@ -199,6 +236,18 @@ impl WebSocket {
             }
         }
         lines
+    }
+
+    /// The next line of this hop with these words.
+    async fn line_of(&mut self, hop: &str, words: &str) -> String {
+        loop {
+            let (kind, payload) = self.receive().await;
+            assert_eq!(kind, TEXT);
+            let told: BTreeMap<String, String> = serde_json::from_slice(&payload).unwrap();
+            if told["hop"] == hop && told["line"].contains(words) {
+                return told["line"].clone();
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! It stands on the proxy's own HTTP/1 codec and speaks nothing else.
 
+use std::cell::Cell;
 use std::fmt::Write;
 use std::future::{pending, poll_fn};
 use std::rc::Rc;
@@ -13,9 +14,11 @@ use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_P
 use http::{HeaderValue, Method, StatusCode, Version};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{interval, timeout};
+use tokio::time::{Instant, interval, sleep, timeout};
 
+use super::faults::{Fault, IDLE_BROKEN, RESPONSE_BROKEN};
 use super::feed::{Feed, Line};
 use super::websocket::{self, FrameKind, GOING_AWAY, Message, Socket};
 use crate::codec::http1::{Close, HeadError, Incoming, Methods, NameRules, ServerConnection, ServerOptions};
@@ -50,12 +53,14 @@ const ECHO_BYTES_MAX: usize = 16 * 1024;
 const IDLE_MAX: Duration = Duration::from_secs(60);
 /// From the first byte of a request to its last, and how long its response may take to leave.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
+/// What is to be broken when nothing is.
+const NO_FAULT: &str = "none";
 /// A silent WebSocket is kept from the hops' idle timeouts, the shortest of which is 300 s.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Serves until `stop` is reached; closes WebSockets with 1001 when `drain` begins.
-pub(super) async fn serve(mut acceptor: Acceptor, feed: Feed, drain: Drain, stop: Drain) {
-    let app = Rc::new(App { feed, drain });
+pub(super) async fn serve(mut acceptor: Acceptor, app: App, stop: Drain) {
+    let app = Rc::new(app);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -70,9 +75,13 @@ pub(super) async fn serve(mut acceptor: Acceptor, feed: Feed, drain: Drain, stop
     }
 }
 
-struct App {
+/// What its connections have in common.
+pub(super) struct App {
     feed: Feed,
     drain: Drain,
+    fault: Cell<Option<Fault>>,
+    /// Who changes the ingress.
+    operator: mpsc::Sender<Option<Fault>>,
 }
 
 /// May the connection be used again?
@@ -91,9 +100,19 @@ enum Purpose {
 }
 
 impl App {
+    pub(super) fn new(feed: Feed, drain: Drain, operator: mpsc::Sender<Option<Fault>>) -> Self {
+        Self { feed, drain, fault: Cell::new(None), operator }
+    }
+
     async fn serve_connection(self: Rc<Self>, conn: Conn) {
         let mut connection = ServerConnection::new(conn, BytesMut::new(), OPTIONS);
+        let mut idle_since: Option<Instant> = None;
         while let Ok(Ok(true)) = timeout(IDLE_MAX, connection.wait()).await {
+            // An app whose timer has gone off closes what it has not read: the request is lost.
+            let is_idle = idle_since.is_some_and(|since| since.elapsed() >= IDLE_BROKEN);
+            if is_idle && self.fault.get() == Some(Fault::AppClosesIdleConnections) {
+                return;
+            }
             let (head, incoming) = match timeout(REQUEST_MAX, connection.read_head()).await {
                 Ok(Ok(request)) => request,
                 Ok(Err(HeadError::Refused(why))) => {
@@ -109,7 +128,8 @@ impl App {
                 self.serve_websocket(&mut connection, &head, incoming).await;
                 break;
             }
-            let responded = timeout(REQUEST_MAX, respond(&mut connection, &head, incoming)).await;
+            let responded = timeout(REQUEST_MAX, self.respond(&mut connection, &head, incoming)).await;
+            idle_since = Some(Instant::now());
             match responded {
                 Ok(Ok(After::KeepAlive)) if connection.is_reusable() => {}
                 Ok(Ok(After::KeepAlive | After::Close)) => break,
@@ -117,6 +137,46 @@ impl App {
             }
         }
         drop(timeout(REQUEST_MAX, connection.close(Close::Flush)).await); // dropped, it is cut
+    }
+
+    async fn respond(
+        &self,
+        connection: &mut ServerConnection,
+        head: &RequestHead,
+        mut incoming: Incoming,
+    ) -> Result<After, ExchangeError> {
+        if head.headers.has_token(&EXPECT, "100-continue") {
+            connection.send_continue();
+        }
+        let body = read_body(&mut incoming).await?;
+        let reply = match (head.path_only(), &head.method) {
+            (b"/", &Method::GET | &Method::HEAD) => Reply::page(),
+            (b"/fault", &Method::PUT) => self.change(&body),
+            _ => {
+                if self.fault.get() == Some(Fault::AppIsSlow) {
+                    sleep(RESPONSE_BROKEN).await;
+                }
+                Reply::text(StatusCode::OK, echo(head, &body))
+            }
+        };
+        send(connection, &head.method, reply).await?;
+        let is_last = head.headers.has_token(&CONNECTION, "close") || head.version < Version::HTTP_11;
+        Ok(if is_last { After::Close } else { After::KeepAlive })
+    }
+
+    /// Breaks what the body names, or mends everything.
+    fn change(&self, body: &EchoedBody) -> Reply {
+        let name = String::from_utf8_lossy(&body.start);
+        let fault = Fault::of_name(&name);
+        if fault.is_none() && name != NO_FAULT {
+            let names = Fault::ALL.map(Fault::name).join(", ");
+            return Reply::text(StatusCode::BAD_REQUEST, format!("no such fault: write {NO_FAULT}, {names}\n"));
+        }
+        if self.operator.try_send(fault).is_err() {
+            return Reply::text(StatusCode::SERVICE_UNAVAILABLE, "the last change is still under way\n".into());
+        }
+        self.fault.set(fault);
+        Reply::text(StatusCode::OK, fault.map_or_else(|| "everything is as it was\n".into(), Fault::explanation))
     }
 
     async fn serve_websocket(&self, connection: &mut ServerConnection, head: &RequestHead, incoming: Incoming) {
@@ -180,22 +240,6 @@ async fn next_line(purpose: &mut Purpose) -> String {
         Err(RecvError::Lagged(count)) => serde_json::json!({ "missed": count }).to_string(),
         Err(RecvError::Closed) => pending().await, // the feed lives as long as the app
     }
-}
-
-async fn respond(
-    connection: &mut ServerConnection,
-    head: &RequestHead,
-    mut incoming: Incoming,
-) -> Result<After, ExchangeError> {
-    if head.headers.has_token(&EXPECT, "100-continue") {
-        connection.send_continue();
-    }
-    let body = read_body(&mut incoming).await?;
-    let is_for_page = head.path_only() == b"/" && (head.method == Method::GET || head.method == Method::HEAD);
-    let reply = if is_for_page { Reply::page() } else { Reply::text(StatusCode::OK, echo(head, &body)) };
-    send(connection, &head.method, reply).await?;
-    let is_last = head.headers.has_token(&CONNECTION, "close") || head.version < Version::HTTP_11;
-    Ok(if is_last { After::Close } else { After::KeepAlive })
 }
 
 /// A request's body as far as an echo repeats it.

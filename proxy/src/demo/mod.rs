@@ -6,7 +6,9 @@
 //! shows what each of them saw.
 
 mod app;
+mod faults;
 mod feed;
+mod operator;
 mod websocket;
 
 use std::fmt::Write;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
+use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use crate::config::cluster::Discovery;
@@ -27,7 +30,10 @@ use crate::net::tokio::{LogFiles, outside};
 use crate::net::{Address, ListenOptions, Outside};
 use crate::server::process::{MakeOutside, Process, ProcessError};
 use crate::server::{Admin, ServerShared};
+use app::App;
+use faults::Fault;
 use feed::{Feed, HopLogs};
+use operator::{CHANGES_MAX, Changeable, Operator};
 
 /// A hop and its configuration.
 struct Hop {
@@ -36,12 +42,13 @@ struct Hop {
     yaml: &'static str,
 }
 
+/// The one that clients connect to.
+const FRONT: Hop = Hop { name: "front", file: "front.yaml", yaml: include_str!("../../examples/front.yaml") };
+/// The one that visitors can break.
+const INGRESS: Hop = Hop { name: "ingress", file: "ingress.yaml", yaml: include_str!("../../examples/ingress.yaml") };
 /// In the order a request visits them.
-const HOPS: [Hop; 3] = [
-    Hop { name: "front", file: "front.yaml", yaml: include_str!("../../examples/front.yaml") },
-    Hop { name: "ingress", file: "ingress.yaml", yaml: include_str!("../../examples/ingress.yaml") },
-    Hop { name: "sidecar", file: "sidecar.yaml", yaml: include_str!("../../examples/sidecar.yaml") },
-];
+const HOPS: [Hop; 3] =
+    [FRONT, INGRESS, Hop { name: "sidecar", file: "sidecar.yaml", yaml: include_str!("../../examples/sidecar.yaml") }];
 /// Where the application listens: the endpoint that `sidecar.yaml` names.
 const APP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 10003);
 
@@ -81,6 +88,7 @@ pub struct Ground<'a> {
 pub struct Demo {
     app: JoinHandle<()>,
     app_control: DrainControl,
+    operator: JoinHandle<()>,
     processes: Vec<Process>,
     welcome: String,
     /// Where a client connects.
@@ -139,7 +147,9 @@ impl Demo {
             process.join();
         }
         self.app_control.enter(Stage::Stopped);
-        drop(self.app.join()); // a panic there has printed itself
+        // A panic there has printed itself. The operator ends when the app can give it nothing more to do.
+        drop(self.app.join());
+        drop(self.operator.join());
     }
 }
 
@@ -147,8 +157,11 @@ fn start_all(ports: Ports, workers: usize, ground: &Ground<'_>) -> Result<Demo, 
     let feed = Feed::new();
     let (app_control, stop) = drain();
     let at = SocketAddr::new(APP.ip(), ports.of(HOPS.len()).unwrap_or(APP.port()));
-    let job = AppJob { at, logs: Arc::clone(ground.logs), feed: feed.clone(), drain: ground.drain.clone(), stop };
+    let (changes, operator_changes) = mpsc::channel(CHANGES_MAX);
+    let drain = ground.drain.clone();
+    let job = AppJob { at, logs: Arc::clone(ground.logs), feed: feed.clone(), drain, stop, changes };
     let (app, app_at) = job.start()?;
+    let mut changeable = Vec::new();
     // From the last hop to the first, so that a request to the front finds the rest listening.
     let (mut behind, mut processes, mut places) = (app_at, Vec::new(), Vec::new());
     for (place, hop) in HOPS.iter().enumerate().rev() {
@@ -156,16 +169,20 @@ fn start_all(ports: Ports, workers: usize, ground: &Ground<'_>) -> Result<Demo, 
         if let Some(port) = ports.of(place) {
             move_to(port, &mut config, behind);
         }
+        let next = behind;
         let admin_at = config.admin.as_ref().map(|binding| binding.at.clone());
         let process = start_hop(hop, config, workers, ground, &feed)?;
         if let Some(Address::Socket(at)) = process.addresses().first() {
             behind = *at;
         }
+        changeable.push(Changeable { hop, reloader: process.reloader(), port: ports.of(place), behind: next });
         places.push(Place { name: hop.name, at: behind, admin: admin_at });
         processes.push(process);
     }
     places.reverse();
-    Ok(Demo { app, app_control, processes, welcome: welcome(&places, app_at), front: behind })
+    changeable.retain(|it| [INGRESS.name, FRONT.name].contains(&it.hop.name));
+    let operator = Operator { hops: changeable }.start(operator_changes).map_err(DemoError::Thread)?;
+    Ok(Demo { app, app_control, operator, processes, welcome: welcome(&places, app_at), front: behind })
 }
 
 /// Where a hop can be found.
@@ -211,6 +228,8 @@ struct AppJob {
     drain: Drain,
     /// Ends the application, after the hops in front of it.
     stop: Drain,
+    /// What visitors break, and that they mend it.
+    changes: mpsc::Sender<Option<Fault>>,
 }
 
 impl AppJob {
@@ -241,7 +260,8 @@ impl AppJob {
                 Address::Internal(_) | Address::Pipe(_) => at, // a socket has no name
             };
             drop(ready.send(Ok(bound)));
-            app::serve(Acceptor::new(accept, "app"), self.feed, self.drain, self.stop).await;
+            let app = App::new(self.feed, self.drain, self.changes);
+            app::serve(Acceptor::new(accept, "app"), app, self.stop).await;
         });
     }
 }
@@ -256,7 +276,7 @@ fn welcome(hops: &[Place], app: SocketAddr) -> String {
     }
     line("app", &app.to_string());
     line("", "");
-    line("Peek", &format!("http://{front}/"));
+    line("Peek", &format!("http://{front}/    and break it there"));
     line("Request", &format!("curl -i http://{front}/hello"));
     line("WebSocket", "curl --http1.1 -i -N -H 'Connection: Upgrade' -H 'Upgrade: websocket' \\");
     line("", "  -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' \\");

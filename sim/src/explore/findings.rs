@@ -20,7 +20,7 @@ pub struct Findings {
     pub seeds: u64,
     /// The parts that these are about, in order. All of them together are the whole, `1/1`.
     pub parts: Vec<Shard>,
-    /// Whether all seeds of the parts were played; not if somebody stopped it before.
+    /// Whether all seeds of the parts were played; not if a signal stopped the exploration before.
     pub is_complete: bool,
     /// One for each run of the file that was explored, in order.
     pub runs: Vec<Found>,

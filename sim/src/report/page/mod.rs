@@ -81,15 +81,7 @@ fn write(out: &mut String, page: Page<'_>) -> fmt::Result {
     let title = scenario.file.trim_start_matches("scenarios/").trim_end_matches(".yaml");
     let title = title.replace('/', ": ").replace('-', " ");
     let title = escape(&title);
-    write!(
-        out,
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
-         script-src 'unsafe-inline'; img-src data:\">\n<link rel=\"icon\" href=\"data:,\">\n\
-         <title>{title}</title>\n<style>\n{}</style>\n</head>\n<body>\n<a class=\"skip\" href=\"#story\">To the same as text</a>\n",
-        include_str!("page.css")
-    )?;
+    head(out, &title)?;
     write!(out, "<header><h1>{title}</h1><p class=\"about\">{}</p>", escape(&scenario.about))?;
     let verdict = match complaints {
         [] => "<strong class=\"good\">Everything expected was seen.</strong>".to_owned(),
@@ -128,6 +120,25 @@ fn write(out: &mut String, page: Page<'_>) -> fmt::Result {
         "<details class=\"story\" id=\"story\"><summary>The same as text</summary><pre>{}</pre></details>",
         escape(&beginning(&story(scenario, played), STORY_LINES_MAX))
     )?;
+    stories(out, &others)?;
+    write!(out, "<script>\n{}</script>\n</body>\n</html>\n", include_str!("page.js"))
+}
+
+/// What stands before the body.
+fn head(out: &mut String, title: &str) -> fmt::Result {
+    write!(
+        out,
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
+         script-src 'unsafe-inline'; img-src data:\">\n<link rel=\"icon\" href=\"data:,\">\n\
+         <title>{title}</title>\n<style>\n{}</style>\n</head>\n<body>\n<a class=\"skip\" href=\"#story\">To the same as text</a>\n",
+        include_str!("page.css")
+    )
+}
+
+/// The stories of other runs.
+fn stories(out: &mut String, others: &[&OtherRun]) -> fmt::Result {
     for OtherRun { number, label, story } in others {
         // A link to what is within closed details opens them.
         writeln!(
@@ -138,7 +149,7 @@ fn write(out: &mut String, page: Page<'_>) -> fmt::Result {
             escape(&beginning(story, OTHER_LINES_MAX))
         )?;
     }
-    write!(out, "<script>\n{}</script>\n</body>\n</html>\n", include_str!("page.js"))
+    Ok(())
 }
 
 /// Those whose stories the page has room for.

@@ -75,6 +75,20 @@ impl Lanes {
     }
 }
 
+/// The lines of the hosts, and of the times in which nothing happens.
+fn lanes_and_pauses(out: &mut String, lanes: &Lanes, rows: &Rows) -> fmt::Result {
+    let (width, height) = (lanes.width, rows.height + 10.0);
+    for host in &lanes.hosts {
+        let x = lanes.x(*host).unwrap_or(LEFT);
+        write!(out, "<line class=\"lane\" x1=\"{x}\" x2=\"{x}\" y1=\"0\" y2=\"{}\"/>", height - 6.0)?;
+    }
+    for (y, pause) in &rows.pauses {
+        write!(out, "<line class=\"pause\" x1=\"10\" x2=\"{width}\" y1=\"{y}\" y2=\"{y}\"/>")?;
+        write!(out, "<text class=\"pause\" x=\"10\" y=\"{}\">{} pass</text>", y - 4.0, duration(*pause))?;
+    }
+    Ok(())
+}
+
 /// One zoom level: which items, and what their identifiers begin with.
 pub(super) struct Picture<'a> {
     pub(super) trace: &'a Trace,
@@ -110,14 +124,7 @@ impl Picture<'_> {
             escape(self.title),
             self.id,
         )?;
-        for host in &lanes.hosts {
-            let x = lanes.x(*host).unwrap_or(LEFT);
-            write!(out, "<line class=\"lane\" x1=\"{x}\" x2=\"{x}\" y1=\"0\" y2=\"{}\"/>", height - 6.0)?;
-        }
-        for (y, pause) in &rows.pauses {
-            write!(out, "<line class=\"pause\" x1=\"10\" x2=\"{width}\" y1=\"{y}\" y2=\"{y}\"/>")?;
-            write!(out, "<text class=\"pause\" x=\"10\" y=\"{}\">{} pass</text>", y - 4.0, duration(*pause))?;
-        }
+        lanes_and_pauses(out, &lanes, &rows)?;
         self.states(out, &rows, &lanes)?;
         self.timers(out, &rows, &lanes)?;
         // Arrows lie under all words.
