@@ -12,7 +12,7 @@ use crate::config::cluster::UpstreamSocket;
 use crate::config::tls::Carries;
 use crate::config::upstream_name::RequestedNames;
 use crate::net::{Address, Conn, ConnectOptions, Net};
-use crate::stats::{Http2Stats, TlsStats};
+use crate::stats::{CodecStats, TlsStats};
 
 /// Bytes of a response to a check that are read to have the connection for the next one.
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -49,7 +49,7 @@ pub(super) struct Target<'t> {
     pub(super) config: &'t config::Cluster,
     /// How it is connected to.
     pub(super) socket: &'t UpstreamSocket,
-    pub(super) http2_stats: &'t Http2Stats,
+    pub(super) codec_stats: &'t CodecStats,
     /// There if any connection of the cluster is encrypted.
     pub(super) tls_stats: Option<&'t TlsStats>,
     /// The names for TLS.

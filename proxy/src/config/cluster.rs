@@ -119,8 +119,21 @@ pub struct Cluster {
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// `upstream_bind_config.source_address`: its connections come from there.
     pub source: Option<SocketAddr>,
+    /// What else is counted of it.
+    pub extra_stats: ExtraStats,
     /// Bytes that may wait in one direction of one connection before the other side is no longer read.
     pub buffer_bytes_max: usize,
+}
+
+/// `track_cluster_stats`: what else is counted of a cluster.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ExtraStats {
+    /// How much of their timeouts requests use.
+    pub timeout_budgets: bool,
+    /// How large messages are.
+    pub sizes: bool,
+    /// The numbers of single endpoints, as stats.
+    pub per_endpoint: bool,
 }
 
 /// `metadata` of a cluster and of its endpoints.

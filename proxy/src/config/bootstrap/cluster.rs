@@ -50,6 +50,8 @@ pub(crate) struct Cluster {
     pub(crate) round_robin_lb_config: Option<At<RoundRobinLbConfig>>,
     pub(crate) r#type: Option<DiscoveryType>,
     pub(crate) transport_socket: Option<At<TransportSocket>>,
+    pub(crate) track_cluster_stats: Option<TrackClusterStats>,
+    pub(crate) track_timeout_budgets: Option<At<bool>>,
     #[serde(default)]
     pub(crate) transport_socket_matches: Vec<At<TransportSocketMatch>>,
     pub(crate) typed_extension_protocol_options: Option<TypedExtensionProtocolOptions>,
@@ -88,6 +90,17 @@ pub(crate) struct OriginalDstLbConfig {
     pub(crate) upstream_port_override: Option<u16>,
     #[serde(default)]
     pub(crate) use_http_header: bool,
+}
+
+/// `envoy.config.cluster.v3.TrackClusterStats`
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(crate) struct TrackClusterStats {
+    #[serde(default)]
+    pub(crate) per_endpoint_stats: bool,
+    #[serde(default)]
+    pub(crate) request_response_sizes: bool,
+    #[serde(default)]
+    pub(crate) timeout_budgets: bool,
 }
 
 /// `envoy.config.cluster.v3.Cluster.TransportSocketMatch`

@@ -22,8 +22,8 @@ use crate::config::bootstrap::cluster::{
     UpstreamHttpProtocolOptions, UpstreamNameOptions,
 };
 use crate::config::cluster::{
-    ByPriority, Cluster, ClusterMetadata, Discovery, FailureRefresh, Labels, Limits, LookupFamily, Priority, Refresh,
-    RetryBudget, TcpKeepalive, UpstreamProtocol,
+    ByPriority, Cluster, ClusterMetadata, Discovery, ExtraStats, FailureRefresh, Labels, Limits, LookupFamily,
+    Priority, Refresh, RetryBudget, TcpKeepalive, UpstreamProtocol,
 };
 use crate::config::error::Cause;
 use crate::config::health::HealthCheck;
@@ -148,8 +148,19 @@ fn without_file(cluster: &Written, secrets: &Secrets<'_>, notes: &Notes) -> Resu
         preconnect_percent: cluster.preconnect_policy.as_ref().map_or(Ok(100), preconnect_percent)?,
         tcp_keepalive: cluster.upstream_connection_options.and_then(|options| options.tcp_keepalive).map(tcp_keepalive),
         source: source(cluster)?,
+        extra_stats: extra_stats(cluster),
         buffer_bytes_max: buffer_bytes_max(cluster.per_connection_buffer_limit_bytes.as_ref())?,
     })
+}
+
+/// What else is counted: `track_timeout_budgets` is the older key for a part of it.
+fn extra_stats(cluster: &Written) -> ExtraStats {
+    let track = cluster.track_cluster_stats.unwrap_or_default();
+    ExtraStats {
+        timeout_budgets: track.timeout_budgets || cluster.track_timeout_budgets.as_ref().is_some_and(|at| at.value),
+        sizes: track.request_response_sizes,
+        per_endpoint: track.per_endpoint_stats,
+    }
 }
 
 fn health_checks(cluster: &Written, protocol: &UpstreamProtocol) -> Result<Vec<HealthCheck>, Problem> {
