@@ -1,6 +1,7 @@
 //! What is checked, and what a check may find of it.
 
 use std::io;
+use std::sync::Arc;
 
 use http::HeaderName;
 use tokio::io::AsyncWriteExt;
@@ -58,7 +59,11 @@ pub(super) struct Target<'t> {
 
 impl Target<'_> {
     pub(super) async fn connect(self) -> io::Result<Conn> {
-        let options = ConnectOptions { from: self.config.source, ..ConnectOptions::default() };
+        let options = ConnectOptions {
+            from: self.config.source,
+            options: Arc::clone(self.config.socket_options.of(self.address)),
+            ..ConnectOptions::default()
+        };
         let mut conn = self.net.connect(self.address, &options).await?;
         if let Some(header) = Origin::own_header(self.socket, &conn.local, &conn.peer) {
             conn.write_all(&header).await?;

@@ -8,6 +8,7 @@ use super::balancing::{
     AssignmentPolicy, CommonLbConfig, HealthStatus, LbPolicy, LbSubsetConfig, LeastRequestLbConfig,
     LoadBalancingPolicy, Locality, MaglevLbConfig, RingHashLbConfig, RoundRobinLbConfig,
 };
+use super::socket_option::{SocketOption, TcpKeepalive};
 use super::source::ConfigSource;
 use super::tls::TransportSocket;
 use super::{Address, HeaderKeyFormat, Http2ProtocolOptions, Percent, SocketAddress};
@@ -114,6 +115,9 @@ pub(crate) struct TransportSocketMatch {
 /// `envoy.config.core.v3.BindConfig`
 #[derive(Debug, Deserialize)]
 pub(crate) struct BindConfig {
+    pub(crate) freebind: Option<bool>,
+    #[serde(default)]
+    pub(crate) socket_options: Vec<At<SocketOption>>,
     pub(crate) source_address: Option<SocketAddress>,
 }
 
@@ -134,14 +138,6 @@ pub(crate) struct PreconnectPolicy {
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct UpstreamConnectionOptions {
     pub(crate) tcp_keepalive: Option<TcpKeepalive>,
-}
-
-/// `envoy.config.core.v3.TcpKeepalive`
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) struct TcpKeepalive {
-    pub(crate) keepalive_interval: Option<u32>,
-    pub(crate) keepalive_probes: Option<u32>,
-    pub(crate) keepalive_time: Option<u32>,
 }
 
 /// `envoy.config.cluster.v3.Cluster.DiscoveryType`

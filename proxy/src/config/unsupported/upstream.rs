@@ -53,9 +53,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
 
     ("BindConfig", "additional_source_addresses", Refused(SOCKET)),
     ("BindConfig", "extra_source_addresses", Refused(SOCKET)),
-    ("BindConfig", "freebind", Only("false", SOCKET)),
     ("BindConfig", "local_address_selector", Refused(SOCKET)),
-    ("BindConfig", "socket_options", Refused(SOCKET)),
 
     ("AssignmentResponse", "canary", Ignored(RESPONSE)),
     ("AssignmentResponse", "control_plane", Ignored(RESPONSE)),
