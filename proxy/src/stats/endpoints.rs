@@ -37,6 +37,12 @@ pub struct EndpointStats {
     listed: OnceLock<Registry>,
 }
 
+/// What is counted of an endpoint, by its names as stats.
+struct Counted<'e> {
+    counters: [(&'static str, &'e Counter); 6],
+    gauges: [(&'static str, &'e Gauge); 3],
+}
+
 /// What the configuration says of an endpoint.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct EndpointFacts {
@@ -70,6 +76,18 @@ impl EndpointStats {
         if !is_new {
             return;
         }
+        let Counted { counters, gauges } = self.counted();
+        counters.iter().for_each(|(name, counter)| scope.adopt_counter(&format!("{prefix}.{name}"), counter));
+        gauges.iter().for_each(|(name, gauge)| scope.adopt_gauge(&format!("{prefix}.{name}"), gauge));
+        let endpoint = Arc::downgrade(self);
+        registry.derive(format!("{prefix}.healthy"), move || {
+            let endpoint = endpoint.upgrade()?;
+            Some(Derived { value: endpoint.health.is_healthy().into(), used: true })
+        });
+    }
+
+    /// What is counted, by its names as stats.
+    fn counted(&self) -> Counted<'_> {
         let counters = [
             ("cx_connect_fail", &self.cx_connect_fail),
             ("cx_total", &self.cx_total),
@@ -83,13 +101,7 @@ impl EndpointStats {
             ("rq_active", &self.rq_active),
             ("rq_pending_active", &self.rq_pending_active),
         ];
-        counters.iter().for_each(|(name, counter)| scope.adopt_counter(&format!("{prefix}.{name}"), counter));
-        gauges.iter().for_each(|(name, gauge)| scope.adopt_gauge(&format!("{prefix}.{name}"), gauge));
-        let endpoint = Arc::downgrade(self);
-        registry.derive(format!("{prefix}.healthy"), move || {
-            let endpoint = endpoint.upgrade()?;
-            Some(Derived { value: endpoint.health.is_healthy().into(), used: true })
-        });
+        Counted { counters, gauges }
     }
 
     /// The configuration says this of the endpoint.
@@ -107,12 +119,15 @@ mod tests {
         let registry = Registry::new();
         let endpoint = Arc::new(EndpointStats::default());
         (0..2).for_each(|_| endpoint.list(&registry, "up", "10.0.0.1:80"));
-        endpoint.cx_connect_fail.inc();
-        let _waits = endpoint.rq_pending_active.enter();
+        let Counted { counters, gauges } = endpoint.counted();
+        counters.iter().for_each(|(_, counter)| counter.inc());
+        let _held: Vec<_> = gauges.iter().map(|(_, gauge)| gauge.enter()).collect();
         let listed = || registry.snapshot().numbers.into_iter().map(|number| (number.name, number.value));
-        let moved: Vec<_> = listed().filter(|(_, value)| *value > 0).collect();
-        let name = |last: &str| format!("cluster.up.endpoint.10.0.0.1_80.{last}");
-        assert_eq!(moved, ["cx_connect_fail", "healthy", "rq_pending_active"].map(|last| (name(last), 1)));
+        let names =
+            counters.iter().map(|(name, _)| *name).chain(gauges.iter().map(|(name, _)| *name)).chain(["healthy"]);
+        let mut expected: Vec<_> = names.map(|last| (format!("cluster.up.endpoint.10.0.0.1_80.{last}"), 1)).collect();
+        expected.sort_unstable();
+        assert_eq!(listed().collect::<Vec<_>>(), expected);
         drop(endpoint);
         assert_eq!(listed().count(), 0, "an endpoint that is gone is not listed");
     }

@@ -11,8 +11,8 @@ use super::metadata;
 use super::rewrite::literal_host;
 use super::secret::Secrets;
 use super::{
-    address, assignment, balancing, basis_points, buffer_bytes_max, health, http2_options, name_case, original_dst, socket_option,
-    trailer_rule, upstream_socket,
+    address, assignment, balancing, basis_points, buffer_bytes_max, health, http2_options, name_case, original_dst,
+    socket_option, trailer_rule, upstream_socket,
 };
 use crate::config::bootstrap::Http2ProtocolOptions;
 use crate::config::bootstrap::cluster::{
