@@ -101,6 +101,7 @@ async fn check_http(
                 trailers: TrailerRule::Dropped,
                 write_buffer_bytes_max: HEAD_BYTES_MAX,
             };
+            target.codec_stats.http1();
             ClientConnection::new(target.connect().await.ok()?, options)
         }
     };

@@ -107,7 +107,7 @@ async fn connect(target: Target<'_>) -> Option<Connection> {
         UpstreamProtocol::Http1 => Http2Options::default(),
     };
     let conn = target.connect().await.ok()?;
-    let both = ClientConnection::handshake(conn, &options, MessageErrorScope::Stream, target.http2_stats).await;
+    let both = ClientConnection::handshake(conn, &options, MessageErrorScope::Stream, target.codec_stats.http2()).await;
     let (connection, driver) = both.ok()?;
     let mut task = JoinSet::new();
     task.spawn_local(async move {

@@ -1,6 +1,7 @@
 //! What is checked, and what a check may find of it.
 
 use std::io;
+use std::sync::Arc;
 
 use http::HeaderName;
 use tokio::io::AsyncWriteExt;
@@ -12,7 +13,7 @@ use crate::config::cluster::UpstreamSocket;
 use crate::config::tls::Carries;
 use crate::config::upstream_name::RequestedNames;
 use crate::net::{Address, Conn, ConnectOptions, Net};
-use crate::stats::{Http2Stats, TlsStats};
+use crate::stats::{CodecStats, TlsStats};
 
 /// Bytes of a response to a check that are read to have the connection for the next one.
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -49,7 +50,7 @@ pub(super) struct Target<'t> {
     pub(super) config: &'t config::Cluster,
     /// How it is connected to.
     pub(super) socket: &'t UpstreamSocket,
-    pub(super) http2_stats: &'t Http2Stats,
+    pub(super) codec_stats: &'t CodecStats,
     /// There if any connection of the cluster is encrypted.
     pub(super) tls_stats: Option<&'t TlsStats>,
     /// The names for TLS.
@@ -58,7 +59,11 @@ pub(super) struct Target<'t> {
 
 impl Target<'_> {
     pub(super) async fn connect(self) -> io::Result<Conn> {
-        let options = ConnectOptions { from: self.config.source, ..ConnectOptions::default() };
+        let options = ConnectOptions {
+            from: self.config.source,
+            options: Arc::clone(self.config.socket_options.of(self.address)),
+            ..ConnectOptions::default()
+        };
         let mut conn = self.net.connect(self.address, &options).await?;
         if let Some(header) = Origin::own_header(self.socket, &conn.local, &conn.peer) {
             conn.write_all(&header).await?;

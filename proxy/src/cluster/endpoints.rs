@@ -33,6 +33,9 @@ impl Cluster {
             self.shared.socket_counts.count(location.socket);
         }
         let counts = self.shared.endpoints.of(&location.address);
+        if self.shared.config.extra_stats.per_endpoint {
+            counts.list(&self.shared.registry, self.shared.config.stat_name(), &location.address.to_string());
+        }
         let pools = ByPriority::new(|priority| {
             let (shared, outside) = (Arc::clone(&self.shared), self.outside.clone());
             let (location, origin) = (location.clone(), Origin::default());

@@ -61,8 +61,8 @@ use crate::filter::ClusterFilterStats;
 use crate::net::{Address, Outside, Random};
 use crate::runtime::{Runtime, Watched};
 use crate::stats::{
-    AssignmentStats, BreakerStats, ClusterAuthorisations, ClusterStats, CodeStats, Counter, EndpointStats, FlowStats,
-    GrpcStats, Health, HealthFlag, Http2Stats, Registry, TableStats, TlsStats,
+    AssignmentStats, BreakerStats, ClusterAuthorisations, ClusterStats, CodeStats, CodecStats, Counter, EndpointStats,
+    FlowStats, GrpcStats, Health, HealthFlag, Registry, TableStats, TlsStats, TrackedStats,
 };
 use breaker::Breakers;
 use choice::Choice;
@@ -77,8 +77,10 @@ pub struct ClusterShared {
     pub runtime: Arc<Runtime>,
     /// `cluster.<name>.`
     pub stats: ClusterStats,
-    /// `cluster.<name>.http2.`
-    pub http2_stats: Http2Stats,
+    /// Of its requests, where that is wanted.
+    pub tracked: Arc<TrackedStats>,
+    /// `cluster.<name>.http1.` and `cluster.<name>.http2.`
+    pub codec_stats: Arc<CodecStats>,
     /// `cluster.<name>.ssl.`, if its connections are encrypted.
     pub tls_stats: Option<TlsStats>,
     /// How many endpoints are connected to in which way.
@@ -149,9 +151,10 @@ impl ClusterShared {
             breakers.register(&BreakerStats::new(registry, config.stat_name(), priority), limits);
             breakers
         });
-        let http2_stats = Http2Stats::upstream(registry, config.stat_name());
+        let codec_stats = Arc::new(CodecStats::upstream(registry, config.stat_name()));
         Self {
             assignment_stats: assigned::stats(&config, registry),
+            tracked: tracked(&config, registry),
             tls_stats: tls_stats(&config, registry),
             socket_counts: SocketCounts::new(&config, registry),
             no_metadata: no_metadata(&config, registry),
@@ -161,7 +164,7 @@ impl ClusterShared {
             config,
             runtime,
             stats,
-            http2_stats,
+            codec_stats,
             breakers: Arc::new(breakers),
             endpoints: Arc::default(),
             is_looked_after: Arc::default(),
@@ -175,6 +178,7 @@ impl ClusterShared {
     pub fn changed(&self, config: config::Cluster) -> Self {
         Self {
             assignment_stats: assigned::stats(&config, &self.registry),
+            tracked: tracked(&config, &self.registry),
             tls_stats: tls_stats(&config, &self.registry),
             socket_counts: SocketCounts::new(&config, &self.registry),
             no_metadata: no_metadata(&config, &self.registry),
@@ -183,7 +187,7 @@ impl ClusterShared {
             config,
             runtime: Arc::clone(&self.runtime),
             stats: self.stats.clone(),
-            http2_stats: self.http2_stats.clone(),
+            codec_stats: Arc::clone(&self.codec_stats),
             breakers: Arc::clone(&self.breakers),
             keys: self.keys.clone(),
             endpoints: Arc::clone(&self.endpoints),
@@ -191,6 +195,10 @@ impl ClusterShared {
             registry: Arc::clone(&self.registry),
         }
     }
+}
+
+fn tracked(config: &config::Cluster, registry: &Registry) -> Arc<TrackedStats> {
+    Arc::new(TrackedStats::new(registry, config.stat_name(), config.extra_stats))
 }
 
 fn tls_stats(config: &config::Cluster, registry: &Registry) -> Option<TlsStats> {

@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::socket_option::SocketOption;
 
 /// Where something listens.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -21,11 +24,13 @@ pub struct Binding {
     pub at: Address,
     /// `ipv4_compat`: a socket of IPv6 takes connections over IPv4, too.
     pub takes_ipv4: bool,
+    /// What is set on its socket.
+    pub options: Arc<[SocketOption]>,
 }
 
 impl From<Address> for Binding {
     fn from(at: Address) -> Self {
-        Self { at, takes_ipv4: false }
+        Self { at, takes_ipv4: false, options: Arc::default() }
     }
 }
 

@@ -18,6 +18,7 @@ use super::health::{HealthCheck, OutlierDetection};
 use super::http2::Http2Options;
 use super::metadata::{Metadata, Struct};
 use super::proxy_header::HeaderToUpstream;
+use super::socket_option::SocketOption;
 use super::tls::ClientTls;
 use super::upstream_name::HostAsName;
 
@@ -119,8 +120,40 @@ pub struct Cluster {
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// `upstream_bind_config.source_address`: its connections come from there.
     pub source: Option<SocketAddr>,
+    /// `upstream_bind_config`: what is set on the sockets of its connections, by family.
+    pub socket_options: ByFamily<Arc<[SocketOption]>>,
+    /// What else is counted of it.
+    pub extra_stats: ExtraStats,
     /// Bytes that may wait in one direction of one connection before the other side is no longer read.
     pub buffer_bytes_max: usize,
+}
+
+/// Something for each family of addresses.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ByFamily<T> {
+    /// Over IPv4.
+    pub ipv4: T,
+    /// Over IPv6.
+    pub ipv6: T,
+}
+
+impl<T> ByFamily<T> {
+    /// That of the address's family.
+    #[must_use]
+    pub fn of(&self, at: &Address) -> &T {
+        if at.ip().is_some_and(|ip| ip.is_ipv6()) { &self.ipv6 } else { &self.ipv4 }
+    }
+}
+
+/// `track_cluster_stats`: what else is counted of a cluster.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ExtraStats {
+    /// How much of their timeouts requests use.
+    pub timeout_budgets: bool,
+    /// How large messages are.
+    pub sizes: bool,
+    /// The numbers of single endpoints, as stats.
+    pub per_endpoint: bool,
 }
 
 /// `metadata` of a cluster and of its endpoints.

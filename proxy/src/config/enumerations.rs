@@ -65,6 +65,7 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
     ]),
     ("ServerHeaderTransformation", &[("OVERWRITE", 0), ("APPEND_IF_ABSENT", 1), ("PASS_THROUGH", 2)]),
     ("SharedWithUpstream", &[("NONE", 0), ("ONCE", 1), ("TRANSITIVE", 2)]),
+    ("SocketState", &[("STATE_PREBIND", 0), ("STATE_BOUND", 1), ("STATE_LISTENING", 2)]),
     ("StatusCode", &[
         ("Continue", 100), ("OK", 200), ("Created", 201), ("Accepted", 202), ("NonAuthoritativeInformation", 203),
         ("NoContent", 204), ("ResetContent", 205), ("PartialContent", 206), ("MultiStatus", 207),
@@ -119,6 +120,7 @@ mod tests {
             include_str!("bootstrap/policies.rs"),
             include_str!("bootstrap/rate_limit.rs"),
             include_str!("bootstrap/route.rs"),
+            include_str!("bootstrap/socket_option.rs"),
             include_str!("bootstrap/tls.rs"),
         ];
         let mut found = Vec::new();

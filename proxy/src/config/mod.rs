@@ -61,6 +61,7 @@ pub mod rewrite;
 pub mod route;
 pub mod runtime;
 pub mod service;
+pub mod socket_option;
 pub mod stats;
 pub mod string_match;
 pub mod subsets;

@@ -119,6 +119,8 @@ pub enum DefaultTag {
     Cluster,
     /// `envoy.http_conn_manager_prefix`
     ConnectionManager,
+    /// `envoy.endpoint_address`
+    Endpoint,
     /// `envoy.listener_address`
     Listener,
     /// `envoy.response_code`
@@ -128,7 +130,7 @@ pub enum DefaultTag {
 }
 
 impl DefaultTag {
-    /// Each of them.
+    /// Each of them that an operator may leave out.
     pub const ALL: [Self; 5] =
         [Self::Cluster, Self::ConnectionManager, Self::Listener, Self::ResponseCode, Self::ResponseCodeClass];
 
@@ -138,6 +140,7 @@ impl DefaultTag {
         match self {
             Self::Cluster => "envoy.cluster_name",
             Self::ConnectionManager => "envoy.http_conn_manager_prefix",
+            Self::Endpoint => "envoy.endpoint_address",
             Self::Listener => "envoy.listener_address",
             Self::ResponseCode => "envoy.response_code",
             Self::ResponseCodeClass => "envoy.response_code_class",

@@ -132,7 +132,7 @@ async fn serve_one(
     let info = &mut record.info;
     let after = match read {
         Ok((head, incoming)) => {
-            manager.http1_stats.dropped_headers_with_underscores.add(connection.dropped_fields().into());
+            manager.codec_stats.http1().dropped_headers_with_underscores.add(connection.dropped_fields().into());
             let (routes, body) = (manager.service.routes(), Body::Http1(incoming));
             let mut persistence = || persistence(lifecycle, &manager.service.drain);
             let mut responder = stream::Responder::Http1 { connection, persistence: &mut persistence };
@@ -208,7 +208,7 @@ async fn without_head(
         }
         HeadError::Refused(why) => {
             if why == Refusal::Underscore {
-                manager.http1_stats.requests_rejected_with_underscores_in_headers.inc();
+                manager.codec_stats.http1().requests_rejected_with_underscores_in_headers.inc();
             }
             manager.service.stats.downstream_cx_protocol_error.inc();
             info.connection_termination = ConnectionTermination::of(why);

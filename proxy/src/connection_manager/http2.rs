@@ -30,14 +30,21 @@ pub(super) async fn serve(
     mut lifecycle: Lifecycle,
 ) -> ConnectionEnd {
     manager.service.stats.downstream_cx_http2_total.inc();
-    manager.http2_stats.nghttp2_downstream_connections.inc();
+    manager.codec_stats.http2().nghttp2_downstream_connections.inc();
     let _active = manager.service.stats.downstream_cx_http2_active.enter();
     let options = &manager.service.options;
     let limit = ListLimit { bytes: options.request_head_bytes_max, fields: options.request_headers_max };
     let errors = MessageErrorScope::with(manager.runtime.differences());
     let counting = if manager.service.logs.shows_wire_bytes { Counting::EachStream } else { Counting::Off };
-    let handshake =
-        ServerConnection::handshake(conn, read.freeze(), &options.http2, errors, limit, &manager.http2_stats, counting);
+    let handshake = ServerConnection::handshake(
+        conn,
+        read.freeze(),
+        &options.http2,
+        errors,
+        limit,
+        manager.codec_stats.http2(),
+        counting,
+    );
     // Boxed: it is larger than the rest of the connection, which lives longer.
     let Ok(mut connection) = Box::pin(handshake).await else {
         manager.service.stats.downstream_cx_protocol_error.inc();
@@ -143,7 +150,7 @@ async fn run(
                 take(connection, Some(LifecycleStep::Notice));
             }
             () = dead.as_mut() => {
-                manager.http2_stats.keepalive_timeout.inc();
+                manager.codec_stats.http2().keepalive_timeout.inc();
                 return Ended::Abandoned(LocalEnd::PingTimeout);
             }
             () = timer.at(lifecycle.due()) => take(connection, lifecycle.elapse()),
@@ -236,7 +243,7 @@ fn begin(
         record.count_last_frames().await;
         drop(record); // writes its line now: what a slow client has not taken yet is not waited for
         if let Some(unsent) = served.unsent {
-            unsent.write_out(served.timer, &manager.http2_stats).await;
+            unsent.write_out(served.timer, manager.codec_stats.http2()).await;
         }
         if premature { Streamed::Prematurely } else { Streamed::Usually }
     });
@@ -251,7 +258,7 @@ fn has_bad_name(manager: &ConnectionManager, head: &mut RequestHead) -> bool {
     } else {
         head.headers.iter().filter(|(name, _)| has_underscore(name)).count()
     };
-    let stats = &manager.http2_stats;
+    let stats = manager.codec_stats.http2();
     match rule {
         Underscores::Allowed => false,
         Underscores::Dropped => {
@@ -269,7 +276,7 @@ fn has_bad_name(manager: &ConnectionManager, head: &mut RequestHead) -> bool {
 
 /// A request that could not be read. How the connection ends, if it does not go on without it.
 fn refused(manager: &ConnectionManager, downstream: &Rc<Downstream>, error: ConnectionError) -> Option<Ended> {
-    let (stats, http2_stats) = (&manager.service.stats, &manager.http2_stats);
+    let (stats, http2_stats) = (&manager.service.stats, manager.codec_stats.http2());
     match error {
         ConnectionError::ExchangeError(_) => Some(Ended::Closed),
         ConnectionError::HeadTooLarge(limit) => {

@@ -30,7 +30,7 @@ use crate::gate::{Admission, Gates};
 use crate::net::Conn;
 use crate::runtime::Runtime;
 use crate::snapshot::Listener;
-use crate::stats::{Http1Stats, Http2Stats};
+use crate::stats::CodecStats;
 use crate::stream::{ConnectionLog, Service};
 use lifecycle::Lifecycle;
 
@@ -48,8 +48,7 @@ pub struct ConnectionManager {
     gates: Gates,
     /// Keeps its stats listed.
     _listener: Arc<Listener>,
-    http1_stats: Http1Stats,
-    http2_stats: Http2Stats,
+    codec_stats: Rc<CodecStats>,
     runtime: Arc<Runtime>,
     /// Numbers the worker's connections.
     connection_ids: Rc<Cell<u64>>,
@@ -81,11 +80,11 @@ impl ConnectionManager {
         service: Service,
         gates: Gates,
         listener: Arc<Listener>,
-        (http1_stats, http2_stats): (Http1Stats, Http2Stats),
+        codec_stats: Rc<CodecStats>,
         runtime: Arc<Runtime>,
         connection_ids: Rc<Cell<u64>>,
     ) -> Self {
-        Self { service, gates, _listener: listener, http1_stats, http2_stats, runtime, connection_ids }
+        Self { service, gates, _listener: listener, codec_stats, runtime, connection_ids }
     }
 
     /// Has the next requests matched against other routes.

@@ -12,6 +12,7 @@ mod rest;
 mod timers;
 mod try_limit;
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -29,7 +30,7 @@ pub(crate) use lazy_timer::LazyTimer;
 pub(crate) use periodic::Periodic;
 use replay::Replay;
 pub(crate) use rest::Rest;
-pub(crate) use timers::{Expired, Timers};
+pub(crate) use timers::{Expired, Timers, percent_used};
 pub(crate) use try_limit::{TryExpired, TryLimit};
 
 /// The request's body on its way, and the stream's timers.
@@ -41,6 +42,8 @@ pub(crate) struct Exchange<'c> {
     /// The request ended with its head: no body follows, not even an empty one.
     ended_with_head: bool,
     replay: Replay,
+    /// Bytes that the try under way was written, if they are counted.
+    sent: Option<Rc<Cell<u64>>>,
     delivery: Delivery,
     pub(crate) bytes_received: u64,
     pub(crate) timers: Timers,
@@ -124,6 +127,7 @@ impl<'c> Exchange<'c> {
             received: Received::Open,
             ended_with_head: false,
             replay: Replay::new(buffer_bytes_max),
+            sent: None,
             delivery: Delivery::Flowing(PayloadEnd::Message),
             bytes_received: 0,
             timers,
@@ -147,6 +151,11 @@ impl<'c> Exchange<'c> {
     /// Tries begin: a client that has to wait, waits for this cluster.
     pub(crate) fn begin_tries(&mut self, upstream: &Rc<FlowStats>) {
         self.upstream = Some(Rc::clone(upstream));
+    }
+
+    /// A try begins, and this counts the bytes of the body that it is written.
+    pub(crate) fn count_sent(&mut self) -> Rc<Cell<u64>> {
+        Rc::clone(self.sent.insert(Rc::default()))
     }
 
     /// The payload has no framing and waits for [`release`](Self::release): the request has an upgrade. Before the
@@ -439,6 +448,9 @@ impl<'c> Exchange<'c> {
                     Poll::Ready(ready) => ready?,
                 }
                 let Some(chunk) = self.replay.next() else { break };
+                if let Some(sent) = &self.sent {
+                    sent.set(sent.get() + chunk.len() as u64);
+                }
                 writer.write(chunk);
                 self.timers.progress();
             }

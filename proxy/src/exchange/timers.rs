@@ -163,6 +163,11 @@ impl Timers {
         Some(self.forwarded_whole_at().map_or(limit, |at| (at + limit).saturating_duration_since(Instant::now())))
     }
 
+    /// How much of the route's timeout has been used, in percent; `None` while the request is not complete.
+    pub(crate) fn budget_used(&self) -> Option<u64> {
+        self.forwarded_whole_at().map(|at| percent_used(at.elapsed(), self.global))
+    }
+
     /// Waits until a timer fires.
     ///
     /// # Cancellation
@@ -187,6 +192,13 @@ impl Timers {
         let of_stream = global.into_iter().chain(idle).chain(longest).chain(request);
         of_stream.chain(head).chain(upstream).min_by_key(|(due, _)| *due)
     }
+}
+
+/// How much of `limit` that is, in whole percent of whole milliseconds, as Envoy counts: of none it is nothing.
+pub(crate) fn percent_used(time: Duration, limit: Option<Duration>) -> u64 {
+    let limit = limit.map_or(0, |limit| limit.as_millis());
+    let percent = (time.as_millis() * 100).checked_div(limit).unwrap_or(0);
+    u64::try_from(percent).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! and is `!Send`; only [`Conn`] is `Send`, since some HTTP libraries require that of an upgraded connection.
 
 pub mod accept;
+mod bind_error;
 mod internal;
 mod pace;
 pub mod proxy_header;
@@ -42,7 +43,9 @@ use rewound::Rewound;
 
 pub use crate::config::address::{Address, Binding, InternalAddress, Pipe};
 use crate::config::filter_state::FilterState;
+use crate::config::socket_option::SocketOption;
 use crate::stats::{ByteStats, Meter, Registry};
+pub use bind_error::BindError;
 pub use internal::{InternalNet, Passed};
 pub use pace::{Pace, PaceTicket};
 pub use random::Random;
@@ -202,13 +205,15 @@ pub struct ListenOptions {
     pub reuse_port: bool,
     /// A socket of IPv6 takes no connections over IPv4 (IPV6_V6ONLY).
     pub ipv6_only: bool,
+    /// What else is set on the socket.
+    pub options: Arc<[SocketOption]>,
 }
 
 impl ListenOptions {
     /// The same for this binding.
     #[must_use]
     pub fn of(&self, binding: &Binding) -> Self {
-        Self { ipv6_only: !binding.takes_ipv4, ..self.clone() }
+        Self { ipv6_only: !binding.takes_ipv4, options: Arc::clone(&binding.options), ..self.clone() }
     }
 
     /// The kernel caps it at net.core.somaxconn, 4096 on current systems; a burst of reconnecting clients after a
@@ -218,7 +223,7 @@ impl ListenOptions {
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self { backlog: Self::BACKLOG, reuse_port: false, ipv6_only: false }
+        Self { backlog: Self::BACKLOG, reuse_port: false, ipv6_only: false, options: Arc::default() }
     }
 }
 
@@ -231,22 +236,8 @@ pub struct ConnectOptions {
     pub from: Option<SocketAddr>,
     /// Let the kernel probe a silent peer (SO_KEEPALIVE).
     pub keepalive: Option<TcpKeepalive>,
-}
-
-/// A connection cannot come from where it is to come from.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot bind to {from}: {error}")]
-pub struct BindError {
-    /// [`ConnectOptions::from`]
-    pub from: SocketAddr,
-    /// What the system says.
-    pub error: io::Error,
-}
-
-impl From<BindError> for io::Error {
-    fn from(error: BindError) -> Self {
-        Self::new(error.error.kind(), error)
-    }
+    /// What else is set on the socket before it connects.
+    pub options: Arc<[SocketOption]>,
 }
 
 /// How a kernel probes a silent peer. A field that is `None` is the system's own choice.

@@ -29,8 +29,8 @@ use crate::net::accept::Acceptor;
 use crate::net::{Accept, Address, Binding, InternalNet, ListenOptions, LogTarget, Outside};
 use crate::snapshot::{self, Addresses, Snapshot};
 use crate::stats::{
-    CodeStats, Http1Stats, Http2Stats, HttpInspectorStats, HttpStats, ListenerStats, ResponseStats, TcpStats,
-    TlsInspectorStats, TlsStats,
+    CodeStats, CodecStats, HttpInspectorStats, HttpStats, ListenerStats, ResponseStats, TcpStats, TlsInspectorStats,
+    TlsStats,
 };
 use crate::stream::{ListenerLogs, LocalReplies, Logs, Service, ServiceParts};
 use crate::tcp_proxy::{TcpProxy, TcpProxyParts};
@@ -43,6 +43,8 @@ pub struct Worker {
     process: Drain,
     clusters: Rc<Clusters>,
     connection_ids: Rc<Cell<u64>>,
+    /// Of the connections of clients.
+    codec_stats: Rc<CodecStats>,
     listeners: Listeners,
     /// Those that others reach.
     tasks: JoinSet<()>,
@@ -104,6 +106,7 @@ impl Worker {
             process: drain.clone(),
             clusters: Rc::default(),
             connection_ids: Rc::default(),
+            codec_stats: Rc::new(CodecStats::downstream(&shared.registry)),
             listeners: Listeners::default(),
             tasks: JoinSet::new(),
             internal_tasks: JoinSet::new(),
@@ -308,7 +311,7 @@ impl Worker {
             Service::new(parts),
             gates,
             Arc::clone(listener),
-            (Http1Stats::downstream(&self.shared.registry), Http2Stats::downstream(&self.shared.registry)),
+            Rc::clone(&self.codec_stats),
             Arc::clone(&self.shared.runtime),
             Rc::clone(&self.connection_ids),
         )))

@@ -3,6 +3,7 @@
 //! A stat's name holds the names of things: `cluster.up.upstream_rq_200`. Here those become labels:
 //! `envoy_cluster_upstream_rq{envoy_response_code="200",envoy_cluster_name="up"}`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::ops::Range;
@@ -63,9 +64,12 @@ fn families<'a, T>(tags: &Tags, stats: impl Iterator<Item = (&'a str, T)>) -> BT
 
 /// A stat's name as family and labels. The labels stand in Envoy's order, and those of the operator's behind them.
 fn split(tags: &Tags, name: &str) -> (String, Vec<String>) {
-    let found: Vec<Found<'_>> = found(name).into_iter().filter(|found| tags.default.contains(&found.tag)).collect();
+    let found: Vec<Found<'_>> = found(name)
+        .into_iter()
+        .filter(|found| found.tag == DefaultTag::Endpoint || tags.default.contains(&found.tag))
+        .collect();
     let mut cuts: Vec<Range<usize>> = found.iter().map(|found| found.cut.clone()).collect();
-    let mut labels: Vec<String> = found.iter().map(|found| label(found.tag.name(), found.value)).collect();
+    let mut labels: Vec<String> = found.iter().map(|found| label(found.tag.name(), &found.value)).collect();
     for tag in &tags.own {
         let value = match &tag.value {
             TagValue::Fixed(value) => value.as_str(),
@@ -89,7 +93,7 @@ fn split(tags: &Tags, name: &str) -> (String, Vec<String>) {
 /// A tag of Envoy's in a name.
 struct Found<'a> {
     tag: DefaultTag,
-    value: &'a str,
+    value: Cow<'a, str>,
     /// What is left out of the family.
     cut: Range<usize>,
 }
@@ -101,7 +105,7 @@ fn found(name: &str) -> Vec<Found<'_>> {
     if let Some((address, _)) = name.strip_prefix("listener.").and_then(split_address) {
         let from = "listener.".len();
         begin = from + address.len() + 1;
-        outer = Some(Found { tag: DefaultTag::Listener, value: address, cut: from..begin });
+        outer = Some(Found { tag: DefaultTag::Listener, value: address.into(), cut: from..begin });
     }
     let mut scope = None;
     for (word, tag) in [("cluster.", DefaultTag::Cluster), ("http.", DefaultTag::ConnectionManager)] {
@@ -109,11 +113,25 @@ fn found(name: &str) -> Vec<Found<'_>> {
         if let Some((value, _)) = inside.and_then(|inside| inside.split_once('.')) {
             let from = begin + word.len();
             begin = from + value.len() + 1;
-            scope = Some(Found { tag, value, cut: from..begin });
+            scope = Some(Found { tag, value: value.into(), cut: from..begin });
             break;
         }
     }
-    code(name, begin).into_iter().chain(scope).chain(outer).collect()
+    let endpoint = scope.as_ref().filter(|scope| scope.tag == DefaultTag::Cluster).and_then(|_| endpoint(name, begin));
+    code(name, begin).into_iter().chain(scope).chain(endpoint).chain(outer).collect()
+}
+
+/// `endpoint.127.0.0.1_80.`, behind `begin`: of the address, colons became underscores.
+fn endpoint(name: &str, begin: usize) -> Option<Found<'_>> {
+    const WORD: &str = "endpoint.";
+    let (address, _) = name.get(begin..)?.strip_prefix(WORD)?.rsplit_once('.')?;
+    let value = match address.rsplit_once('_') {
+        Some(_) if address.starts_with('[') => address.replace('_', ":").into(),
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => format!("{host}:{port}").into(),
+        Some(_) | None => address.into(),
+    };
+    let from = begin + WORD.len();
+    Some(Found { tag: DefaultTag::Endpoint, value, cut: from..from + address.len() + 1 })
 }
 
 /// `127.0.0.1_80.rest`: the address ends with the segment that ends with the port.
@@ -130,12 +148,12 @@ fn split_address(text: &str) -> Option<(&str, &str)> {
 fn code(name: &str, begin: usize) -> Option<Found<'_>> {
     let (before, last) = name.get(begin..)?.rsplit_once("_rq_")?;
     let from = begin + before.len() + "_rq_".len();
-    let found = |tag, value, cut| Some(Found { tag, value, cut });
-    match last.as_bytes() {
-        [b'0'..=b'9', b'0'..=b'9', b'0'..=b'9'] => found(DefaultTag::ResponseCode, last, from - 1..name.len()),
-        [b'0'..=b'9', b'x', b'x'] => found(DefaultTag::ResponseCodeClass, last.trim_end_matches('x'), from..from + 1),
-        _ => None,
-    }
+    let (tag, value, cut) = match last.as_bytes() {
+        [b'0'..=b'9', b'0'..=b'9', b'0'..=b'9'] => (DefaultTag::ResponseCode, last, from - 1..name.len()),
+        [b'0'..=b'9', b'x', b'x'] => (DefaultTag::ResponseCodeClass, last.trim_end_matches('x'), from..from + 1),
+        _ => return None,
+    };
+    Some(Found { tag, value: value.into(), cut })
 }
 
 /// `envoy.cluster_name` as `envoy_cluster_name="up"`.
@@ -182,6 +200,14 @@ mod tests {
             (
                 "listener.[__1]_80.http.in.downstream_rq_5xx",
                 r#"envoy_listener_http_downstream_rq_xx{envoy_response_code_class="5",envoy_http_conn_manager_prefix="in",envoy_listener_address="[__1]_80"}"#,
+            ),
+            (
+                "cluster.up.endpoint.127.0.0.1_80.cx_total",
+                r#"envoy_cluster_endpoint_cx_total{envoy_cluster_name="up",envoy_endpoint_address="127.0.0.1:80"}"#,
+            ),
+            (
+                "cluster.up.endpoint.[__1]_80.rq_error",
+                r#"envoy_cluster_endpoint_rq_error{envoy_cluster_name="up",envoy_endpoint_address="[::1]:80"}"#,
             ),
             ("http2.rx_reset", "envoy_http2_rx_reset{}"),
             ("server.live", "envoy_server_live{}"),

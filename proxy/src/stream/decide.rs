@@ -399,6 +399,15 @@ fn response_began(stream: &mut StreamContext<'_>, response: &UpstreamResponse, k
 }
 
 fn failed(stream: &StreamContext<'_>, ended: Ended, cluster: Rc<Cluster>) -> Reply {
+    const GLOBAL: Interrupted = Interrupted::Timer(Expired::Global);
+    match &ended {
+        Ended::Failed { failure: Failure::TryIdle | Failure::TryTimeout, .. }
+        | Ended::Interrupted(GLOBAL)
+        | Ended::InterruptedBetweenTries(GLOBAL) => {
+            cluster.shared.tracked.record_budget(stream.exchange.timers.budget_used());
+        }
+        Ended::Failed { .. } | Ended::Interrupted(_) | Ended::InterruptedBetweenTries(_) => {}
+    }
     match ended {
         Ended::Failed { failure, retried } => {
             let response = stream.info.response_start;

@@ -20,7 +20,7 @@ use crate::cluster::{Cluster, Failure};
 use crate::codec::http1::Close;
 use crate::codec::{Body, ExchangeError, Payload, RequestHead, ResetReason, ResponseHead, Writer, names};
 use crate::config::log_filter::LogType;
-use crate::exchange::{Exchange, Interrupted};
+use crate::exchange::{Exchange, Expired, Interrupted};
 use crate::filter::Piece;
 use crate::stats::FlowStats;
 use crate::upstream::{self, UpstreamResponse};
@@ -130,9 +130,11 @@ fn record_end(stream: &mut StreamContext<'_>, cluster: &Cluster, response: &Upst
     {
         service.stats.rq_reset_after_downstream_response_started.inc();
     }
-    if matches!(end, RelayEnd::Complete)
-        && response.body.is_complete()
-        && exchange.is_complete()
+    let is_whole = matches!(end, RelayEnd::Complete) && response.body.is_complete() && exchange.is_complete();
+    if is_whole || *end == RelayEnd::Interrupted(Interrupted::Timer(Expired::Global)) {
+        cluster.shared.tracked.record_budget(exchange.timers.budget_used());
+    }
+    if is_whole
         && info.has_code_stats
         && let Some(at) = exchange.timers.forwarded_whole_at()
     {

@@ -95,7 +95,10 @@ async fn receive(
             exchange.timers.progress();
             return Poll::Ready(match frame {
                 None => Ok((Piece::end(None), None)),
-                Some(Ok(Frame::Data(chunk))) => Ok((Piece::data(chunk), None)),
+                Some(Ok(Frame::Data(chunk))) => {
+                    response.received(chunk.len());
+                    Ok((Piece::data(chunk), None))
+                }
                 Some(Ok(Frame::Trailers(trailers))) => Ok((Piece::end(Some(trailers)), None)),
                 Some(Err(broken)) => {
                     let failure = failure_after_response(broken, &response.body, payload);

@@ -116,7 +116,7 @@ impl Relay<'_, '_> {
             match self.response.body.poll_frame(cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Some(Ok(Frame::Data(chunk)))) => {
-                    self.response.restart_idle_timeout();
+                    self.response.received(chunk.len());
                     self.exchange.timers.progress();
                     self.pass(Piece::data(chunk));
                 }

@@ -17,7 +17,8 @@ use tokio::time::Instant;
 use super::late::LateTry;
 use super::outcome::{Tried, charge_informed, report};
 use super::reach::{Failed, Reach};
-use super::sent::SentRequest;
+use super::sent::{Received, SentRequest};
+use super::tracked::Tracked;
 use crate::access_log::{Downstream, StreamInfo};
 use crate::cluster::{Avoided, Cluster, Endpoint, Failure, Lease, Wanted, Wish};
 use crate::codec::RequestHead;
@@ -81,7 +82,9 @@ pub(super) async fn run(
         cluster.shared.stats.upstream_cx_none_healthy.inc();
         return Ok(TryEnd::unconnected(Failure::NoHealthyUpstream));
     };
-    let lease = match checkout(exchange, head, cluster, &endpoint, how, info).await? {
+    let mut tracked = Tracked::begin(cluster, head, how.timeout, exchange);
+    let leased = checkout(exchange, head, cluster, &endpoint, how, info).await;
+    let lease = match leased.inspect_err(|by| interrupt(&mut tracked, *by))? {
         Ok(lease) => lease,
         Err(failure) => return Ok(TryEnd::unconnected(failure)),
     };
@@ -110,11 +113,27 @@ pub(super) async fn run(
         && let Ok(Err(TryExpired::Idle | TryExpired::Timeout)) = &received
     {
         cluster.note_timeout(&endpoint);
-        return Ok(TryEnd::Late(Box::new(LateTry::new(sent, exchange.rest(), info))));
+        return Ok(TryEnd::Late(Box::new(LateTry::new(sent, tracked, exchange.rest(), info))));
     }
-    let informed = charge_informed(cluster, sent.informational(), info);
+    Ok(TryEnd::Tried(conclude(cluster, &endpoint, (sent, tracked), received, (how, limit), info)?))
+}
+
+/// The wait for the response of a try has ended like this.
+fn conclude(
+    cluster: &Cluster,
+    endpoint: &Rc<Endpoint>,
+    (mut sent, mut tracked): (SentRequest, Option<Box<Tracked>>),
+    received: Result<Result<Received, TryExpired>, Interrupted>,
+    (how, limit): (How<'_>, TryLimit),
+    info: &mut StreamInfo,
+) -> Result<Tried, Interrupted> {
+    let informed = sent.informational().to_vec();
+    charge_informed(cluster, &informed, info);
+    if let Err(by) = &received {
+        interrupt(&mut tracked, *by);
+    }
     if let Err(Interrupted::Timer(Expired::Global)) = &received {
-        cluster.report_timeout(&endpoint);
+        cluster.report_timeout(endpoint);
         endpoint.counts.rq_error.inc();
     }
     let mut result = match received? {
@@ -122,10 +141,18 @@ pub(super) async fn run(
         Err(expired) => Err(sent.expire(expired)),
     };
     if let Ok(response) = &mut result {
+        response.track(tracked, &informed);
         response.limit(how.idle_timeout.filter(|_| !how.hedges), limit.ends_at());
     }
-    report(cluster, &endpoint, &result);
-    Ok(TryEnd::Tried(Tried { result, informed }))
+    report(cluster, endpoint, &result);
+    Ok(Tried { result, informed: !informed.is_empty() })
+}
+
+/// The request was interrupted while the response was awaited.
+fn interrupt(tracked: &mut Option<Box<Tracked>>, by: Interrupted) {
+    if let Some(tracked) = tracked {
+        tracked.interrupt(by);
+    }
 }
 
 /// What an endpoint gets in front of a tunnel's payload.

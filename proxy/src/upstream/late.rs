@@ -15,17 +15,18 @@ use super::outcome::{Tried, charge, charge_informed, report};
 use super::reach::Failed;
 use super::response::UpstreamResponse;
 use super::retry::{self, Outcome};
-use super::sent::SentRequest;
+use super::sent::{Received, SentRequest};
+use super::tracked::Tracked;
 use crate::access_log::{StreamInfo, Times, UpstreamMetadata};
 use crate::cluster::Cluster;
-use crate::codec::{Body, ExchangeError, ResponseHead};
 use crate::config::retry::RetryPolicy;
-use crate::exchange::Rest;
+use crate::exchange::{Expired, Interrupted, Rest};
 use crate::net::{Address, ConnInfo};
 
 /// A try whose time is over.
 pub(super) struct LateTry {
     sent: SentRequest,
+    tracked: Option<Box<Tracked>>,
     rest: Rest,
     /// The endpoint that a log names if its response counts.
     host: Option<Address>,
@@ -38,21 +39,21 @@ pub(super) struct LateTry {
 }
 
 impl LateTry {
-    pub(super) fn new(sent: SentRequest, rest: Rest, info: &StreamInfo) -> Self {
+    pub(super) fn new(sent: SentRequest, tracked: Option<Box<Tracked>>, rest: Rest, info: &StreamInfo) -> Self {
         let (host, name) = (info.upstream_host.clone(), info.upstream_name.clone());
         let zone = info.upstream_zone.clone();
         let metadata = info.upstream_metadata.clone();
         let (connection, times) = (info.upstream_connection.clone(), info.times);
-        Self { sent, rest, host, name, zone, metadata, connection, times, follower: Follower::Missing }
+        Self { sent, tracked, rest, host, name, zone, metadata, connection, times, follower: Follower::Missing }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ResponseResult> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
         self.rest.write(cx, &mut self.sent.writer);
         self.sent.awaited.poll(cx)
     }
 
     /// It has ended like this, and its response or its loss is what counts.
-    fn conclude(mut self, received: ResponseResult, request: &mut Forwarding<'_, '_>) -> LateEnd {
+    fn conclude(mut self, received: Received, request: &mut Forwarding<'_, '_>) -> LateEnd {
         let Forwarding { cluster, info, .. } = request;
         info.upstream_host = self.host.take();
         info.upstream_name = self.name.take();
@@ -61,16 +62,17 @@ impl LateTry {
         info.upstream_connection = self.connection.take();
         info.times.pool_wait = self.times.pool_wait;
         info.times.upstream_ready = self.times.upstream_ready;
-        let informed = charge_informed(cluster, self.sent.informational(), info);
+        let informed = self.sent.informational().to_vec();
+        charge_informed(cluster, &informed, info);
         let endpoint = Rc::clone(&self.sent.endpoint);
-        let result = self.sent.conclude(received);
+        let mut result = self.sent.conclude(received);
+        if let Ok(response) = &mut result {
+            response.track(self.tracked, &informed);
+        }
         report(cluster, &endpoint, &result);
-        LateEnd { tried: Tried { result, informed }, rest: self.rest, follower: self.follower }
+        LateEnd { tried: Tried { result, informed: !informed.is_empty() }, rest: self.rest, follower: self.follower }
     }
 }
-
-/// How the wait for a response has ended.
-type ResponseResult = Result<(ResponseHead, Body), ExchangeError>;
 
 /// Whether another try has taken the place of a late one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -96,7 +98,7 @@ pub(super) enum First<T> {
 }
 
 /// A late try and how the wait for its response has ended.
-pub(super) struct LateResponse(LateTry, ResponseResult);
+pub(super) struct LateResponse(LateTry, Received);
 
 impl LateResponse {
     pub(super) fn conclude(self, request: &mut Forwarding<'_, '_>) -> LateEnd {
@@ -185,7 +187,10 @@ impl LateTries {
     /// one of them is counted elsewhere, as that which the request waited for.
     pub(super) fn time_out(&mut self, charged: Others, status: StatusCode, cluster: &Cluster, info: &StreamInfo) {
         let elsewhere = usize::from(charged == Others::None);
-        for (nth, late) in self.tries.drain(..).enumerate() {
+        for (nth, mut late) in self.tries.drain(..).enumerate() {
+            if let Some(tracked) = &mut late.tracked {
+                tracked.interrupt(Interrupted::Timer(Expired::Global));
+            }
             late.sent.endpoint.counts.rq_timeout.inc();
             late.sent.endpoint.counts.rq_error.inc();
             if nth >= elsewhere {
@@ -206,7 +211,7 @@ pub(super) enum Others {
 }
 
 /// Does the end of a try count though others are awaited?
-fn counts(policy: Option<&RetryPolicy>, received: &ResponseResult) -> bool {
+fn counts(policy: Option<&RetryPolicy>, received: &Received) -> bool {
     let Ok((head, _)) = received else { return false };
     let outcome = Outcome::Response { status: head.status, headers: &head.headers };
     !policy.is_some_and(|policy| retry::is_retriable(policy, &outcome))

@@ -15,6 +15,7 @@ pub(crate) mod request_options;
 mod response;
 pub mod retry;
 mod sent;
+mod tracked;
 
 pub(crate) use outcome::charge;
 pub(crate) use response::UpstreamResponse;

@@ -17,15 +17,14 @@ pub(super) struct Tried {
     pub(super) informed: bool,
 }
 
-/// Counts informational responses. Were there any?
-pub(super) fn charge_informed(cluster: &Cluster, informed: &[StatusCode], info: &mut StreamInfo) -> bool {
+/// Counts informational responses.
+pub(super) fn charge_informed(cluster: &Cluster, informed: &[StatusCode], info: &mut StreamInfo) {
     if !informed.is_empty() {
         info.response_start = ResponseStart::After;
     }
     for status in informed {
         charge(cluster, *status, info);
     }
-    !informed.is_empty()
 }
 
 /// Counts a response by its status, unless `dynamic_stats` is off.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
+use super::tracked::Tracked;
 use crate::cluster::{Endpoint, Lease};
 use crate::codec::{Body, ExchangeError, RequestHead, ResetReason, ResponseHead, Writer};
 use crate::exchange::{Exchange, LazyTimer};
@@ -23,6 +24,8 @@ pub(crate) struct UpstreamResponse {
     pub(super) endpoint: Rc<Endpoint>,
     /// `None` once the exchange was aborted.
     lease: Option<Lease>,
+    /// What is counted of it, if anything is.
+    tracked: Option<Box<Tracked>>,
     /// How long the payload may pause, if that is limited.
     idle_timeout: Option<IdleTimeout>,
 }
@@ -49,7 +52,7 @@ impl UpstreamResponse {
         endpoint: Rc<Endpoint>,
         lease: Lease,
     ) -> Self {
-        Self { head, body, writer, ends_at: None, endpoint, lease: Some(lease), idle_timeout: None }
+        Self { head, body, writer, ends_at: None, endpoint, lease: Some(lease), tracked: None, idle_timeout: None }
     }
 
     /// The payload may pause for so long, and the response is ended then, whatever it does.
@@ -69,6 +72,22 @@ impl UpstreamResponse {
         let Some(writer) = &mut self.writer else { return };
         // A failed write is not an error here: the upstream has closed the connection.
         let _flushed = std::future::poll_fn(|cx| writer.poll_flush(cx)).await;
+    }
+
+    /// It is the response of an attempt of which something is counted.
+    pub(super) fn track(&mut self, tracked: Option<Box<Tracked>>, informed: &[StatusCode]) {
+        self.tracked = tracked;
+        if let Some(tracked) = &mut self.tracked {
+            tracked.respond(&self.head, informed);
+        }
+    }
+
+    /// So much of the payload came.
+    pub(crate) fn received(&mut self, bytes: usize) {
+        self.restart_idle_timeout();
+        if let Some(tracked) = &mut self.tracked {
+            tracked.receive(bytes);
+        }
     }
 
     /// Part of the payload came, or it was the client that delayed it.

@@ -27,6 +27,9 @@ pub(super) struct SentRequest {
     pub(super) endpoint: Rc<Endpoint>,
 }
 
+/// How the wait for a response has ended.
+pub(super) type Received = Result<(ResponseHead, Body), ExchangeError>;
+
 /// What a response is awaited on.
 pub(super) enum Awaited {
     /// The whole connection, which had sent so many bytes before the request.
@@ -100,10 +103,7 @@ impl SentRequest {
     }
 
     /// The wait has ended like this.
-    pub(super) fn conclude(
-        mut self,
-        received: Result<(ResponseHead, Body), ExchangeError>,
-    ) -> Result<Box<UpstreamResponse>, Failed> {
+    pub(super) fn conclude(mut self, received: Received) -> Result<Box<UpstreamResponse>, Failed> {
         match received {
             Ok((mut head, body)) => {
                 let lease = match std::mem::replace(&mut self.awaited, Awaited::Over) {
@@ -167,7 +167,7 @@ impl SentRequest {
 
 impl Awaited {
     /// Ready when the final head is there, or will not come.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, Body), ExchangeError>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
         match self {
             Self::Http1 { exclusive, .. } => {
                 exclusive.connection().poll_response(cx).map_ok(|(head, incoming)| (head, Body::Http1(incoming)))

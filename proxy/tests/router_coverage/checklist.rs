@@ -170,7 +170,7 @@ pub(crate) const GROUPS: &[Group] = &[
         ("Gauges of circuit breakers", &[Test("gauges_and_permits_follow_a_limit_that_changes")]),
         ("Overflow of `max_requests`", &[Scenario("limits/a-runtime-key-changes-the-requests-that-a-cluster-takes")]),
         ("`alt_stat_name`", &[Test("a_scope_puts_its_prefix_before_every_name"), Config("accepted/every-supported-field.yaml")]),
-        ("Histograms of budgets and sizes", &[Missing("`track_timeout_budgets` and `track_cluster_stats` are refused")]),
+        ("Histograms of budgets and sizes", &[Scenario("retries/what-requests-use-of-their-timeouts-is-counted"), Test("the_size_of_a_head_is_that_of_its_names_and_values")]),
         ("Health checks of the proxy count in no codes", &[Scenario("filters/a-health-check-is-responded-to-by-the-proxy-or-by-the-app")]),
     ] },
     Group { title: "Headers of requests and responses", first: 134, items: &[

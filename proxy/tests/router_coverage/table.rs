@@ -156,7 +156,7 @@ pub(crate) const PARTS: &[Part] = &[
         ("Lines in the access logs: at the end of a stream, at its beginning, in each interval, of a connection", &[Scenario("logs/filters-choose-streams-by-status-flags-and-share"), Scenario("logs/a-tunnel-has-a-line-when-it-begins"), Scenario("logs/a-stream-has-a-line-each-interval-while-it-is-under-way"), Scenario("listeners/a-connection-has-a-line-in-its-listeners-log")]),
         ("`dynamic_stats: false`", &[Scenario("routing/dynamic-stats-off-counts-no-response-by-its-status")]),
         ("Stats of zones", &[Scenario("balancing/responses-are-counted-by-the-zones-of-endpoints")]),
-        ("Stats of timeout budgets and sizes", &[Missing("`track_timeout_budgets` and `track_cluster_stats` are refused")]),
+        ("Stats of timeout budgets and sizes", &[Scenario("retries/what-requests-use-of-their-timeouts-is-counted"), Test("the_size_of_a_head_is_that_of_its_names_and_values")]),
     ] },
     Part { title: "Headers", items: &[
         ("Internal, external, edge: what each may say", &[Test("the_client_is_named_by_forwarded_for_if_they_are_not"), Test("a_caller_from_outside_does_not_steer_the_router"), Scenario("requests/two-x-forwarded-for-entries-make-a-request-external")]),

@@ -129,7 +129,7 @@ impl Net for Sockets {
         Box::pin(async move {
             let to = reachable(socket_address(to)?);
             let (id, local) = self.kernel.lock().connect(how.from, to).map_err(|error| match how.from {
-                Some(from) => BindError { from, error }.into(),
+                Some(from) => BindError::Address { from, error }.into(),
                 None => error,
             })?;
             if let Some(keepalive) = how.keepalive {

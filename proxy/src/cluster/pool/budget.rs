@@ -228,7 +228,9 @@ impl Budget {
             time,
             interval,
         });
-        let options = ConnectOptions { keepalive, passed: self.passed(), from: config.source };
+        let socket_options = Arc::clone(config.socket_options.of(&self.location.address));
+        let (passed, from) = (self.passed(), config.source);
+        let options = ConnectOptions { keepalive, passed, from, options: socket_options };
         let one_more = || {
             self.shared.stats.upstream_cx_total.inc();
             self.counts.cx_total.inc();
@@ -436,8 +438,12 @@ impl Drop for ConnectionRecord {
 /// Why there is no connection to `at`, as Envoy words it. A connect to a Unix domain socket fails at once, and the text has its
 /// address.
 fn connect_failure(at: &Address, error: &io::Error) -> Failure {
-    if let Some(BindError { from, error }) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
-        return Failure::Bind(format!("failed to bind to {from}: {}", in_words(error)));
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(BindError::Address { from, error }) => {
+            return Failure::Bind(format!("failed to bind to {from}: {}", in_words(error)));
+        }
+        Some(BindError::Options(_)) => return Failure::Bind("Setting socket options failed".to_owned()),
+        None => {}
     }
     Failure::Connect(match at {
         Address::Internal(_) | Address::Pipe(_) => {

@@ -241,7 +241,7 @@ impl Pool {
         let shared = &self.budget.shared;
         let errors = http2::MessageErrorScope::with(shared.runtime.differences());
         let (connection, driver) =
-            match http2::ClientConnection::handshake(conn, options, errors, &shared.http2_stats).await {
+            match http2::ClientConnection::handshake(conn, options, errors, shared.codec_stats.http2()).await {
                 Ok(both) => both,
                 Err(broken) => {
                     record.closed_by = ClosedBy::Peer;
@@ -260,7 +260,7 @@ impl Pool {
         drop(self);
         let end = multiplexed.drive(driver, options.keepalive, &*random).await;
         if matches!(end, End::Dead) {
-            record.shared.http2_stats.keepalive_timeout.inc();
+            record.shared.codec_stats.http2().keepalive_timeout.inc();
         }
         if multiplexed.connection.borrow().goaway_received() {
             record.shared.stats.upstream_cx_close_notify.inc();

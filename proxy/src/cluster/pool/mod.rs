@@ -299,9 +299,10 @@ impl Pool {
         if version == Version::HTTP_2 {
             shared.stats.upstream_cx_http2_total.inc();
             // As in Envoy, whose codec is made with the connection, whether or not that comes about.
-            shared.http2_stats.nghttp2_upstream_connections.inc();
+            shared.codec_stats.http2().nghttp2_upstream_connections.inc();
         } else {
             shared.stats.upstream_cx_http1_total.inc();
+            shared.codec_stats.http1();
         }
     }
 

@@ -8,6 +8,7 @@ use super::balancing::{
     AssignmentPolicy, CommonLbConfig, HealthStatus, LbPolicy, LbSubsetConfig, LeastRequestLbConfig,
     LoadBalancingPolicy, Locality, MaglevLbConfig, RingHashLbConfig, RoundRobinLbConfig,
 };
+use super::socket_option::{SocketOption, TcpKeepalive};
 use super::source::ConfigSource;
 use super::tls::TransportSocket;
 use super::{Address, HeaderKeyFormat, Http2ProtocolOptions, Percent, SocketAddress};
@@ -50,6 +51,8 @@ pub(crate) struct Cluster {
     pub(crate) round_robin_lb_config: Option<At<RoundRobinLbConfig>>,
     pub(crate) r#type: Option<DiscoveryType>,
     pub(crate) transport_socket: Option<At<TransportSocket>>,
+    pub(crate) track_cluster_stats: Option<TrackClusterStats>,
+    pub(crate) track_timeout_budgets: Option<At<bool>>,
     #[serde(default)]
     pub(crate) transport_socket_matches: Vec<At<TransportSocketMatch>>,
     pub(crate) typed_extension_protocol_options: Option<TypedExtensionProtocolOptions>,
@@ -90,6 +93,17 @@ pub(crate) struct OriginalDstLbConfig {
     pub(crate) use_http_header: bool,
 }
 
+/// `envoy.config.cluster.v3.TrackClusterStats`
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(crate) struct TrackClusterStats {
+    #[serde(default)]
+    pub(crate) per_endpoint_stats: bool,
+    #[serde(default)]
+    pub(crate) request_response_sizes: bool,
+    #[serde(default)]
+    pub(crate) timeout_budgets: bool,
+}
+
 /// `envoy.config.cluster.v3.Cluster.TransportSocketMatch`
 #[derive(Debug, Deserialize)]
 pub(crate) struct TransportSocketMatch {
@@ -101,6 +115,9 @@ pub(crate) struct TransportSocketMatch {
 /// `envoy.config.core.v3.BindConfig`
 #[derive(Debug, Deserialize)]
 pub(crate) struct BindConfig {
+    pub(crate) freebind: Option<bool>,
+    #[serde(default)]
+    pub(crate) socket_options: Vec<At<SocketOption>>,
     pub(crate) source_address: Option<SocketAddress>,
 }
 
@@ -121,14 +138,6 @@ pub(crate) struct PreconnectPolicy {
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct UpstreamConnectionOptions {
     pub(crate) tcp_keepalive: Option<TcpKeepalive>,
-}
-
-/// `envoy.config.core.v3.TcpKeepalive`
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) struct TcpKeepalive {
-    pub(crate) keepalive_interval: Option<u32>,
-    pub(crate) keepalive_probes: Option<u32>,
-    pub(crate) keepalive_time: Option<u32>,
 }
 
 /// `envoy.config.cluster.v3.Cluster.DiscoveryType`

@@ -8,6 +8,7 @@ use super::filter_state::NetworkSetFilterState;
 use super::network_filter::{ConnectionLimit, NetworkRbac};
 use super::proxy_protocol::ProxyProtocol;
 use super::route::{RouteConfiguration, UpgradeConfig};
+use super::socket_option::{SocketOption, SocketOptionsOverride, TcpKeepalive};
 use super::tcp_proxy::{BELOW_A_MILLISECOND, TcpProxy};
 use super::tls::TransportSocket;
 use super::{Address, CidrRange, DataSource, Http1ProtocolOptions, Http2ProtocolOptions};
@@ -28,6 +29,7 @@ pub(crate) struct Listener {
     pub(crate) continue_on_listener_filters_timeout: Option<bool>,
     pub(crate) default_filter_chain: Option<At<FilterChain>>,
     pub(crate) enable_reuse_port: Option<At<bool>>,
+    pub(crate) freebind: Option<At<bool>>,
     #[serde(default)]
     pub(crate) filter_chains: Vec<At<FilterChain>>,
     pub(crate) ignore_global_conn_limit: Option<bool>,
@@ -36,15 +38,21 @@ pub(crate) struct Listener {
     pub(crate) listener_filters: Vec<At<ListenerFilter>>,
     pub(crate) listener_filters_timeout: Option<Seconds>,
     pub(crate) per_connection_buffer_limit_bytes: Option<At<u32>>,
+    #[serde(default)]
+    pub(crate) socket_options: Vec<At<SocketOption>>,
     pub(crate) stat_prefix: Option<String>,
     pub(crate) tcp_backlog_size: Option<At<u32>>,
+    pub(crate) tcp_keepalive: Option<At<TcpKeepalive>>,
     pub(crate) traffic_direction: Option<TrafficDirection>,
+    pub(crate) transparent: Option<At<bool>>,
 }
 
 /// `envoy.config.listener.v3.AdditionalAddress`
 #[derive(Debug, Deserialize)]
 pub(crate) struct AdditionalAddress {
     pub(crate) address: At<Address>,
+    pub(crate) socket_options: Option<SocketOptionsOverride>,
+    pub(crate) tcp_keepalive: Option<TcpKeepalive>,
 }
 
 /// `envoy.config.listener.v3.Listener.ConnectionBalanceConfig`

@@ -24,6 +24,7 @@ pub(crate) mod rate_limit;
 pub(crate) mod route;
 pub(crate) mod route_match;
 pub(crate) mod secret;
+pub(crate) mod socket_option;
 pub(crate) mod source;
 pub(crate) mod stats;
 pub(crate) mod tcp_proxy;

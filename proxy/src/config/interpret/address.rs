@@ -44,7 +44,7 @@ pub(super) fn bound(written: &At<Written>) -> Result<Binding, Problem> {
                 Some(compat) if !maps_ipv4(&at) => Err(compat.invalid(format!(
                     "Only IPv6 address '::' or valid IPv4-mapped IPv6 address can set ipv4_compat: {at}"
                 ))),
-                Some(_) => Ok(Binding { at, takes_ipv4: true }),
+                Some(_) => Ok(Binding { takes_ipv4: true, ..at.into() }),
                 None => Ok(at.into()),
             }
         }

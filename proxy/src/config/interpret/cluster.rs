@@ -12,18 +12,18 @@ use super::rewrite::literal_host;
 use super::secret::Secrets;
 use super::{
     address, assignment, balancing, basis_points, buffer_bytes_max, health, http2_options, name_case, original_dst,
-    trailer_rule, upstream_socket,
+    socket_option, trailer_rule, upstream_socket,
 };
 use crate::config::bootstrap::Http2ProtocolOptions;
 use crate::config::bootstrap::cluster::{
     AutoHttpConfig, Cluster as Written, DiscoveryType, DnsLookupFamily, Endpoint, ExplicitHttpConfig,
-    HttpProtocolOptions, PreconnectPolicy, RetryBudget as WrittenBudget, RoutingPriority,
-    TcpKeepalive as WrittenKeepalive, TypedHttpProtocolOptions, UpstreamHttp1ProtocolOptions,
-    UpstreamHttpProtocolOptions, UpstreamNameOptions,
+    HttpProtocolOptions, PreconnectPolicy, RetryBudget as WrittenBudget, RoutingPriority, TypedHttpProtocolOptions,
+    UpstreamHttp1ProtocolOptions, UpstreamHttpProtocolOptions, UpstreamNameOptions,
 };
+use crate::config::bootstrap::socket_option::{TcpKeepalive as WrittenKeepalive, WrittenSocket};
 use crate::config::cluster::{
-    ByPriority, Cluster, ClusterMetadata, Discovery, FailureRefresh, Labels, Limits, LookupFamily, Priority, Refresh,
-    RetryBudget, TcpKeepalive, UpstreamProtocol,
+    ByFamily, ByPriority, Cluster, ClusterMetadata, Discovery, ExtraStats, FailureRefresh, Labels, Limits,
+    LookupFamily, Priority, Refresh, RetryBudget, TcpKeepalive, UpstreamProtocol,
 };
 use crate::config::error::Cause;
 use crate::config::health::HealthCheck;
@@ -31,6 +31,7 @@ use crate::config::kept_endpoints::Endpoints;
 use crate::config::metadata::Value;
 use crate::config::problem::Problem;
 use crate::config::rewrite::is_host;
+use crate::config::socket_option::{SocketOption, SocketState};
 use crate::config::tls::HttpAlpn;
 use crate::config::units::Seconds;
 use crate::config::upstream_name::{HostAsName, HostUses};
@@ -148,8 +149,23 @@ fn without_file(cluster: &Written, secrets: &Secrets<'_>, notes: &Notes) -> Resu
         preconnect_percent: cluster.preconnect_policy.as_ref().map_or(Ok(100), preconnect_percent)?,
         tcp_keepalive: cluster.upstream_connection_options.and_then(|options| options.tcp_keepalive).map(tcp_keepalive),
         source: source(cluster)?,
+        socket_options: ByFamily {
+            ipv4: socket_options(cluster, false, notes)?,
+            ipv6: socket_options(cluster, true, notes)?,
+        },
+        extra_stats: extra_stats(cluster),
         buffer_bytes_max: buffer_bytes_max(cluster.per_connection_buffer_limit_bytes.as_ref())?,
     })
+}
+
+/// What else is counted: `track_timeout_budgets` is the older key for a part of it.
+fn extra_stats(cluster: &Written) -> ExtraStats {
+    let track = cluster.track_cluster_stats.unwrap_or_default();
+    ExtraStats {
+        timeout_budgets: track.timeout_budgets || cluster.track_timeout_budgets.as_ref().is_some_and(|at| at.value),
+        sizes: track.request_response_sizes,
+        per_endpoint: track.per_endpoint_stats,
+    }
 }
 
 fn health_checks(cluster: &Written, protocol: &UpstreamProtocol) -> Result<Vec<HealthCheck>, Problem> {
@@ -165,6 +181,19 @@ fn health_checks(cluster: &Written, protocol: &UpstreamProtocol) -> Result<Vec<H
 fn source(cluster: &Written) -> Result<Option<SocketAddr>, Problem> {
     let bind = cluster.upstream_bind_config.as_ref();
     bind.and_then(|bind| bind.source_address.as_ref()).map(address::source).transpose()
+}
+
+/// What is set on the sockets of its connections. As in Envoy, nothing once they are bound.
+fn socket_options(cluster: &Written, is_ipv6: bool, notes: &Notes) -> Result<Arc<[SocketOption]>, Problem> {
+    let Some(bind) = &cluster.upstream_bind_config else { return Ok(Arc::default()) };
+    let written = WrittenSocket {
+        options: &bind.socket_options,
+        keepalive: None,
+        freebind: bind.freebind.unwrap_or(false),
+        transparent: false,
+    };
+    let options = socket_option::of_socket(written, is_ipv6, notes)?;
+    Ok(options.into_iter().filter(|option| option.when == SocketState::Prebind).collect())
 }
 
 /// What the host of a request means for TLS.

@@ -8,16 +8,17 @@ use super::address::cidr;
 use super::secret::Secrets;
 use super::{
     ClusterNames, access_log, address, buffer_bytes_max, connection_manager, filter_state, network_filter,
-    proxy_protocol, tcp_proxy, tls, within,
+    proxy_protocol, socket_option, tcp_proxy, tls, within,
 };
 use crate::config::access_log::AccessLog;
 use crate::config::address::{Address, Binding};
 use crate::config::bootstrap::access_log::AccessLog as WrittenLog;
 use crate::config::bootstrap::listener::{
-    ConnectionSourceType, FilterChain as Written, FilterChainMatch as WrittenMatch, HttpInspector,
+    AdditionalAddress, ConnectionSourceType, FilterChain as Written, FilterChainMatch as WrittenMatch, HttpInspector,
     Listener as WrittenListener, ListenerFilter, ListenerFilterConfig, NetworkFilter, OriginalDst, TlsInspector,
     TrafficDirection,
 };
+use crate::config::bootstrap::socket_option::WrittenSocket;
 use crate::config::bootstrap::{
     Address as WrittenAddress, BootstrapExtension, BootstrapExtensionConfig, CidrRange, InternalListener,
 };
@@ -28,6 +29,7 @@ use crate::config::listener_filter::{Destination, HttpInspection, Inspection, Li
 use crate::config::log_format::Operator;
 use crate::config::network_filter::Gate;
 use crate::config::problem::Problem;
+use crate::config::socket_option::SocketOption;
 use crate::config::tcp_proxy::TcpProxy;
 use crate::config::trust::Cidr;
 use crate::config::units::Seconds;
@@ -47,13 +49,15 @@ pub(super) fn listener(
     secrets: &Secrets<'_>,
     notes: &Notes,
 ) -> Result<Listener, Problem> {
-    let binding = binding(&written, &place, internal)?;
+    let mut binding = binding(&written, &place, internal)?;
     socket_options(&written, notes)?;
-    let further_bindings = written
-        .additional_addresses
-        .iter()
-        .map(|further| address::bound(&further.value.address))
-        .collect::<Result<_, _>>()?;
+    binding.options = options_of(&written, None, &binding, notes)?;
+    let further = written.additional_addresses.iter().map(|further| {
+        let mut binding = address::bound(&further.value.address)?;
+        binding.options = options_of(&written, Some(&further.value), &binding, notes)?;
+        Ok(binding)
+    });
+    let further_bindings = further.collect::<Result<_, Problem>>()?;
     let buffer_bytes_max = buffer_bytes_max(written.per_connection_buffer_limit_bytes.as_ref())?;
     let name = written.name.filter(|name| !name.is_empty()).unwrap_or_else(|| binding.at.to_string());
     let mut filter_chains =
@@ -110,6 +114,33 @@ fn binding(written: &WrittenListener, place: &Place, internal: InternalListeners
     }
 }
 
+/// What is set on a socket of a listener: what stands beside its address, else what stands in the listener.
+fn options_of(
+    written: &WrittenListener,
+    further: Option<&AdditionalAddress>,
+    binding: &Binding,
+    notes: &Notes,
+) -> Result<Arc<[SocketOption]>, Problem> {
+    let is_on = |flag: &Option<At<bool>>| flag.as_ref().is_some_and(|flag| flag.value);
+    let own = further.and_then(|further| further.socket_options.as_ref());
+    let socket = WrittenSocket {
+        options: own.map_or(&written.socket_options, |own| &own.socket_options),
+        keepalive: further
+            .and_then(|further| further.tcp_keepalive)
+            .or_else(|| written.tcp_keepalive.as_ref().map(|keepalive| keepalive.value)),
+        freebind: is_on(&written.freebind),
+        transparent: is_on(&written.transparent),
+    };
+    let options = socket_option::of_socket(socket, binding.at.ip().is_some_and(|ip| ip.is_ipv6()), notes)?;
+    match (&binding.at, options.first(), socket.options.first()) {
+        (Address::Pipe(_), Some(_), Some(first)) => {
+            Err(first.invalid("a Unix domain socket has none of these options"))
+        }
+        (Address::Pipe(_), _, _) => Ok(Arc::default()),
+        (Address::Internal(_) | Address::Socket(_), ..) => Ok(options.into()),
+    }
+}
+
 /// What concerns the sockets of a listener: those that an internal listener does not have, and the only ones that there are of
 /// others.
 fn socket_options(written: &WrittenListener, notes: &Notes) -> Result<(), Problem> {
@@ -119,6 +150,19 @@ fn socket_options(written: &WrittenListener, notes: &Notes) -> Result<(), Proble
         (written.enable_reuse_port.as_ref().map(|it| &it.place), "each worker listens on a socket of its own"),
         (written.tcp_backlog_size.as_ref().map(|it| &it.place), "the backlog is as long as the kernel permits"),
     ];
+    if written.internal_listener.is_some() {
+        let keys = [
+            written.freebind.as_ref().filter(|flag| flag.value).map(|flag| &flag.place),
+            written.socket_options.first().map(|option| &option.place),
+            written.tcp_keepalive.as_ref().map(|keepalive| &keepalive.place),
+            written.transparent.as_ref().filter(|flag| flag.value).map(|flag| &flag.place),
+        ];
+        if let Some(place) = keys.into_iter().flatten().next() {
+            let what = "does not support socket option".to_owned();
+            let remedy = Some("leave it out: an internal listener has no socket".to_owned());
+            return Err(Problem::at(place, Cause::Invalid { what, remedy }));
+        }
+    }
     for (place, why) in options.into_iter().filter_map(|(place, why)| Some((place?, why))) {
         if written.internal_listener.is_some() {
             let what = "has unsupported tcp listener feature".to_owned();

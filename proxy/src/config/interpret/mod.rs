@@ -44,6 +44,7 @@ mod runtime;
 mod runtime_keys;
 mod secret;
 mod service;
+mod socket_option;
 mod stats;
 mod subsets;
 mod targets;

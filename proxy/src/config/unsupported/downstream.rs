@@ -90,8 +90,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Http2ProtocolOptions", "stream_error_on_invalid_http_messaging", Only("false", "h2 decides what ends a stream and what ends a connection")),
     ("Http2ProtocolOptions", "use_oghttp2_codec", Ignored("there is one HTTP/2 codec")),
 
-    ("AdditionalAddress", "socket_options", Refused(SOCKET)),
-    ("AdditionalAddress", "tcp_keepalive", Refused(SOCKET)),
     ("Listener", "api_listener", Refused(DYNAMIC)),
     ("Listener", "bind_to_port", Only("true", "a listener that does not listen has no use here")),
     ("Listener", "bypass_overload_manager", Ignored("there are no overload actions")),
@@ -101,14 +99,11 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Listener", "enable_mptcp", Only("false", SOCKET)),
     ("Listener", "fcds_config", Refused(DYNAMIC)),
     ("Listener", "filter_chain_matcher", Refused("write a filter_chain_match in each filter chain")),
-    ("Listener", "freebind", Only("false", SOCKET)),
     ("Listener", "max_connections_to_accept_per_socket_event", Ignored("it concerns Envoy's event loop")),
     ("Listener", "metadata", Ignored(METADATA)),
     ("Listener", "reuse_port", Ignored("each worker listens on a socket of its own")),
-    ("Listener", "socket_options", Refused(SOCKET)),
     ("Listener", "tcp_fast_open_queue_length", Refused(SOCKET)),
     ("Listener", "tls_context", Old("filter_chains[].transport_socket")),
-    ("Listener", "transparent", Only("false", SOCKET)),
     ("Listener", "udp_listener_config", Refused("there is no UDP and no QUIC")),
     ("Listener", "use_original_dst", Only("false", SOCKET)),
 

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     /// Where the messages are; a line that names none of them would never be found.
-    pub(super) const MESSAGES: [&str; 25] = [
+    pub(super) const MESSAGES: [&str; 26] = [
         include_str!("../bootstrap/mod.rs"),
         include_str!("../bootstrap/access_log.rs"),
         include_str!("../bootstrap/balancing.rs"),
@@ -123,6 +123,7 @@ mod tests {
         include_str!("../bootstrap/route.rs"),
         include_str!("../bootstrap/route_match.rs"),
         include_str!("../bootstrap/secret.rs"),
+        include_str!("../bootstrap/socket_option.rs"),
         include_str!("../bootstrap/source.rs"),
         include_str!("../bootstrap/stats.rs"),
         include_str!("../bootstrap/tcp_proxy.rs"),

@@ -41,8 +41,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Cluster", "protocol_selection", Only("USE_CONFIGURED_PROTOCOL", "a cluster speaks one protocol")),
     ("Cluster", "respect_dns_ttl", Ignored("the operating system does not tell for how long an answer holds: names are resolved at dns_refresh_rate")),
     ("Cluster", "tls_context", Old("transport_socket")),
-    ("Cluster", "track_cluster_stats", Refused("stats have fixed names")),
-    ("Cluster", "track_timeout_budgets", Only("false", "there are no timeout budget stats")),
     ("Cluster", "transport_socket_matcher", Refused("transport sockets are chosen by transport_socket_matches")),
     ("Cluster", "typed_dns_resolver_config", Within("TypedDnsResolver")),
     ("Cluster", "upstream_config", Refused("there is one kind of connection pool")),
@@ -55,9 +53,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
 
     ("BindConfig", "additional_source_addresses", Refused(SOCKET)),
     ("BindConfig", "extra_source_addresses", Refused(SOCKET)),
-    ("BindConfig", "freebind", Only("false", SOCKET)),
     ("BindConfig", "local_address_selector", Refused(SOCKET)),
-    ("BindConfig", "socket_options", Refused(SOCKET)),
 
     ("AssignmentResponse", "canary", Ignored(RESPONSE)),
     ("AssignmentResponse", "control_plane", Ignored(RESPONSE)),

@@ -4,6 +4,7 @@
 mod log_batch;
 mod log_queue;
 mod logs;
+mod options;
 mod pipes;
 
 use std::cell::Cell;
@@ -23,6 +24,8 @@ use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[cfg(target_os = "linux")]
 use socket2::SockFilter;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::config::socket_option::{SocketOption, SocketState};
 
 use super::{
     Accept, Address, BindError, Binding, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget,
@@ -85,8 +88,11 @@ fn listening_socket(at: SocketAddr, how: &ListenOptions) -> io::Result<Socket> {
         socket.set_only_v6(how.ipv6_only)?;
     }
     socket.set_nonblocking(true)?;
+    options::set(&socket, &how.options, SocketState::Prebind)?;
     socket.bind(&at.into())?;
+    options::set(&socket, &how.options, SocketState::Bound)?;
     socket.listen(i32::try_from(how.backlog).unwrap_or(i32::MAX))?;
+    options::set(&socket, &how.options, SocketState::Listening)?;
     Ok(socket)
 }
 
@@ -113,9 +119,9 @@ impl Net for Sockets {
                 Address::Pipe(pipe) => return pipes::connect(pipe).await,
                 Address::Socket(to) => to,
             };
-            let stream = match how.from {
-                None => TcpStream::connect(to).await?,
-                Some(from) => connect_from(from, *to).await?,
+            let stream = match (how.from, &*how.options) {
+                (None, []) => TcpStream::connect(to).await?,
+                (from, options) => connect_from(from, options, *to).await?,
             };
             if let Some(keepalive) = how.keepalive {
                 SockRef::from(&stream).set_tcp_keepalive(&socket_keepalive(keepalive))?;
@@ -200,10 +206,14 @@ fn socket_keepalive(how: TcpKeepalive) -> socket2::TcpKeepalive {
     keepalive
 }
 
-async fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if to.is_ipv4() { ::tokio::net::TcpSocket::new_v4()? } else { ::tokio::net::TcpSocket::new_v6()? };
-    socket.bind(from).map_err(|error| BindError { from, error })?;
-    socket.connect(to).await
+async fn connect_from(from: Option<SocketAddr>, options: &[SocketOption], to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    options::set(&socket, options, SocketState::Prebind).map_err(BindError::Options)?;
+    if let Some(from) = from {
+        socket.bind(&from.into()).map_err(|error| BindError::Address { from, error })?;
+    }
+    ::tokio::net::TcpSocket::from_std_stream(socket.into()).connect(to).await
 }
 
 /// For a listening socket: it drops every segment with SYN and without ACK, which is the first of a handshake, and lets
@@ -417,7 +427,9 @@ mod tests {
         for from in ["192.0.2.1", "::1"] {
             let error = connect(from).await.unwrap_err();
             let bind = error.get_ref().and_then(|inner| inner.downcast_ref::<BindError>());
-            assert!(bind.is_some_and(|bind| bind.from.ip().to_string() == from), "{error}");
+            let is_of =
+                |bind: &BindError| matches!(bind, BindError::Address { from: at, .. } if at.ip().to_string() == from);
+            assert!(bind.is_some_and(is_of), "{error}");
         }
     }
 }

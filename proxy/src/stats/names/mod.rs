@@ -9,6 +9,7 @@
 
 mod bytes;
 mod cluster;
+mod codecs;
 mod compression;
 mod downstream;
 mod fault;
@@ -21,12 +22,14 @@ mod part;
 mod server;
 mod tcp;
 mod tls;
+mod tracked;
 
 use super::{Counter, Gauge, Histogram, Registry, State};
 
 pub use bytes::ByteStats;
 pub(crate) use bytes::Meter;
 pub use cluster::{AssignmentStats, BreakerStats, ClusterStats, FlowStats, TableStats};
+pub use codecs::CodecStats;
 pub use compression::{CompressorStats, DecompressorStats, RecodedBytes, RecodingStats};
 pub use downstream::{
     AuthorisationEvent, AuthorisationStats, CorsStats, CsrfStats, HealthCheckStats, HttpStats, ListenerStats,
@@ -42,6 +45,7 @@ pub use part::PartCounters;
 pub use server::{ServerState, ServerStats};
 pub use tcp::TcpStats;
 pub use tls::{HandshakeFailure, HttpInspectorStats, ProxyProtocolStats, TlsInspectorStats, TlsStats};
+pub use tracked::{BudgetStats, SizeStats, TrackedStats};
 
 /// Makes a table of `name: kind` into a struct of handles with a constructor. Where the stat's name holds a
 /// dot, it stands behind the kind.
