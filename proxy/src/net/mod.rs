@@ -260,6 +260,12 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin {
     /// loop learns of its sockets only between turns, and a FIN may have come since.
     fn peek(&self) -> Peek;
 
+    /// Whether the other end is gone, which reads no more than it writes, while this end could still send. It is known only of
+    /// streams within the process: of a socket, FIN means that the peer writes no more.
+    fn peer_is_gone(&self) -> bool {
+        false
+    }
+
     /// Where the connection was to go before the system sent it here (SO_ORIGINAL_DST, netfilter's REDIRECT and DNAT); `None` if
     /// nothing is known of that.
     fn original_destination(&self) -> Option<SocketAddr> {
@@ -378,6 +384,12 @@ impl Conn {
     #[must_use]
     pub fn peek(&self) -> Peek {
         self.io.peek()
+    }
+
+    /// Whether the other end is gone, as far as that can be known.
+    #[must_use]
+    pub fn peer_is_gone(&self) -> bool {
+        self.io.peer_is_gone()
     }
 
     /// Drops the connection with RST instead of FIN. Bytes that were written but not sent are lost.

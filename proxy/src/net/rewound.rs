@@ -20,6 +20,10 @@ impl Io for Rewound {
         self.io.abort_on_drop();
     }
 
+    fn peer_is_gone(&self) -> bool {
+        self.io.peer_is_gone()
+    }
+
     fn peek(&self) -> Peek {
         if self.bytes.is_empty() { self.io.peek() } else { Peek::Bytes }
     }

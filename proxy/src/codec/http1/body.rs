@@ -109,7 +109,11 @@ impl Incoming {
                 self.decoder = Decoder::Done;
                 None
             }
-            (Decoder::UntilClose, _) | (_, Sender::Downstream) => Some(broken),
+            (Decoder::UntilFin, _) if broken == ExchangeError::Closed && !self.conn.borrow().peer_is_gone() => {
+                self.decoder = Decoder::Done;
+                None
+            }
+            (Decoder::UntilClose | Decoder::UntilFin, _) | (_, Sender::Downstream) => Some(broken),
             (_, Sender::Upstream) => Some(CUT_SHORT),
         }
     }
@@ -120,7 +124,7 @@ impl Incoming {
         match self.decoder {
             Decoder::Chunked(_) | Decoder::Length(_) => reading.begin(),
             Decoder::Done => reading.end(),
-            Decoder::UntilClose => *reading = Half::Spent,
+            Decoder::UntilClose | Decoder::UntilFin => *reading = Half::Spent,
         }
     }
 

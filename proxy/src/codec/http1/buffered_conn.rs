@@ -141,6 +141,11 @@ impl BufferedConn {
         self.conn.take()
     }
 
+    /// Whether the other end is gone, as far as that can be known.
+    pub(super) fn peer_is_gone(&self) -> bool {
+        self.conn.as_ref().is_some_and(Conn::peer_is_gone)
+    }
+
     /// What the system would let us read, whatever the event loop has reported.
     pub(super) fn peek(&self) -> Peek {
         match (self.inflow, &self.conn) {

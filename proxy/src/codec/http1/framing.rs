@@ -33,6 +33,8 @@ pub(super) enum Decoder {
     Length(u64),
     /// All bytes until the peer closes: a response without a length, or a tunnel.
     UntilClose,
+    /// All bytes until FIN, on a connection without HTTP: the end of a peer that is gone altogether is none in order.
+    UntilFin,
 }
 
 /// What a chunked body is in the middle of.
@@ -78,7 +80,7 @@ impl Decoder {
             }
             match *self {
                 Self::Done => return Ok(Decoded::End),
-                Self::UntilClose => return Ok(Decoded::Data(mem::take(input))),
+                Self::UntilClose | Self::UntilFin => return Ok(Decoded::Data(mem::take(input))),
                 Self::Length(left) => {
                     let (data, left) = take_up_to(input, left);
                     *self = Self::length(left);

@@ -36,7 +36,7 @@ impl RawConnection {
         self.conn.borrow_mut().reading.begin();
         let mut outgoing = Outgoing::new(&self.conn, Encoder::UntilFin, buffer_bytes_max, NO_TRAILERS);
         outgoing.write(first);
-        (outgoing, Incoming::new(&self.conn, Decoder::UntilClose, Sender::Upstream, NO_TRAILERS))
+        (outgoing, Incoming::new(&self.conn, Decoder::UntilFin, Sender::Upstream, NO_TRAILERS))
     }
 
     /// Has the server closed or reset the connection, as far as reading has shown?

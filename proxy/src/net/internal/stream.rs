@@ -117,6 +117,11 @@ impl Io for End {
         self.close = Close::Abort;
     }
 
+    fn peer_is_gone(&self) -> bool {
+        let out = lock(&self.out);
+        out.read == Read::Gone && out.written == Written::Open
+    }
+
     fn peek(&self) -> Peek {
         let into = lock(&self.into);
         match into.written {
@@ -217,11 +222,21 @@ mod tests {
         two.read_to_end(&mut got).await.unwrap();
         assert_eq!((&got[..], two.peek()), (&b"last"[..], Peek::Closed));
         assert!(one.write(b"x").await.is_err());
+        assert!(!one.peer_is_gone() && !two.peer_is_gone(), "each has closed no more than its own half");
         two.write_all(b"still").await.unwrap();
         drop(two);
         got.clear();
         one.read_to_end(&mut got).await.unwrap();
         assert_eq!(got, b"still");
+    }
+
+    #[::tokio::test]
+    async fn an_end_that_is_gone_has_closed_both_halves() {
+        let (mut one, two) = pair(100);
+        drop(two);
+        assert_eq!((one.peek(), one.peer_is_gone()), (Peek::Closed, true));
+        one.shutdown().await.unwrap();
+        assert!(!one.peer_is_gone(), "nothing was to be sent any more");
     }
 
     #[::tokio::test]
