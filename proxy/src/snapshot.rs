@@ -3,17 +3,18 @@
 //! A snapshot never changes. The next one shares with it what its file left as it was, so that workers can tell by looking
 //! at two pointers, and stats and limits that are kept go on counting.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::cluster;
 use crate::config::network_filter::Gate;
+use crate::config::tls::{MadeOf, Renewable};
 use crate::config::{self, Changes, ClusterChange, Config, ListenerChange, Renewals};
 use crate::net::Address;
 use crate::permits::Limit;
 use crate::runtime::Runtime;
-use crate::stats::Registry;
+use crate::stats::{HandshakeStats, Registry};
 use crate::token_bucket::Buckets;
 
 /// One version of the configuration.
@@ -132,7 +133,23 @@ impl Snapshot {
 fn new_cluster(cluster: &config::Cluster, ground: Ground<'_>, loaded_at: SystemTime) -> Arc<cluster::ClusterShared> {
     let new = cluster::ClusterShared::new(cluster.clone(), Arc::clone(ground.runtime), ground.registry);
     new.count_first_assignment(loaded_at);
+    if let Some(stats) = &new.tls_stats {
+        let contexts: Vec<_> = new.config.sockets().filter_map(|socket| socket.tls.clone()).collect();
+        derive_expirations(stats, &contexts);
+    }
     Arc::new(new)
+}
+
+/// Gives the certificates of contexts their gauges.
+fn derive_expirations<T: MadeOf + Send + Sync + 'static>(stats: &HandshakeStats, contexts: &[Arc<Renewable<T>>]) {
+    for context in contexts {
+        let current = context.current();
+        let names: BTreeSet<&str> = current.inventory().all().map(|(is, one)| one.stat_name(is)).collect();
+        for name in names {
+            let (context, of) = (Arc::downgrade(context), name.to_owned());
+            stats.derive_expiration(name, move || context.upgrade()?.current().inventory().end_of(&of));
+        }
+    }
 }
 
 impl Listener {
@@ -142,6 +159,10 @@ impl Listener {
         let limit = |_| Limit::new(ground.runtime.watch(String::new(), u32::MAX));
         let connection_limits = limits.map(limit).collect();
         let stats = Arc::new(ground.registry.scope());
+        if config.filter_chains.encrypts() {
+            let contexts: Vec<_> = config.filter_chains.encryptions().map(Arc::clone).collect();
+            derive_expirations(&HandshakeStats::of_listener(&stats, &config.stat_name()), &contexts);
+        }
         Self { config: config.clone(), stats, connection_limits, buckets: Arc::default() }
     }
 }

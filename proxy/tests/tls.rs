@@ -22,6 +22,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use support::{Client, INSPECTOR, Newest, Proxy, certificate, chain, file, responds};
 
+/// The validity of `server.pem`, in seconds since 1970.
+const SERVER_BEGINS: u64 = 1_796_013_388;
+const SERVER_EXPIRES: u64 = 4_949_613_388;
+
 #[test]
 fn a_client_gets_a_response_over_tls_and_the_log_says_what_was_agreed_upon() {
     let tls = format!(
@@ -50,6 +54,11 @@ fn a_client_gets_a_response_over_tls_and_the_log_says_what_was_agreed_upon() {
         ("ssl.handshake", 3),
         ("ssl.no_certificate", 3),
         ("ssl.connection_error", 1),
+        ("ssl.ciphers.TLS_AES_256_GCM_SHA384", 3),
+        ("ssl.curves.X25519", 3),
+        ("ssl.versions.TLSv1.3", 3),
+        ("ssl.session_reused", 0),
+        ("ssl.certificate.unnamed_cert_e3b0c442.expiration_unix_time_seconds", SERVER_EXPIRES),
         ("downstream_listener_filter_remote_close", 2),
         ("downstream_listener_filter_error", 1),
         ("http.web.downstream_cx_destroy", 4),
@@ -64,6 +73,22 @@ fn a_client_gets_a_response_over_tls_and_the_log_says_what_was_agreed_upon() {
     ] {
         assert_eq!(proxy.stat(stat), expected, "{stat}");
     }
+    assert!(proxy.stat("server.days_until_first_cert_expiring") < (SERVER_EXPIRES - SERVER_BEGINS) / 86_400);
+    let certs: serde_json::Value = serde_json::from_str(&proxy.admin("/certs")).unwrap();
+    let [context] = certs["certificates"].as_array().unwrap().as_slice() else { panic!("{certs}") };
+    assert_eq!(context["ca_cert"], serde_json::json!([]));
+    let mut shown = context["cert_chain"][0].clone();
+    assert!(shown["path"].as_str().unwrap().ends_with("server.pem"), "{shown}");
+    let left = shown.as_object_mut().unwrap().remove("days_until_expiration").unwrap();
+    assert!(left.as_str().unwrap().parse::<u64>().unwrap() > 0, "{left}");
+    shown.as_object_mut().unwrap().remove("path");
+    let expected = serde_json::json!({
+        "serial_number": "5730206b68d31850a0b8e6ec765be75e08591617",
+        "subject_alt_names": [{ "dns": "server.test" }, { "dns": "*.wild.test" }, { "ip_address": "127.0.0.1" }],
+        "valid_from": "2026-11-30T04:36:28Z",
+        "expiration_time": "2126-11-06T04:36:28Z",
+    });
+    assert_eq!(shown, expected);
     let agreed = "TLSv1.3 TLS_AES_256_GCM_SHA384 to - - -";
     let lines = proxy.stop();
     let expected = ["server.test", "server.test", "-"].map(|name| format!("200 - sni {name} from - {agreed}"));

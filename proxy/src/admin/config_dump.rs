@@ -239,7 +239,16 @@ fn elements(value: &Value) -> impl Iterator<Item = &Value> {
 
 /// `2026-11-21T05:08:56.710Z`, as protobuf's JSON has a timestamp.
 fn timestamp(at: SystemTime) -> String {
+    formatted("%Y-%m-%dT%H:%M:%S.%3fZ", at)
+}
+
+/// The same without fractions.
+pub(super) fn timestamp_to_seconds(at: SystemTime) -> String {
+    formatted("%Y-%m-%dT%H:%M:%SZ", at)
+}
+
+fn formatted(format: &str, at: SystemTime) -> String {
     let mut text = Vec::new();
-    strftime("%Y-%m-%dT%H:%M:%S.%3fZ", at, &mut text);
+    strftime(format, at, &mut text);
     String::from_utf8_lossy(&text).into_owned()
 }

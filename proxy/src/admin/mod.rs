@@ -5,6 +5,7 @@
 //! interface, since scripts and dashboards read them.
 
 mod buckets;
+mod certificates;
 mod clusters;
 mod config_dump;
 mod logging;
@@ -30,7 +31,7 @@ use tokio::time::Instant;
 
 use crate::codec::ResponseHead;
 use crate::drain::Scope;
-use crate::net::Memory;
+use crate::net::{Clock, Memory};
 use crate::process_log::ProcessLog;
 use crate::runtime::Runtime;
 use crate::snapshot::InForce;
@@ -56,6 +57,8 @@ pub struct AdminState {
     pub process_log: Arc<ProcessLog>,
     /// How much memory the process has, at the moment of the call.
     pub memory: fn() -> Memory,
+    /// The time, for what expires.
+    pub clock: Rc<dyn Clock>,
     /// When the process started.
     pub started: Instant,
 }
@@ -181,9 +184,9 @@ const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "/certs",
         method: Only::Any,
-        about: "TLS certificates: none, since TLS is not supported",
+        about: "TLS certificates in use, and when they expire",
         parameters: &[],
-        respond: |_, _| AdminResponse::json(&serde_json::json!({ "certificates": [] })),
+        respond: certificates::certs,
     },
     Endpoint {
         path: "/clusters",

@@ -51,6 +51,15 @@ static_resources:
 ";
 
 /// A process that has served three requests, with what its workers hold.
+/// It is always the beginning of 1970.
+struct FixedClock;
+
+impl Clock for FixedClock {
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+}
+
 struct Process {
     state: AdminState,
     endpoint: Arc<crate::stats::EndpointStats>,
@@ -103,6 +112,7 @@ impl Process {
             command_line: CommandLine::of_file("edge.yaml"),
             process_log: Arc::new(ProcessLog::silent()),
             memory: || Memory { anonymous: 6_000_000, resident: 13_000_000 },
+            clock: Rc::new(FixedClock),
             started: Instant::now(),
         };
         Self { state, endpoint, _held: held }

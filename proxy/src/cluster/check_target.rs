@@ -13,7 +13,7 @@ use crate::config::cluster::UpstreamSocket;
 use crate::config::tls::Carries;
 use crate::config::upstream_name::RequestedNames;
 use crate::net::{Address, Conn, ConnectOptions, Net};
-use crate::stats::{CodecStats, TlsStats};
+use crate::stats::{CodecStats, HandshakeStats};
 
 /// Bytes of a response to a check that are read to have the connection for the next one.
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -52,7 +52,7 @@ pub(super) struct Target<'t> {
     pub(super) socket: &'t UpstreamSocket,
     pub(super) codec_stats: &'t CodecStats,
     /// There if any connection of the cluster is encrypted.
-    pub(super) tls_stats: Option<&'t TlsStats>,
+    pub(super) tls_stats: Option<&'t HandshakeStats>,
     /// The names for TLS.
     pub(super) names: &'t RequestedNames,
 }

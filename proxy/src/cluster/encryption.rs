@@ -3,7 +3,7 @@
 use crate::config::tls::{Carries, ClientTls};
 use crate::config::upstream_name::RequestedNames;
 use crate::net::{Conn, tls};
-use crate::stats::TlsStats;
+use crate::stats::HandshakeStats;
 
 /// Does the handshake of TLS.
 ///
@@ -13,11 +13,13 @@ pub(super) async fn encrypt(
     conn: Conn,
     context: &ClientTls,
     (names, carries): (&RequestedNames, Carries),
-    stats: &TlsStats,
+    stats: &HandshakeStats,
 ) -> Result<Conn, String> {
     match tls::connect(conn, &context.current(), names, carries).await {
         Ok(conn) => {
-            stats.handshake.inc();
+            if let Some(session) = &conn.tls {
+                stats.count(session.with_upstream());
+            }
             Ok(conn)
         }
         Err(error) => {

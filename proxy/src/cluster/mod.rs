@@ -62,7 +62,7 @@ use crate::net::{Address, Outside, Random};
 use crate::runtime::{Runtime, Watched};
 use crate::stats::{
     AssignmentStats, BreakerStats, ClusterAuthorisations, ClusterStats, CodeStats, CodecStats, Counter, EndpointStats,
-    FlowStats, GrpcStats, Health, HealthFlag, Registry, TableStats, TlsStats, TrackedStats,
+    FlowStats, GrpcStats, HandshakeStats, Health, HealthFlag, Registry, TableStats, TrackedStats,
 };
 use breaker::Breakers;
 use choice::Choice;
@@ -82,7 +82,7 @@ pub struct ClusterShared {
     /// `cluster.<name>.http1.` and `cluster.<name>.http2.`
     pub codec_stats: Arc<CodecStats>,
     /// `cluster.<name>.ssl.`, if its connections are encrypted.
-    pub tls_stats: Option<TlsStats>,
+    pub tls_stats: Option<HandshakeStats>,
     /// How many endpoints are connected to in which way.
     socket_counts: SocketCounts,
     /// `cluster.<name>.internal_upstream.no_metadata`: metadata that was to be passed on was not there.
@@ -201,8 +201,11 @@ fn tracked(config: &config::Cluster, registry: &Registry) -> Arc<TrackedStats> {
     Arc::new(TrackedStats::new(registry, config.stat_name(), config.extra_stats))
 }
 
-fn tls_stats(config: &config::Cluster, registry: &Registry) -> Option<TlsStats> {
-    config.sockets().find_map(|socket| socket.tls.as_ref()).map(|_| TlsStats::of_cluster(registry, config.stat_name()))
+fn tls_stats(config: &config::Cluster, registry: &Registry) -> Option<HandshakeStats> {
+    config
+        .sockets()
+        .find_map(|socket| socket.tls.as_ref())
+        .map(|_| HandshakeStats::of_cluster(registry, config.stat_name()))
 }
 
 fn no_metadata(config: &config::Cluster, registry: &Registry) -> Option<Counter> {

@@ -21,7 +21,7 @@ use crate::connection_manager::ConnectionManager;
 use crate::drain::ListenerDrain;
 use crate::net::accept::Acceptor;
 use crate::net::{Address, Conn, ListenOptions};
-use crate::stats::{Gauge, ListenerStats, TlsStats};
+use crate::stats::{Gauge, HandshakeStats, ListenerStats};
 use crate::stream::{ConnectionLog, ListenerLogs};
 use crate::tcp_proxy::TcpProxy;
 pub use filters::{Inspectors, ProxyProtocolFilter};
@@ -49,7 +49,7 @@ pub struct Serving {
     /// `listener.<address>.`
     pub stats: ListenerStats,
     /// `listener.<address>.ssl.`, if a chain encrypts its connections.
-    pub tls_stats: Option<TlsStats>,
+    pub tls_stats: Option<HandshakeStats>,
     /// When the client has to have sent what its filter chain is chosen by.
     pub filters: ListenerFilters,
     /// Reads PROXY headers, if connections begin with one.

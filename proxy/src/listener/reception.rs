@@ -172,11 +172,8 @@ impl Serving {
         };
         match done {
             Ok(conn) => {
-                if let Some(stats) = &self.tls_stats {
-                    stats.handshake.inc();
-                    if conn.tls.as_ref().is_some_and(|tls| tls.peer.is_none()) {
-                        stats.no_certificate.inc();
-                    }
+                if let Some((stats, session)) = self.tls_stats.as_ref().zip(conn.tls.as_ref()) {
+                    stats.count(session.with_client());
                 }
                 Some(conn)
             }

@@ -260,14 +260,12 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin {
     /// loop learns of its sockets only between turns, and a FIN may have come since.
     fn peek(&self) -> Peek;
 
-    /// Whether the other end is gone, which reads no more than it writes, while this end could still send. It is known only of
-    /// streams within the process: of a socket, FIN means that the peer writes no more.
+    /// Whether the other end is gone while this one could still send: known of streams within the process alone.
     fn peer_is_gone(&self) -> bool {
         false
     }
 
-    /// Where the connection was to go before the system sent it here (SO_ORIGINAL_DST, netfilter's REDIRECT and DNAT); `None` if
-    /// nothing is known of that.
+    /// Where the connection was to go before the system sent it here (SO_ORIGINAL_DST); `None` if nothing is known of that.
     fn original_destination(&self) -> Option<SocketAddr> {
         None
     }

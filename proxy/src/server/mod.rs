@@ -182,6 +182,7 @@ impl AdminInterface {
             command_line: admin.command_line,
             process_log: admin.process_log,
             memory: admin.memory,
+            clock: Rc::clone(&outside.clock),
             started: tokio::time::Instant::now(),
         };
         Ok(Some(Self { acceptor, state, control: admin.control, logs: Rc::clone(&outside.logs) }))

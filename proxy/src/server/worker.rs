@@ -29,8 +29,8 @@ use crate::net::accept::Acceptor;
 use crate::net::{Accept, Address, Binding, InternalNet, ListenOptions, LogTarget, Outside};
 use crate::snapshot::{self, Addresses, Snapshot};
 use crate::stats::{
-    CodeStats, CodecStats, HttpInspectorStats, HttpStats, ListenerStats, ResponseStats, TcpStats, TlsInspectorStats,
-    TlsStats,
+    CodeStats, CodecStats, HandshakeStats, HttpInspectorStats, HttpStats, ListenerStats, ResponseStats, TcpStats,
+    TlsInspectorStats,
 };
 use crate::stream::{ListenerLogs, LocalReplies, Logs, Service, ServiceParts};
 use crate::tcp_proxy::{TcpProxy, TcpProxyParts};
@@ -240,7 +240,7 @@ impl Worker {
         let limits = self.shared.connections.of(config);
         let stats = ListenerStats::new(registry, &config.stat_name());
         let connections = self.shared.stats.total_connections.clone();
-        let tls_stats = filter_chains.encrypts().then(|| TlsStats::of_listener(registry, &config.stat_name()));
+        let tls_stats = filter_chains.encrypts().then(|| HandshakeStats::of_listener(registry, &config.stat_name()));
         let Inspection { tls, http } = filter_chains.inspection;
         let inspectors = Inspectors {
             tls: tls.then(|| TlsInspectorStats::new(registry)),

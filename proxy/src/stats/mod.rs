@@ -31,11 +31,11 @@ pub use histogram::{Histogram, Recorded};
 pub(crate) use names::Meter;
 pub use names::{
     AssignmentStats, AuthorisationEvent, AuthorisationStats, BreakerStats, ByteStats, ClusterStats, CodecStats,
-    CompressorStats, ConnectionLimitStats, CorsStats, CsrfStats, DecompressorStats, FaultStats, FlowStats,
-    HandshakeFailure, HealthCheckStats, Http1Stats, Http2Stats, HttpInspectorStats, HttpStats, ListenerStats, LogStats,
-    ManagerStats, Origin, OriginFaults, ProxyProtocolStats, RateLimitStats, RbacStats, RecodedBytes, RecodingStats,
-    ResponseStats, RuntimeStats, ServerState, ServerStats, SetMetadataStats, TableStats, TcpStats, TlsInspectorStats,
-    TlsStats, TokenStats, TrackedStats,
+    CompressorStats, ConnectionLimitStats, CorsStats, CsrfStats, DecompressorStats, FaultStats, FlowStats, Handshake,
+    HandshakeFailure, HandshakeStats, HealthCheckStats, Http1Stats, Http2Stats, HttpInspectorStats, HttpStats,
+    ListenerStats, LogStats, ManagerStats, Origin, OriginFaults, ProxyProtocolStats, RateLimitStats, RbacStats,
+    RecodedBytes, RecodingStats, ResponseStats, RuntimeStats, ServerState, ServerStats, SetMetadataStats, TableStats,
+    TcpStats, TlsInspectorStats, TlsStats, TokenStats, TrackedStats,
 };
 
 /// A number that only grows.

@@ -144,12 +144,18 @@ impl Proxy {
         log.lines().map(str::to_owned).collect()
     }
 
-    pub(crate) fn stat(&self, name: &str) -> u64 {
+    /// What the admin interface has at this path.
+    pub(crate) fn admin(&self, path: &str) -> String {
         let mut conn = TcpStream::connect(("127.0.0.1", self.admin)).unwrap();
-        write!(conn, "GET /stats?filter={name}$ HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").unwrap();
+        write!(conn, "GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").unwrap();
         let mut response = String::new();
         conn.read_to_string(&mut response).unwrap();
-        let body = response.split_once("\r\n\r\n").unwrap().1;
+        response.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    pub(crate) fn stat(&self, name: &str) -> u64 {
+        let body = self.admin(&format!("/stats?filter={name}$"));
+        let response = &body;
         let line = body.lines().find(|line| line.contains(": ")).unwrap_or_else(|| panic!("no {name}: {response}"));
         line.rsplit(' ').next().unwrap().parse().unwrap()
     }

@@ -16,7 +16,7 @@ use crate::config::error::{Cause, Place};
 use crate::config::problem::Problem;
 use crate::config::string_match::Pattern;
 use crate::config::surroundings::{Content, SecretKind};
-use crate::config::tls::{Certificate, CertificateError, PeerName, PeerRules};
+use crate::config::tls::{Certificate, CertificateError, Origin, PeerName, PeerRules};
 use crate::config::yaml::{At, Node, Notes, decode};
 
 /// `static_resources.secrets`, by name; each kind has its own names.
@@ -86,10 +86,10 @@ impl<'s> Secrets<'s> {
         let Some(file) = SecretFile::of(named, SecretKind::Certificate, notes)? else {
             let secret = self.certificates.get(&*name.value);
             let secret = secret.ok_or_else(|| unknown(name, "static secret", self.certificates.keys()))?;
-            return certificate(secret, Reading::Once, notes);
+            return Ok(certificate(secret, Reading::Once, notes)?.of_secret(&name.value));
         };
         let read = |secret: &At<Secret>| match &secret.value.tls_certificate {
-            Some(it) => certificate(it, Reading::Watched, notes),
+            Some(it) => Ok(certificate(it, Reading::Watched, notes)?.of_secret(&name.value)),
             None => Err(secret.problem(Cause::Missing { field: "tls_certificate" })),
         };
         file.read(read, notes)
@@ -132,10 +132,10 @@ impl<'s> Secrets<'s> {
             let context = self.contexts.get(&*name.value);
             let what = "static certificate validation context";
             let context = context.ok_or_else(|| unknown(name, what, self.contexts.keys()))?;
-            return Context::new(context, Reading::Once, notes);
+            return Ok(Context::new(context, Reading::Once, notes)?.of_secret(&name.value));
         };
         let read = |secret: &At<Secret>| match &secret.value.validation_context {
-            Some(it) => Context::new(it, Reading::Watched, notes),
+            Some(it) => Ok(Context::new(it, Reading::Watched, notes)?.of_secret(&name.value)),
             None => Err(secret.problem(Cause::Missing { field: "validation_context" })),
         };
         file.read(read, notes)
@@ -221,12 +221,18 @@ fn certificate(written: &At<TlsCertificate>, reading: Reading, notes: &Notes) ->
     if [reading, watched_directory.into()].contains(&Reading::Watched) {
         [chain, key].into_iter().for_each(|source| watch(source, notes));
     }
+    let origin = origin(chain);
     let chain = data_source::certificates(chain, Content::CertificateChain, notes)?;
     let key = data_source::certificates(key, Content::PrivateKey, notes)?;
-    Certificate::new(&chain.value, &key.value, &notes.surroundings().crypto).map_err(|error| match error {
+    let read = Certificate::new(&chain.value, &key.value, &notes.surroundings().crypto);
+    read.map(|it| it.found_at(origin)).map_err(|error| match error {
         CertificateError::NoCertificate | CertificateError::NotX509 => chain.invalid(error.to_string()),
         CertificateError::NoKey | CertificateError::KeyMismatch => key.invalid(error.to_string()),
     })
+}
+
+fn origin(source: &At<DataSource>) -> Origin {
+    Origin { path: source.value.filename.as_ref().map(|path| (*path.value).to_owned()), secret: None }
 }
 
 fn watch(source: &At<DataSource>, notes: &Notes) {
@@ -239,7 +245,7 @@ fn watch(source: &At<DataSource>, notes: &Notes) {
 struct Context {
     place: Place,
     names: Vec<PeerName>,
-    trusted: Option<At<Vec<u8>>>,
+    trusted: Option<(At<Vec<u8>>, Origin)>,
     verification: Option<TrustChainVerification>,
 }
 
@@ -254,15 +260,22 @@ impl Context {
         if let (Some(source), true) = (trusted_ca, [reading, watched_directory.into()].contains(&Reading::Watched)) {
             watch(source, notes);
         }
+        let trusted = match trusted_ca {
+            Some(source) => Some((data_source::certificates(source, Content::Authorities, notes)?, origin(source))),
+            None => None,
+        };
         Ok(Self {
             place: written.place.clone(),
             names: match_typed_subject_alt_names.iter().map(peer_name).collect::<Result<_, _>>()?,
-            trusted: trusted_ca
-                .as_ref()
-                .map(|source| data_source::certificates(source, Content::Authorities, notes))
-                .transpose()?,
+            trusted,
             verification: *trust_chain_verification,
         })
+    }
+
+    /// It is that of a secret of this name.
+    fn of_secret(self, name: &str) -> Self {
+        let trusted = self.trusted.map(|(pem, origin)| (pem, Origin { secret: Some(name.to_owned()), ..origin }));
+        Self { trusted, ..self }
     }
 
     /// The two as one, as protobuf merges messages: lists are appended, anything else is replaced.
@@ -284,8 +297,9 @@ impl Context {
         }
         let checks_chain = verification != Some(TrustChainVerification::AcceptUntrusted);
         let checked = trusted.as_ref().filter(|_| checks_chain);
-        let rules = PeerRules::new(checked.map(|pem| &pem.value[..]), names).map_err(|error| {
-            let place = trusted.as_ref().map_or(&place, |pem| &pem.place);
+        let checked = checked.map(|(pem, origin)| (&pem.value[..], origin.clone()));
+        let rules = PeerRules::new(checked, names).map_err(|error| {
+            let place = trusted.as_ref().map_or(&place, |(pem, _)| &pem.place);
             Problem::invalid(place, error.to_string())
         })?;
         Ok(Validation { has_ca: trusted.is_some(), rules })

@@ -11,10 +11,11 @@ use rustls::sign::CertifiedKey;
 use webpki::EndEntityCert;
 
 use super::Crypto;
+use super::inventory::{InUse, Origin};
 
 /// A chain of certificates and the key of its first.
 #[derive(Clone, Debug)]
-pub struct Certificate(Arc<CertifiedKey>);
+pub struct Certificate(Arc<CertifiedKey>, Origin);
 
 /// Why there is no [`Certificate`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -49,10 +50,28 @@ impl Certificate {
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
-                Ok(Self(Arc::new(certified)))
+                Ok(Self(Arc::new(certified), Origin::default()))
             }
             Err(_) => Err(CertificateError::KeyMismatch),
         }
+    }
+
+    /// It was found there.
+    #[must_use]
+    pub fn found_at(self, origin: Origin) -> Self {
+        Self(self.0, origin)
+    }
+
+    /// It is that of a secret of this name.
+    #[must_use]
+    pub fn of_secret(self, name: &str) -> Self {
+        let origin = Origin { secret: Some(name.to_owned()), ..self.1 };
+        Self(self.0, origin)
+    }
+
+    /// It as operators see it.
+    pub(super) fn in_use(&self) -> Option<InUse> {
+        Some(InUse { origin: self.1.clone(), certificate: self.chain().first()?.clone() })
     }
 
     /// The chain, its first certificate at the front.

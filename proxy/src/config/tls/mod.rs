@@ -5,6 +5,7 @@
 
 mod certificates;
 mod crypto;
+mod inventory;
 mod renewable;
 mod suites;
 mod verify;
@@ -20,6 +21,7 @@ use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 
 pub use certificates::{Certificate, CertificateError};
 pub use crypto::Crypto;
+pub use inventory::{InUse, Inventory, Origin, Use};
 pub use renewable::{MadeOf, Material, Renewable};
 pub use suites::{CipherSuites, suite_by_name};
 pub use verify::{PeerName, PeerRules, Presence};
@@ -40,6 +42,7 @@ pub struct ServerContext {
     pub presence: Presence,
     shown: Vec<Certificate>,
     material: Material,
+    inventory: Inventory,
 }
 
 /// TLS towards upstreams, with the certificates that there are now.
@@ -53,6 +56,7 @@ pub struct ClientContext {
     names: UpstreamNames,
     verifiers: verify::UpstreamVerifiers,
     material: Material,
+    inventory: Inventory,
 }
 
 /// What a connection to an upstream is for, which decides what ALPN offers where `alpn_protocols` is empty.
@@ -181,12 +185,20 @@ impl ClientCertificates {
 }
 
 impl MadeOf for ServerContext {
+    fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
     fn material(&self) -> &Material {
         &self.material
     }
 }
 
 impl MadeOf for ClientContext {
+    fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
     fn material(&self) -> &Material {
         &self.material
     }
@@ -201,6 +213,14 @@ fn material(common: &CommonTls, rules: Option<&PeerRules>, presence: Presence) -
     }
 }
 
+/// What these have in use.
+fn inventory(common: &CommonTls, rules: Option<&PeerRules>) -> Inventory {
+    Inventory {
+        own: common.certificates.iter().filter_map(Certificate::in_use).collect(),
+        trusted: rules.and_then(PeerRules::in_use),
+    }
+}
+
 impl ServerContext {
     /// # Errors
     /// The versions have no cipher suite left.
@@ -211,6 +231,7 @@ impl ServerContext {
     ) -> Result<ServerTls, rustls::Error> {
         let presence = clients.presence();
         let mut material = material(&common, clients.rules(), presence);
+        let inventory = inventory(&common, clients.rules());
         if resumption != Resumption::Any {
             material.demands = format!("{} {resumption:?}", material.demands);
         }
@@ -237,7 +258,7 @@ impl ServerContext {
         }
         let without_alpn = Arc::new(config.clone());
         config.alpn_protocols = common.alpn;
-        Ok(Renewable::new(Self { with_alpn: Arc::new(config), without_alpn, presence, shown, material }))
+        Ok(Renewable::new(Self { with_alpn: Arc::new(config), without_alpn, presence, shown, material, inventory }))
     }
 
     /// The first URI among the names of the certificate that a client gets with the SNI `server_name`.
@@ -273,6 +294,7 @@ impl ClientContext {
         sessions_max: SessionsMax,
     ) -> Result<ClientTls, rustls::Error> {
         let mut material = material(&common, Some(&upstreams), Presence::Required);
+        let inventory = inventory(&common, Some(&upstreams));
         if let Some(max) = sessions_max {
             material.demands = format!("{} {max} sessions", material.demands);
         }
@@ -299,7 +321,7 @@ impl ClientContext {
         }
         let naming = Arc::new(config.clone());
         config.enable_sni = false;
-        Ok(Renewable::new(Self { naming, nameless: Arc::new(config), own_alpn, names, verifiers, material }))
+        Ok(Renewable::new(Self { naming, nameless: Arc::new(config), own_alpn, names, verifiers, material, inventory }))
     }
 
     /// Is the hostname of an endpoint sent to it as the SNI?

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::pki_types::CertificateDer;
 
+use super::inventory::Inventory;
+
 /// Certificates, and all that TLS is done with, in their present form. Listeners and clusters hold it for as long as they are
 /// there; a connection takes the present form, and keeps it.
 pub struct Renewable<T>(Mutex<Arc<T>>);
@@ -20,6 +22,9 @@ pub struct Material {
 
 /// What is made of [`Material`].
 pub trait MadeOf {
+    /// The certificates in use, for operators.
+    fn inventory(&self) -> &Inventory;
+
     /// The certificates or authorities in use.
     fn material(&self) -> &Material;
 }

@@ -10,6 +10,7 @@ use rustls::{CertificateError as Fault, DigitallySignedStruct, DistinguishedName
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::certificates::{CertificateError, chain_of};
+use super::inventory::{InUse, Origin};
 use super::x509::{NameKind, alt_names};
 use crate::config::string_match::{Pattern, StringMatch};
 
@@ -24,6 +25,7 @@ pub struct PeerRules {
 
 #[derive(Clone, Debug)]
 struct Trusted {
+    origin: Origin,
     anchors: Vec<TrustAnchor<'static>>,
     /// The same, whole: a certificate that is trusted itself needs no signature, as with OpenSSL.
     certificates: Vec<CertificateDer<'static>>,
@@ -43,12 +45,18 @@ pub enum PeerName {
 }
 
 impl PeerRules {
-    /// `trusted_ca`, in PEM, and `match_typed_subject_alt_names`.
+    /// `trusted_ca`, in PEM, with where it was found, and `match_typed_subject_alt_names`.
     ///
     /// # Errors
     /// There is no certificate.
-    pub fn new(trusted_ca: Option<&[u8]>, names: Vec<PeerName>) -> Result<Self, CertificateError> {
-        Ok(Self { trusted: trusted_ca.map(Trusted::new).transpose()?, names })
+    pub fn new(trusted_ca: Option<(&[u8], Origin)>, names: Vec<PeerName>) -> Result<Self, CertificateError> {
+        Ok(Self { trusted: trusted_ca.map(|(pem, origin)| Trusted::new(pem, origin)).transpose()?, names })
+    }
+
+    /// The first of those that are trusted, as operators see it.
+    pub(super) fn in_use(&self) -> Option<InUse> {
+        let Trusted { origin, certificates, .. } = self.trusted.as_ref()?;
+        Some(InUse { origin: origin.clone(), certificate: certificates.first()?.clone() })
     }
 
     /// Those that are trusted.
@@ -86,11 +94,11 @@ impl PeerRules {
 }
 
 impl Trusted {
-    fn new(pem: &[u8]) -> Result<Self, CertificateError> {
+    fn new(pem: &[u8], origin: Origin) -> Result<Self, CertificateError> {
         let certificates = chain_of(pem)?;
         let anchor = |certificate| webpki::anchor_from_trusted_cert(certificate).map(|anchor| anchor.to_owned());
         let anchors: Result<Vec<_>, _> = certificates.iter().map(anchor).collect();
-        Ok(Self { anchors: anchors.map_err(|_| CertificateError::NotX509)?, certificates })
+        Ok(Self { origin, anchors: anchors.map_err(|_| CertificateError::NotX509)?, certificates })
     }
 }
 

@@ -19,6 +19,20 @@ pub enum NameKind {
     Uri,
 }
 
+impl NameKind {
+    /// All of them.
+    const ALL: [Self; 5] = [Self::Dns, Self::Email, Self::Ip, Self::Other, Self::Uri];
+}
+
+/// A subject alternative name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AltName {
+    /// Of which kind it is.
+    pub kind: NameKind,
+    /// It, as text.
+    pub text: String,
+}
+
 /// From when until when a certificate is valid.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Validity {
@@ -73,6 +87,26 @@ fn parts(certificate: &[u8]) -> Option<impl Iterator<Item = (u8, &[u8])>> {
 pub fn alt_names(certificate: &[u8], kind: NameKind) -> Vec<String> {
     let Some(names) = alternative_names(certificate) else { return Vec::new() };
     elements(names).filter_map(|(tag, content)| name(tag, content, kind)).collect()
+}
+
+/// Its names of all kinds, in their order.
+#[must_use]
+pub fn alternatives(certificate: &[u8]) -> Vec<AltName> {
+    let Some(names) = alternative_names(certificate) else { return Vec::new() };
+    let read = |(tag, content)| {
+        NameKind::ALL.into_iter().find_map(|kind| Some(AltName { kind, text: name(tag, content, kind)? }))
+    };
+    elements(names).filter_map(read).collect()
+}
+
+/// Its serial number, in hexadecimal digits without zeros at the front.
+#[must_use]
+pub fn serial(certificate: &[u8]) -> Option<String> {
+    const INTEGER: u8 = 0x02;
+    let (INTEGER, number) = parts(certificate)?.next()? else { return None };
+    let digits: String = number.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = digits.trim_start_matches('0');
+    Some(if digits.is_empty() { "0".into() } else { digits.into() })
 }
 
 fn alternative_names(certificate: &[u8]) -> Option<&[u8]> {

@@ -9,13 +9,14 @@ mod io;
 use std::io::Error;
 use std::sync::Arc;
 
-use rustls::CommonState;
 use rustls::server::Acceptor;
+use rustls::{CommonState, HandshakeKind, NamedGroup};
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 
 use super::{Conn, Io};
 use crate::config::tls::{Carries, Certificate, ClientContext, Presence, ServerContext};
 use crate::config::upstream_name::RequestedNames;
+use crate::stats::Handshake;
 pub use certificate::PeerCertificate;
 pub(crate) use certificate::subject;
 pub use client_hello::{ClientHello, FirstBytes};
@@ -28,6 +29,10 @@ pub struct TlsSession {
     pub alpn: Option<Vec<u8>>,
     /// The cipher suite, as Envoy names it.
     pub cipher: &'static str,
+    /// The group of the key exchange, as BoringSSL names it.
+    pub group: &'static str,
+    /// Whether an earlier session was resumed.
+    pub is_resumed: bool,
     /// The first URI among the names of our own certificate, where clients are requested to present theirs.
     pub own_uri: Option<String>,
     /// The certificate that the peer has shown.
@@ -38,6 +43,21 @@ pub struct TlsSession {
     pub server_name: Option<String>,
     /// `TLSv1.3`
     pub version: &'static str,
+}
+
+impl TlsSession {
+    /// What stats have of the handshake with a client.
+    #[must_use]
+    pub fn with_client(&self) -> Handshake {
+        Handshake { is_anonymous: self.peer.is_none(), ..self.with_upstream() }
+    }
+
+    /// What stats have of the handshake with an upstream.
+    #[must_use]
+    pub fn with_upstream(&self) -> Handshake {
+        let Self { cipher, group, version, is_resumed, .. } = *self;
+        Handshake { cipher, group, version, is_resumed, is_anonymous: false }
+    }
 }
 
 /// Does the handshake of a connection that was accepted.
@@ -90,6 +110,8 @@ fn agreed(state: &CommonState) -> TlsSession {
     TlsSession {
         alpn: state.alpn_protocol().map(<[u8]>::to_vec),
         cipher: suite.map_or("", name_of),
+        group: state.negotiated_key_exchange_group().map_or("", |group| name_of_group(group.name())),
+        is_resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
         own: None,
         own_uri: None,
         server_name: None,
@@ -99,6 +121,18 @@ fn agreed(state: &CommonState) -> TlsSession {
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
             Some(_) | None => "",
         },
+    }
+}
+
+/// A group as BoringSSL names it; those that rustls has none of are left out.
+fn name_of_group(group: NamedGroup) -> &'static str {
+    match group {
+        NamedGroup::X25519 => "X25519",
+        NamedGroup::X25519MLKEM768 => "X25519MLKEM768",
+        NamedGroup::secp256r1 => "P-256",
+        NamedGroup::secp384r1 => "P-384",
+        NamedGroup::secp521r1 => "P-521",
+        _ => "",
     }
 }
 

@@ -44,7 +44,9 @@ pub use managers::{ClusterManagerStats, ListenerManagerStats, ManagerStats, Runt
 pub use part::PartCounters;
 pub use server::{ServerState, ServerStats};
 pub use tcp::TcpStats;
-pub use tls::{HandshakeFailure, HttpInspectorStats, ProxyProtocolStats, TlsInspectorStats, TlsStats};
+pub use tls::{
+    Handshake, HandshakeFailure, HandshakeStats, HttpInspectorStats, ProxyProtocolStats, TlsInspectorStats, TlsStats,
+};
 pub use tracked::{BudgetStats, SizeStats, TrackedStats};
 
 /// Makes a table of `name: kind` into a struct of handles with a constructor. Where the stat's name holds a

@@ -18,6 +18,8 @@ scope! {
         config_reload_time_ms: State,
         /// 1 for the configuration that the process started with, and one more for each that followed.
         config_version: State,
+        /// Whole days until the first TLS certificate expires, when the stats were last read; 4294967295 if there is none.
+        days_until_first_cert_expiring: State,
         /// 1 while the process takes requests and does not drain.
         live: State,
         /// Pages of heap and stacks in memory, when the stats were last read: the allocator does not report how much of it

@@ -2,7 +2,7 @@
 
 use super::downstream::listener_prefix;
 use super::{cluster_prefix, last_words, one_segment, scope};
-use crate::stats::{Counter, Registry};
+use crate::stats::{Counter, Derived, Registry};
 
 scope! {
     /// `listener.<address>.ssl.` and `cluster.<name>.ssl.`
@@ -19,6 +19,8 @@ scope! {
         handshake: Counter,
         /// A handshake was completed in which the peer has shown no certificate.
         no_certificate: Counter,
+        /// A handshake was completed that resumed an earlier session.
+        session_reused: Counter,
     }
 }
 
@@ -112,19 +114,78 @@ impl TlsInspectorStats {
     }
 }
 
-impl TlsStats {
+/// What is counted of handshakes: the numbers above, and those of each version, cipher suite and group that was agreed upon,
+/// which have names from then on.
+#[derive(Debug)]
+pub struct HandshakeStats {
+    counted: TlsStats,
+    registry: Registry,
+    prefix: String,
+}
+
+/// What was agreed upon in a handshake; empty words are not counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Handshake {
+    /// The cipher suite.
+    pub cipher: &'static str,
+    /// The group of the key exchange.
+    pub group: &'static str,
+    /// The version of TLS.
+    pub version: &'static str,
+    /// An earlier session was resumed.
+    pub is_resumed: bool,
+    /// A client has shown no certificate. Envoy does not count upstreams that show none.
+    pub is_anonymous: bool,
+}
+
+impl HandshakeStats {
     /// The scope of a listening socket.
     #[must_use]
     pub fn of_listener(registry: &Registry, listener: &str) -> Self {
-        Self::under(registry, &format!("{}.ssl", listener_prefix(listener)))
+        Self::under(registry, format!("{}.ssl", listener_prefix(listener)))
     }
 
     /// The scope of a cluster.
     #[must_use]
     pub fn of_cluster(registry: &Registry, cluster: &str) -> Self {
-        Self::under(registry, &format!("{}.ssl", cluster_prefix(cluster)))
+        Self::under(registry, format!("{}.ssl", cluster_prefix(cluster)))
     }
 
+    fn under(registry: &Registry, prefix: String) -> Self {
+        let registry = registry.scope();
+        Self { counted: TlsStats::under(&registry, &prefix), registry, prefix }
+    }
+
+    /// Counts a handshake that was completed.
+    pub fn count(&self, handshake: Handshake) {
+        let Handshake { cipher, group, version, is_resumed, is_anonymous } = handshake;
+        self.counted.handshake.inc();
+        if is_resumed {
+            self.counted.session_reused.inc();
+        }
+        if is_anonymous {
+            self.counted.no_certificate.inc();
+        }
+        for (kind, name) in [("ciphers", cipher), ("curves", group), ("versions", version)] {
+            if !name.is_empty() {
+                self.registry.counter(&format!("{}.{kind}.{name}", self.prefix)).inc();
+            }
+        }
+    }
+
+    /// Gives a certificate its gauge: when it expires, in seconds since 1970, which `end` returns as long as it is in use.
+    pub fn derive_expiration(&self, certificate: &str, end: impl Fn() -> Option<u64> + Send + Sync + 'static) {
+        let name = format!("{}.certificate.{certificate}.expiration_unix_time_seconds", self.prefix);
+        self.registry.derive(name, move || end().map(|value| Derived { value, used: true }));
+    }
+
+    /// Counts a handshake that failed.
+    pub(crate) fn count_failure(&self, failure: HandshakeFailure) {
+        self.counted.count_failure(failure);
+    }
+}
+
+impl TlsStats {
     /// Counts a handshake that failed.
     pub(crate) fn count_failure(&self, failure: HandshakeFailure) {
         match failure {

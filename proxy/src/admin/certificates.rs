@@ -1,0 +1,65 @@
+//! `/certs`: the certificates in use, of each context in the configuration's order, and when they expire.
+
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use super::config_dump::timestamp_to_seconds;
+use super::{AdminResponse, AdminState, Query};
+use crate::config::tls::x509::{AltName, NameKind, serial, validity};
+use crate::config::tls::{InUse, Inventory, MadeOf};
+use crate::snapshot::Snapshot;
+
+/// What Envoy has where there is no certificate that could expire.
+const NEVER: u64 = 4_294_967_295;
+
+pub(super) fn certs(_: &Query, state: &AdminState) -> AdminResponse {
+    let (snapshot, now) = ((state.in_force)().snapshot, state.clock.wall());
+    let contexts: Vec<Value> = inventories(&snapshot).iter().map(|inventory| context(inventory, now)).collect();
+    AdminResponse::json(&json!({ "certificates": contexts }))
+}
+
+/// Whole days until the first of all certificates expires.
+pub(super) fn days_until_first_expires(state: &AdminState) -> u64 {
+    let now = state.clock.wall();
+    let inventories = inventories(&(state.in_force)().snapshot);
+    let days = inventories.iter().flat_map(Inventory::all).map(|(_, one)| one.days_left(now));
+    days.min().unwrap_or(NEVER)
+}
+
+/// Those of listeners, and then those of clusters.
+fn inventories(snapshot: &Snapshot) -> Vec<Inventory> {
+    let listeners = snapshot.listeners.iter().flat_map(|listener| listener.config.filter_chains.encryptions());
+    let listeners = listeners.map(|tls| tls.current().inventory().clone());
+    let clusters = snapshot.clusters.iter().flat_map(|cluster| cluster.config.sockets());
+    let clusters = clusters.filter_map(|socket| Some(socket.tls.as_ref()?.current().inventory().clone()));
+    listeners.chain(clusters).collect()
+}
+
+fn context(inventory: &Inventory, now: SystemTime) -> Value {
+    let all = |list: &mut dyn Iterator<Item = &InUse>| list.map(|one| certificate(one, now)).collect::<Vec<_>>();
+    json!({ "ca_cert": all(&mut inventory.trusted.iter()), "cert_chain": all(&mut inventory.own.iter()) })
+}
+
+fn certificate(one: &InUse, now: SystemTime) -> Value {
+    let valid = validity(&one.certificate);
+    let at = |time: Option<SystemTime>| time.map(timestamp_to_seconds).unwrap_or_default();
+    json!({
+        "path": one.path(),
+        "serial_number": serial(&one.certificate).unwrap_or_default(),
+        "subject_alt_names": one.names().iter().filter_map(name).collect::<Vec<_>>(),
+        "days_until_expiration": one.days_left(now).to_string(),
+        "valid_from": at(valid.map(|valid| valid.start)),
+        "expiration_time": at(valid.map(|valid| valid.end)),
+    })
+}
+
+/// `admin.v3.SubjectAlternateName` has no place for others.
+fn name(AltName { kind, text }: &AltName) -> Option<Value> {
+    match kind {
+        NameKind::Dns => Some(json!({ "dns": text })),
+        NameKind::Ip => Some(json!({ "ip_address": text })),
+        NameKind::Uri => Some(json!({ "uri": text })),
+        NameKind::Email | NameKind::Other => None,
+    }
+}
