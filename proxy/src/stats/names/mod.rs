@@ -22,6 +22,7 @@ mod part;
 mod server;
 mod tcp;
 mod tls;
+mod tracing;
 mod tracked;
 
 use super::{Counter, Gauge, Histogram, Registry, State};
@@ -45,6 +46,7 @@ pub use part::PartCounters;
 pub use server::{ServerState, ServerStats};
 pub use tcp::TcpStats;
 pub use tls::{HandshakeFailure, HttpInspectorStats, ProxyProtocolStats, TlsInspectorStats, TlsStats};
+pub use tracing::{OpenTelemetryStats, SpanStats, TracingStats, ZipkinStats};
 pub use tracked::{BudgetStats, SizeStats, TrackedStats};
 
 /// Makes a table of `name: kind` into a struct of handles with a constructor. Where the stat's name holds a
