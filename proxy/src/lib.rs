@@ -28,7 +28,7 @@
 //! A module names only modules that stand after it here:
 //!
 //! `main`, `signals`, `config_file`, `arguments`, `demo`, `server`, `admin`, `listener`, `tcp_proxy`, `connection_manager`, `stream`,
-//! `upstream`, `tunnel`, `router`, `snapshot`, `cluster`, `probe`, `process_log`, `exchange`, `filter`, `access_log`, `codec`, `drain`,
+//! `upstream`, `tunnel`, `router`, `snapshot`, `cluster`, `probe`, `process_log`, `exchange`, `filter`, `access_log`, `trace`, `codec`, `drain`,
 //! `gate`, `permits`, `token_bucket`, `runtime`, `net`, `stats`, `config`, `texts`.
 
 pub mod access_log;
@@ -57,5 +57,6 @@ mod stream;
 pub mod tcp_proxy;
 mod texts;
 pub mod token_bucket;
+pub mod trace;
 pub mod tunnel;
 pub mod upstream;

@@ -1,8 +1,7 @@
 //! What happened, as one line per stream.
 //!
-//! A [`StreamInfo`] is made when a stream begins, filled by every station the request visits, and written
-//! once, when the last byte has left. [`flags`] holds the words for what went wrong, [`details`] those for how the response
-//! came about, [`format`] turns the whole into a line.
+//! A [`StreamInfo`] is made when a stream begins, filled by every station the request visits, and written once, when the last byte
+//! has left. [`flags`] and [`details`] hold the words for what went wrong and how, [`format`] turns the whole into a line.
 
 pub mod details;
 pub mod flags;
@@ -32,6 +31,7 @@ use crate::net::socket_ends::ends;
 use crate::net::{Address, Conn, ConnInfo, LogWriter, Passed, Random, SocketEnds, TlsSession};
 use crate::stats::{Charged, PartStats};
 use crate::token_bucket::BucketSet;
+use crate::trace::Trace;
 
 pub use details::{ConnectionTermination, DeniedBy, Details, ResetCause, ResponseStart, UpstreamReset};
 pub use flags::{ResponseFlag, ResponseFlags};
@@ -227,6 +227,8 @@ pub struct StreamInfo {
     pub is_canary: bool,
     /// Why the upstream connection failed: `delayed connect error: Connection refused`.
     pub transport_failure: Option<Cow<'static, str>>,
+    /// Its trace, where its connection manager has tracing.
+    pub trace: Option<Box<Trace>>,
 }
 
 /// The bytes of a stream on the wire.
@@ -340,6 +342,7 @@ impl StreamInfo {
             upstream_zone: None,
             is_canary: false,
             transport_failure: None,
+            trace: None,
         }
     }
 

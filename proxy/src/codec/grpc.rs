@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::{BufMut, Bytes, BytesMut};
 use http::HeaderValue;
 
 use super::{Headers, names};
@@ -34,6 +35,16 @@ fn value(duration: Duration) -> HeaderValue {
     let (number, unit) = units.into_iter().find(|(number, _)| *number <= NUMBER_MAX).unwrap_or((NUMBER_MAX, 'H'));
     // Digits and a letter are always a value.
     HeaderValue::try_from(format!("{number}{unit}")).unwrap_or_else(|_| HeaderValue::from_static("99999999H"))
+}
+
+/// A message behind what says that it is not compressed, and its length ("gRPC over HTTP2", Length-Prefixed-Message).
+pub(crate) fn frame(message: &[u8]) -> Bytes {
+    const PREFIX_BYTES: usize = 5;
+    let mut frame = BytesMut::with_capacity(PREFIX_BYTES + message.len());
+    frame.put_u8(0); // not compressed
+    frame.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    frame.extend_from_slice(message);
+    frame.freeze()
 }
 
 #[cfg(test)]

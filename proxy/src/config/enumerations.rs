@@ -15,6 +15,9 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
     ("CheckCodec", &[("HTTP1", 0), ("HTTP2", 1), ("HTTP3", 2)]),
     ("ClusterNotFoundResponseCode", &[("SERVICE_UNAVAILABLE", 0), ("NOT_FOUND", 1), ("INTERNAL_SERVER_ERROR", 2)]),
     ("CodecType", &[("AUTO", 0), ("HTTP1", 1), ("HTTP2", 2), ("HTTP3", 3)]),
+    ("CollectorEndpointVersion", &[
+        ("DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE", 0), ("HTTP_JSON", 1), ("HTTP_PROTO", 2), ("GRPC", 3),
+    ]),
     ("ComparisonOp", &[("EQ", 0), ("GE", 1), ("LE", 2), ("NE", 3)]),
     ("CompressionLevel", &[
         ("DEFAULT_COMPRESSION", 0), ("BEST_SPEED", 1), ("COMPRESSION_LEVEL_2", 2), ("COMPRESSION_LEVEL_3", 3),
@@ -122,6 +125,7 @@ mod tests {
             include_str!("bootstrap/route.rs"),
             include_str!("bootstrap/socket_option.rs"),
             include_str!("bootstrap/tls.rs"),
+            include_str!("bootstrap/tracing.rs"),
         ];
         let mut found = Vec::new();
         for (name, body) in messages.iter().flat_map(|text| text.split("pub(crate) enum ").skip(1)).filter_map(|text| {

@@ -23,6 +23,7 @@ use super::rate_limit::RateLimit;
 use super::route::{RouteTable, Upgrades};
 use super::string_match::StringMatch;
 use super::tcp_proxy::TcpProxy;
+use super::tracing::Tracing;
 use super::trust::Trust;
 
 /// One or several listening sockets, and what happens to their connections.
@@ -196,6 +197,8 @@ pub struct ConnectionManager {
     pub proxy_100_continue: bool,
     /// Where `x-request-id` comes from and goes.
     pub request_ids: RequestIds,
+    /// `tracing`, if there is a provider.
+    pub tracing: Option<Tracing>,
 }
 
 impl ConnectionManager {

@@ -68,6 +68,7 @@ pub mod subsets;
 mod surroundings;
 pub mod tcp_proxy;
 pub mod tls;
+pub mod tracing;
 pub mod trust;
 mod units;
 mod unsupported;

@@ -23,6 +23,7 @@ use super::redirects::InternalRedirects;
 pub use super::retry::{RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
 use super::rewrite::{Redirect, Rewrites};
 use super::subsets::MetadataMatch;
+use super::tracing::RouteTracing;
 
 /// The routes of one connection manager.
 #[derive(Clone, Debug, Default)]
@@ -157,6 +158,8 @@ pub struct Route {
     pub edits: Vec<Arc<HeaderEdits>>,
     /// `stat_prefix`: which of the table's prefixes its stats have.
     pub stats: Option<usize>,
+    /// `tracing` and `decorator`
+    pub tracing: Option<Arc<RouteTracing>>,
     /// What happens to them.
     pub action: Action,
 }

@@ -1,10 +1,8 @@
 //! The seam: the only way to the outside world.
 //!
-//! The data plane reaches the network, the wall clock, chance and log files through the traits of this
-//! module and through nothing else. [`tokio`] holds their production form; the simulator holds another.
-//! Elapsed time needs no trait: it is always `tokio::time`, which the simulator pauses.
-//!
-//! The traits are object-safe, so no type parameter runs through the code. A worker owns one [`Outside`]
+//! The data plane reaches the network, the wall clock, chance and log files through the traits of this module and through nothing
+//! else. [`tokio`] holds their production form; the simulator holds another. Elapsed time needs no trait: it is always `tokio::time`,
+//! which the simulator pauses. The traits are object-safe, so no type parameter runs through the code. A worker owns one [`Outside`]
 //! and is `!Send`; only [`Conn`] is `Send`, since some HTTP libraries require that of an upgraded connection.
 
 pub mod accept;

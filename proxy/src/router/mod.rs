@@ -128,6 +128,7 @@ static TO_TLS: Route = Route {
     filters: None,
     edits: Vec::new(),
     stats: None,
+    tracing: None,
     action: Action::RedirectToTls,
 };
 
@@ -259,6 +260,7 @@ mod tests {
             filters: None,
             edits: Vec::new(),
             stats: None,
+            tracing: None,
             action: Action::Direct { status: 200, body: String::new() },
         }
     }
@@ -398,6 +400,7 @@ mod tests {
                     filters: None,
                     edits: Vec::new(),
                     stats: None,
+                    tracing: None,
                     action: Action::Direct { status: 200, body: String::new() },
                 })
                 .collect::<Vec<_>>()

@@ -3,8 +3,8 @@
 //! A worker is an `async fn` that takes its world as arguments, keeps its own listeners, pools and timers, and cannot find
 //! out whether that world is real. Production runs one for each core, a simulated host exactly one.
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +19,7 @@ use crate::config::listener::{LogPath, Terminal};
 use crate::config::listener_filter::Inspection;
 use crate::config::log_format::Operator;
 use crate::config::network_filter::Gate;
+use crate::config::tracing::Tracing;
 use crate::config::{self, ClusterChange, ListenerChange};
 use crate::connection_manager::ConnectionManager;
 use crate::drain::{Drain, ListenerDrain, Stage, WorkerDrain};
@@ -32,7 +33,7 @@ use crate::stats::{
     CodeStats, CodecStats, HandshakeStats, HttpInspectorStats, HttpStats, ListenerStats, ResponseStats, TcpStats,
     TlsInspectorStats,
 };
-use crate::stream::{ListenerLogs, LocalReplies, Logs, Service, ServiceParts};
+use crate::stream::{ListenerLogs, LocalReplies, Logs, Reports, Service, ServiceParts, Tracer};
 use crate::tcp_proxy::{TcpProxy, TcpProxyParts};
 
 /// A worker that has bound its listeners and serves once [`run`](Self::run) is awaited.
@@ -45,6 +46,8 @@ pub struct Worker {
     connection_ids: Rc<Cell<u64>>,
     /// Of the connections of clients.
     codec_stats: Rc<CodecStats>,
+    /// Spans of requests, one for each collector.
+    reports: RefCell<Vec<Weak<Reports>>>,
     listeners: Listeners,
     /// Those that others reach.
     tasks: JoinSet<()>,
@@ -107,6 +110,7 @@ impl Worker {
             clusters: Rc::default(),
             connection_ids: Rc::default(),
             codec_stats: Rc::new(CodecStats::downstream(&shared.registry)),
+            reports: RefCell::default(),
             listeners: Listeners::default(),
             tasks: JoinSet::new(),
             internal_tasks: JoinSet::new(),
@@ -307,14 +311,34 @@ impl Worker {
             outside: self.outside.clone(),
             drain: drain.clone(),
         };
+        let mut service = Service::new(parts);
+        if let Some(tracing) = &options.tracing {
+            let reports = self.reports(tracing, &service);
+            let (runtime, stats) = (&*self.shared.runtime, &**registry);
+            service.set_tracer(Tracer::new(tracing, options, reports, (runtime, stats), &self.outside));
+        }
         Ok(Rc::new(ConnectionManager::new(
-            Service::new(parts),
+            service,
             gates,
             Arc::clone(listener),
             Rc::clone(&self.codec_stats),
             Arc::clone(&self.shared.runtime),
             Rc::clone(&self.connection_ids),
         )))
+    }
+
+    /// Where spans for this collector go: connection managers with the same one share it.
+    fn reports(&self, tracing: &Tracing, service: &Service) -> Rc<Reports> {
+        let mut all = self.reports.borrow_mut();
+        all.retain(|reports| reports.strong_count() > 0);
+        if let Some(known) = all.iter().filter_map(Weak::upgrade).find(|known| known.are_for(&tracing.collector)) {
+            return known;
+        }
+        let (runtime, registry) = (&self.shared.runtime, &self.shared.registry);
+        let parts = service.subrequest_parts();
+        let reports = Reports::start(&tracing.collector, parts, &self.clusters, runtime, registry);
+        all.push(Rc::downgrade(&reports));
+        reports
     }
 
     /// What responses to health checks depend on.

@@ -34,8 +34,8 @@ pub use names::{
     CompressorStats, ConnectionLimitStats, CorsStats, CsrfStats, DecompressorStats, FaultStats, FlowStats, Handshake,
     HandshakeFailure, HandshakeStats, HealthCheckStats, Http1Stats, Http2Stats, HttpInspectorStats, HttpStats,
     ListenerStats, LogStats, ManagerStats, Origin, OriginFaults, ProxyProtocolStats, RateLimitStats, RbacStats,
-    RecodedBytes, RecodingStats, ResponseStats, RuntimeStats, ServerState, ServerStats, SetMetadataStats, TableStats,
-    TcpStats, TlsInspectorStats, TlsStats, TokenStats, TrackedStats,
+    RecodedBytes, RecodingStats, ResponseStats, RuntimeStats, ServerState, ServerStats, SetMetadataStats, SpanStats,
+    TableStats, TcpStats, TlsInspectorStats, TlsStats, TokenStats, TracingStats, TrackedStats, ZipkinStats,
 };
 
 /// A number that only grows.

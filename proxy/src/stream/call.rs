@@ -2,14 +2,13 @@
 
 use std::pin::Pin;
 
-use bytes::Bytes;
 use http::HeaderValue;
 
 use super::decorate;
 use super::service::Service;
-use super::subrequest::{Kept, Subrequest, Whole};
+use super::subrequest::{Kept, Subrequest, Whole, of_bytes};
 use crate::access_log::StreamInfo;
-use crate::codec::{Body, copied, names};
+use crate::codec::names;
 use crate::config::filter::RouterOptions;
 use crate::config::route::{Forward, NamedCluster};
 use crate::filter::{Call, CallEnd, Sender};
@@ -36,7 +35,7 @@ pub(super) fn make<'a>(
     if let Some(timeout) = to.timeout {
         head.headers.set(names::X_ENVOY_EXPECTED_TIMEOUT.clone(), service.millis.header(timeout));
     }
-    let subrequest = Subrequest::new(service, head, of_bytes(body), cluster, info);
+    let subrequest = Subrequest::new(service.subrequest_parts(), head, of_bytes(body), cluster, info);
     let mut forward = Forward::to(named, to.timeout);
     forward.retry = to.retry.clone().map(Box::new);
     Box::pin(async move {
@@ -46,15 +45,4 @@ pub(super) fn make<'a>(
             Some(Whole { head, body, trailers }) => CallEnd::Response { head, body, trailers },
         }
     })
-}
-
-/// A body that is there as a whole.
-fn of_bytes(bytes: Bytes) -> Body {
-    if bytes.is_empty() {
-        return Body::Empty;
-    }
-    let (copier, body) = copied(bytes.len());
-    copier.push(bytes);
-    copier.finish(None);
-    Body::Copied(body)
 }

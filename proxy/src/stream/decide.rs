@@ -54,7 +54,9 @@ async fn decide_once<'a>(stream: &mut StreamContext<'a>, followed: &mut Followed
     // As with Envoy, a request whose `x-forwarded-proto` is empty has no route.
     let has_proto = stream.request.headers.get(&names::X_FORWARDED_PROTO).is_none_or(|proto| !proto.is_empty());
     let chance = Chance::new(&routes.keys, &*service.outside.random);
-    let Some(mut found) = router::route(&routes.table, &stream.request, &chance).filter(|_| has_proto) else {
+    let found = router::route(&routes.table, &stream.request, &chance).filter(|_| has_proto);
+    trace(stream, found.as_ref());
+    let Some(mut found) = found else {
         return Some(refuse_unrouted(stream).await);
     };
     set_name(stream, &found);
@@ -106,6 +108,14 @@ async fn decide_once<'a>(stream: &mut StreamContext<'a>, followed: &mut Followed
     };
     service.stats.rq_direct_response.inc();
     Some(Reply::Local(reply, None))
+}
+
+/// Begins the trace of the request, once.
+fn trace(stream: &mut StreamContext<'_>, found: Option<&Found<'_>>) {
+    let StreamContext { service, request, info, .. } = stream;
+    if let Some(tracer) = service.tracer.as_ref().filter(|_| info.trace.is_none()) {
+        tracer.begin(request, found.and_then(|found| found.route.tracing.as_ref()), info);
+    }
 }
 
 /// Lets the filters see a request that no route takes.

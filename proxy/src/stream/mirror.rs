@@ -25,7 +25,8 @@ pub(super) fn begin(stream: &mut StreamContext<'_>, to: &Forward, options: &Requ
         let Some(cluster) = stream.service.cluster(&mirror.cluster, &stream.request) else { continue };
         let StreamContext { service, request, exchange, info, .. } = stream;
         let body = Body::Copied(exchange.copy(service.buffer_bytes_max));
-        let copy = Subrequest::new(service, head(request, mirror, service, info), body, cluster, info);
+        let copy =
+            Subrequest::new(service.subrequest_parts(), head(request, mirror, service, info), body, cluster, info);
         // One try, within the time that the request has.
         let to = Forward::to(mirror.cluster.clone(), options.timeout);
         tokio::task::spawn_local(async move {

@@ -23,10 +23,12 @@ mod record;
 mod relay;
 mod remote_client;
 mod reply;
+mod reports;
 mod respond;
 mod rewritten;
 mod service;
 mod subrequest;
+mod tracer;
 mod unsent;
 
 use std::rc::Rc;
@@ -58,9 +60,11 @@ pub(crate) use local_reply::LocalReply;
 pub(crate) use logs::Logs;
 pub(crate) use record::{Record, count_expired, record_gone};
 pub(crate) use reply::refuse_head;
+pub(crate) use reports::Reports;
 pub(crate) use respond::{GoAway, Responder};
 pub(crate) use rewritten::LocalReplies;
 pub(crate) use service::{Service, ServiceParts};
+pub(crate) use tracer::Tracer;
 pub(crate) use unsent::Unsent;
 
 /// What becomes of an HTTP/1 connection after a stream.

@@ -77,6 +77,9 @@ impl Drop for Record<'_> {
         let Self { info, service, .. } = self;
         let heads = Heads { request: info.request.as_ref(), response: info.response.as_ref() };
         service.logs.write(LogType::DownstreamEnd, heads, info, &*service.outside.random);
+        if let Some(tracer) = &service.tracer {
+            tracer.finish(info);
+        }
     }
 }
 

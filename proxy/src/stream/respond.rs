@@ -97,6 +97,9 @@ pub(super) fn begin_response(
 ) -> Writer {
     let Response { mut head, payload, persistence: wanted } = response;
     decorate::response(&mut head, service.server_header.clone(), service.date.at(service.outside.clock.wall()));
+    if let Some(tracer) = &service.tracer {
+        tracer.respond(&mut head, info);
+    }
     if let Some(via) = &service.options.via {
         decorate::append_via(&mut head.headers, via);
     }

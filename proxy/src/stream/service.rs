@@ -12,6 +12,8 @@ use super::date::{DateCache, MillisCache};
 use super::decorate;
 use super::logs::Logs;
 use super::rewritten::LocalReplies;
+use super::subrequest::SubrequestParts;
+use super::tracer::Tracer;
 use crate::access_log::StreamInfo;
 use crate::cluster::{Cluster, Clusters};
 use crate::codec::RequestHead;
@@ -52,6 +54,8 @@ pub(crate) struct Service {
     pub(super) tunnels_begun: Cell<u64>,
     /// An address of this host that others reach.
     pub(super) own_address: Option<IpAddr>,
+    /// Where its requests are traced.
+    pub(super) tracer: Option<Tracer>,
 }
 
 /// What a [`Service`] is made of.
@@ -141,10 +145,26 @@ impl Service {
             default_host,
             tunnels_begun: Cell::new(0),
             own_address: outside.net.own_address(),
+            tracer: None,
             outside,
             drain,
             options,
         }
+    }
+
+    /// What its own requests need.
+    pub(crate) fn subrequest_parts(&self) -> SubrequestParts {
+        SubrequestParts {
+            outside: self.outside.clone(),
+            filters: Rc::clone(&self.filters),
+            stats: Rc::clone(&self.stats),
+            buffer_bytes_max: self.buffer_bytes_max,
+        }
+    }
+
+    /// Has its requests traced.
+    pub(crate) fn set_tracer(&mut self, tracer: Tracer) {
+        self.tracer = Some(tracer);
     }
 
     /// Has the next requests matched against other routes.

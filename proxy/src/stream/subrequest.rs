@@ -9,10 +9,9 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 
-use super::service::Service;
 use crate::access_log::StreamInfo;
 use crate::cluster::Cluster;
-use crate::codec::{Body, ExchangeError, Frame, Headers, RequestHead, ResponseHead, names};
+use crate::codec::{Body, ExchangeError, Frame, Headers, RequestHead, ResponseHead, copied, names};
 use crate::config::filter::RouterOptions;
 use crate::config::listener::ManagerTimeouts;
 use crate::config::route::Forward;
@@ -28,11 +27,17 @@ pub(super) struct Subrequest {
     head: RequestHead,
     body: Body,
     cluster: Rc<Cluster>,
-    outside: Outside,
-    filters: Rc<FilterContext>,
-    stats: Rc<HttpStats>,
-    buffer_bytes_max: usize,
+    parts: SubrequestParts,
     info: StreamInfo,
+}
+
+/// What requests of the proxy's own need beside themselves.
+#[derive(Clone)]
+pub(crate) struct SubrequestParts {
+    pub(crate) outside: Outside,
+    pub(crate) filters: Rc<FilterContext>,
+    pub(crate) stats: Rc<HttpStats>,
+    pub(crate) buffer_bytes_max: usize,
 }
 
 /// How much of a response is kept.
@@ -53,24 +58,26 @@ pub(super) struct Whole {
 impl Subrequest {
     /// For the stream of `info`.
     pub(super) fn new(
-        service: &Service,
+        parts: SubrequestParts,
         head: RequestHead,
         body: Body,
         cluster: Rc<Cluster>,
         info: &StreamInfo,
     ) -> Self {
-        let mut own = StreamInfo::new(info.times.begin, info.started, Rc::clone(&info.downstream));
-        own.internal = true;
-        Self {
-            head,
-            body,
-            cluster,
-            outside: service.outside.clone(),
-            filters: Rc::clone(&service.filters),
-            stats: Rc::clone(&service.stats),
-            buffer_bytes_max: service.buffer_bytes_max,
-            info: own,
-        }
+        let own = StreamInfo::new(info.times.begin, info.started, Rc::clone(&info.downstream));
+        Self::of(parts, head, body, cluster, own)
+    }
+
+    /// For no stream; `info` is its own.
+    pub(super) fn of(
+        parts: SubrequestParts,
+        head: RequestHead,
+        body: Body,
+        cluster: Rc<Cluster>,
+        mut info: StreamInfo,
+    ) -> Self {
+        info.internal = true;
+        Self { head, body, cluster, parts, info }
     }
 
     /// Sends it and reads the response to its end, so that the connection can be used again. `None` if there is no response, or
@@ -81,9 +88,10 @@ impl Subrequest {
     pub(super) async fn send(mut self, to: &Forward, options: &RequestOptions<'_>, kept: Kept) -> Option<Whole> {
         let router = RouterOptions::default();
         let timers = Timers::new(LazyTimer::default(), &ManagerTimeouts::default(), Instant::now());
-        let ends = Rc::clone(&self.outside.ends);
-        let filters = Filters::none(&self.filters);
-        let mut exchange = Exchange::new(self.body, filters, timers, self.buffer_bytes_max, self.stats, ends);
+        let SubrequestParts { outside, filters, stats, buffer_bytes_max } = self.parts;
+        let ends = Rc::clone(&outside.ends);
+        let filters = Filters::none(&filters);
+        let mut exchange = Exchange::new(self.body, filters, timers, buffer_bytes_max, stats, ends);
         exchange.timers.set_route(to, options.timeout, None);
         let mut forwarding = Forwarding {
             exchange: &mut exchange,
@@ -92,7 +100,7 @@ impl Subrequest {
             options,
             router: &router,
             cluster: &self.cluster,
-            random: &*self.outside.random,
+            random: &*outside.random,
             info: &mut self.info,
         };
         let status = match upstream::forward(&mut forwarding).await {
@@ -165,4 +173,15 @@ async fn read(mut response: Box<UpstreamResponse>, exchange: &mut Exchange<'_>, 
             Some(Whole { head, body: body.freeze(), trailers })
         }
     }
+}
+
+/// A body that is there as a whole.
+pub(super) fn of_bytes(bytes: Bytes) -> Body {
+    if bytes.is_empty() {
+        return Body::Empty;
+    }
+    let (copier, body) = copied(bytes.len());
+    copier.push(bytes);
+    copier.finish(None);
+    Body::Copied(body)
 }

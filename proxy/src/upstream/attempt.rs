@@ -89,6 +89,7 @@ pub(super) async fn run(
         Err(failure) => return Ok(TryEnd::unconnected(failure)),
     };
     set_host(how, cluster, &endpoint, head);
+    info.trace.iter().for_each(|trace| trace.inject(head));
     info.parts.iter().for_each(|part| part.counters.upstream_rq_total.inc());
     let mut limit = TryLimit::new(how.timeout, how.idle_timeout, how.longest);
     let mut sent =

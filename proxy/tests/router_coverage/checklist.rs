@@ -110,7 +110,7 @@ pub(crate) const GROUPS: &[Group] = &[
         ("Scheme and x-forwarded-proto", &[Test("the_scheme_is_that_of_forwarded_proto_if_it_is_one"), Scenario("requests/an-empty-forwarded-proto-has-no-route")]),
         ("Moments of the upstream in logs, anew for each try", &[Test("every_operator_in_three_streams"), Scenario("timeouts/each-connect-attempt-has-its-own-connect-timeout")]),
         ("x-envoy-attempt-count", &[Scenario("retries/attempts-are-numbered-and-those-after-a-timeout-are-named")]),
-        ("x-envoy-decorator-operation without tracing", &[Test("the_hop_ends_with_connection_and_what_it_names"), Missing("passes as any header: there is no tracing")]),
+        ("x-envoy-decorator-operation without tracing", &[Test("the_hop_ends_with_connection_and_what_it_names"), Scenario("logs/spans-go-to-a-collector-in-batches-and-b3-headers-to-the-app")]),
     ] },
     Group { title: "Timeouts as they are worked out", first: 81, items: &[
         ("The route's timeout, a header's, none", &[TIMEOUT_HEADERS]),

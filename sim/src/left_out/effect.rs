@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn reports_change_nothing_and_what_decides_may() {
         let effect = |kind, name| of(&Name::Extension { kind, name }, "a.b");
-        assert_eq!(effect("tracer", "envoy.tracers.zipkin"), Effect::Nothing);
+        assert_eq!(effect("tracer", "envoy.tracers.skywalking"), Effect::Nothing);
         assert_eq!(effect("HTTP filter", "envoy.filters.http.lua"), Effect::May(CODE));
         assert_eq!(effect("HTTP filter", "envoy.filters.http.of_tomorrow"), Effect::UNKNOWN);
         assert_eq!(of(&Name::Field, "static_resources.listeners[0].sds_config"), Effect::Nothing);

@@ -22,6 +22,7 @@ use crate::config::tls::x509::{self, NameKind, Validity};
 use crate::net::Address;
 use crate::net::tls::{TlsSession, subject};
 use crate::texts::Text;
+use crate::trace::Propagation;
 
 /// Appends the value of `operator`; `None`, with nothing appended, if it is not known.
 pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Second, out: &mut Vec<u8>) -> Option<()> {
@@ -34,10 +35,7 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
         Operator::BytesSent => number(info.bytes_sent, out),
         Operator::CommonDuration { from, to, unit } => common_duration(times, *from, *to, *unit, out),
         Operator::ConnectionId => number(info.downstream.connection_id, out),
-        Operator::ConnectionTerminationDetails => match &info.denied_by {
-            Some(denial) => text(&format!("rbac_access_denied_matched_policy[{}]", denial.policy), out),
-            None => pieces(info.connection_termination.as_ref()?, out),
-        },
+        Operator::ConnectionTerminationDetails => termination(info, out),
         Operator::Duration => number(millis(times.duration()), out),
         Operator::ConfiguredMetadata { .. } | Operator::DynamicMetadata(_) => metadata(found(operator, info)?, out),
         Operator::EmitTime(format) => point_in_time(format.as_deref(), emitted(info), second, out),
@@ -68,6 +66,8 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
         Operator::StartTime(format) => point_in_time(format.as_deref(), info.started, second, out),
         Operator::StartTimeLocal(format) => local_time(format.as_deref(), info.started, second, out),
         Operator::StreamId => header(&heads.request?.headers, names::X_REQUEST_ID.as_str(), out),
+        Operator::SpanId => text(&span_id(info)?, out),
+        Operator::TraceId => text(&info.trace.as_ref()?.context?.trace_id(), out),
         Operator::UniqueId => bytes(&random.as_ref()?.uuid(), out),
         Operator::UpstreamCluster
         | Operator::UpstreamConnectionId
@@ -82,6 +82,14 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
         Operator::VirtualClusterName => text(info.virtual_cluster.as_deref()?, out),
         Operator::WireBytes { hop, kind, way } => number(wire_bytes(*hop, *kind, *way, info), out),
         Operator::Zero => number(0, out),
+    }
+}
+
+/// Why the connection ended.
+fn termination(info: &StreamInfo, out: &mut Vec<u8>) -> Option<()> {
+    match &info.denied_by {
+        Some(denial) => text(&format!("rbac_access_denied_matched_policy[{}]", denial.policy), out),
+        None => pieces(info.connection_termination.as_ref()?, out),
     }
 }
 
@@ -218,6 +226,15 @@ fn point_in_time(
 }
 
 /// When the line is written, which is when the stream has ended.
+/// As in Envoy, spans for Zipkin show none.
+fn span_id(info: &StreamInfo) -> Option<String> {
+    let trace = info.trace.as_ref()?;
+    match trace.propagation {
+        Propagation::B3(_) => None,
+        Propagation::W3c { .. } => Some(trace.context?.span_id()),
+    }
+}
+
 fn emitted(info: &StreamInfo) -> std::time::SystemTime {
     info.started.checked_add(info.times.duration()).unwrap_or(info.started)
 }

@@ -11,6 +11,7 @@ use super::route::{RouteConfiguration, UpgradeConfig};
 use super::socket_option::{SocketOption, SocketOptionsOverride, TcpKeepalive};
 use super::tcp_proxy::{BELOW_A_MILLISECOND, TcpProxy};
 use super::tls::TransportSocket;
+use super::tracing::HcmTracing;
 use super::{Address, CidrRange, DataSource, Http1ProtocolOptions, Http2ProtocolOptions};
 use crate::config::constraints::{HeaderText, LongerThan, NonEmpty, Port};
 use crate::config::units::Seconds;
@@ -228,6 +229,7 @@ pub(crate) struct HttpConnectionManager {
     pub(crate) strip_matching_host_port: Option<At<bool>>,
     #[serde(default)]
     pub(crate) strip_trailing_host_dot: bool,
+    pub(crate) tracing: Option<HcmTracing>,
     #[serde(default)]
     pub(crate) upgrade_configs: Vec<At<UpgradeConfig>>,
     pub(crate) use_remote_address: Option<bool>,

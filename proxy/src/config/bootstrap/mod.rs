@@ -29,6 +29,7 @@ pub(crate) mod source;
 pub(crate) mod stats;
 pub(crate) mod tcp_proxy;
 pub(crate) mod tls;
+pub(crate) mod tracing;
 
 use serde::Deserialize;
 
@@ -50,6 +51,7 @@ pub(crate) struct Bootstrap {
     pub(crate) overload_manager: Option<OverloadManager>,
     pub(crate) static_resources: Option<StaticResources>,
     pub(crate) stats_config: Option<stats::StatsConfig>,
+    pub(crate) tracing: Option<tracing::Tracing>,
 }
 
 /// `envoy.config.core.v3.TypedExtensionConfig` of the process

@@ -9,6 +9,7 @@ use super::policies::{HashPolicy, HedgePolicy, InternalRedirectPolicy, RetryPoli
 use super::proxy_protocol::ProxyProtocolConfig;
 use super::rate_limit::RateLimit;
 use super::route_match::RouteMatch;
+use super::tracing::{Decorator, RouteTracing};
 use super::{DataSource, RuntimeFractionalPercent};
 use crate::config::constraints::{HeaderName, HeaderText, NonEmpty, OneLine};
 use crate::config::units::Seconds;
@@ -93,6 +94,7 @@ pub(crate) struct Route {
     #[serde(default)]
     pub(crate) name: String,
     pub(crate) r#match: At<RouteMatch>,
+    pub(crate) decorator: Option<Decorator>,
     pub(crate) direct_response: Option<At<DirectResponseAction>>,
     pub(crate) non_forwarding_action: Option<NonForwardingAction>,
     pub(crate) per_request_buffer_limit_bytes: Option<u32>,
@@ -109,6 +111,7 @@ pub(crate) struct Route {
     pub(crate) route: Option<At<RouteAction>>,
     #[serde(default)]
     pub(crate) stat_prefix: String,
+    pub(crate) tracing: Option<RouteTracing>,
     #[serde(default)]
     pub(crate) typed_per_filter_config: TypedPerFilterConfig,
 }

@@ -149,10 +149,7 @@ fn without_file(cluster: &Written, secrets: &Secrets<'_>, notes: &Notes) -> Resu
         preconnect_percent: cluster.preconnect_policy.as_ref().map_or(Ok(100), preconnect_percent)?,
         tcp_keepalive: cluster.upstream_connection_options.and_then(|options| options.tcp_keepalive).map(tcp_keepalive),
         source: source(cluster)?,
-        socket_options: ByFamily {
-            ipv4: socket_options(cluster, false, notes)?,
-            ipv6: socket_options(cluster, true, notes)?,
-        },
+        socket_options: ByFamily { ipv4: socket_options(cluster, false)?, ipv6: socket_options(cluster, true)? },
         extra_stats: extra_stats(cluster),
         buffer_bytes_max: buffer_bytes_max(cluster.per_connection_buffer_limit_bytes.as_ref())?,
     })
@@ -184,7 +181,7 @@ fn source(cluster: &Written) -> Result<Option<SocketAddr>, Problem> {
 }
 
 /// What is set on the sockets of its connections. As in Envoy, nothing once they are bound.
-fn socket_options(cluster: &Written, is_ipv6: bool, notes: &Notes) -> Result<Arc<[SocketOption]>, Problem> {
+fn socket_options(cluster: &Written, is_ipv6: bool) -> Result<Arc<[SocketOption]>, Problem> {
     let Some(bind) = &cluster.upstream_bind_config else { return Ok(Arc::default()) };
     let written = WrittenSocket {
         options: &bind.socket_options,
@@ -192,7 +189,7 @@ fn socket_options(cluster: &Written, is_ipv6: bool, notes: &Notes) -> Result<Arc
         freebind: bind.freebind.unwrap_or(false),
         transparent: false,
     };
-    let options = socket_option::of_socket(written, is_ipv6, notes)?;
+    let options = socket_option::of_socket(written, is_ipv6)?;
     Ok(options.into_iter().filter(|option| option.when == SocketState::Prebind).collect())
 }
 

@@ -8,7 +8,7 @@ use http::HeaderValue;
 use super::access_log::access_log;
 use super::address::cidr;
 use super::local_reply::local_replies;
-use super::{ClusterNames, downstream_http2_options, filter, name_case, pattern, route, trailer_rule, within};
+use super::{ClusterNames, downstream_http2_options, filter, name_case, pattern, route, tracing, trailer_rule, within};
 use crate::config::bootstrap::listener::{
     CodecType as WrittenCodec, ForwardClientCertDetails, HeadersWithUnderscoresAction, HttpConnectionManager,
     InternalAddressConfig, PathWithEscapedSlashesAction, SchemeHeaderTransformation, ServerHeaderTransformation,
@@ -45,6 +45,7 @@ pub(super) fn connection_manager(
     let headers = common.and_then(|common| common.max_headers_count.as_ref());
     let headers = headers.map_or(Ok(HEADERS_MAX), |count| within(count, 1..=u32::from(u16::MAX)))?;
     let head_kib = written.max_request_headers_kb.as_ref().map_or(Ok(HEAD_KIB_MAX), |kib| within(kib, 1..=8192))?;
+    let tracing = tracing::tracing(written.tracing.as_ref(), clusters, notes)?;
     let (trust, server) = (trust(&written)?, server(&written));
     let (normalisation, scheme) = (normalisation(&written)?, scheme(&written)?);
     Ok(ConnectionManager {
@@ -84,6 +85,7 @@ pub(super) fn connection_manager(
             keep_external: written.preserve_external_request_id.unwrap_or(false),
             in_response: written.always_set_request_id_in_response.unwrap_or(false),
         },
+        tracing,
         stat_prefix: written.stat_prefix.to_string(),
     })
 }

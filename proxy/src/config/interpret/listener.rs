@@ -31,6 +31,7 @@ use crate::config::network_filter::Gate;
 use crate::config::problem::Problem;
 use crate::config::socket_option::SocketOption;
 use crate::config::tcp_proxy::TcpProxy;
+use crate::config::tracing::Side;
 use crate::config::trust::Cidr;
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Notes};
@@ -51,10 +52,10 @@ pub(super) fn listener(
 ) -> Result<Listener, Problem> {
     let mut binding = binding(&written, &place, internal)?;
     socket_options(&written, notes)?;
-    binding.options = options_of(&written, None, &binding, notes)?;
+    binding.options = options_of(&written, None, &binding)?;
     let further = written.additional_addresses.iter().map(|further| {
         let mut binding = address::bound(&further.value.address)?;
-        binding.options = options_of(&written, Some(&further.value), &binding, notes)?;
+        binding.options = options_of(&written, Some(&further.value), &binding)?;
         Ok(binding)
     });
     let further_bindings = further.collect::<Result<_, Problem>>()?;
@@ -79,7 +80,7 @@ pub(super) fn listener(
     };
     filter_chains.inspection = inspection(&written.listener_filters, &filter_chains, &place, notes);
     let access_logs = access_logs(written.access_log, &name, notes)?;
-    Ok(Listener {
+    let mut listener = Listener {
         name,
         binding,
         further_bindings,
@@ -90,7 +91,12 @@ pub(super) fn listener(
         buffer_bytes_max,
         ignores_global_limit: written.ignore_global_conn_limit.unwrap_or(false),
         is_inbound: written.traffic_direction == Some(TrafficDirection::Inbound),
-    })
+    };
+    if written.traffic_direction == Some(TrafficDirection::Outbound) {
+        let traced = listener.managers_mut().filter_map(|manager| manager.tracing.as_mut());
+        traced.for_each(|tracing| tracing.side = Side::Egress);
+    }
+    Ok(listener)
 }
 
 /// Where a listener at `place` listens: its first address, or its name in the process.
@@ -119,7 +125,6 @@ fn options_of(
     written: &WrittenListener,
     further: Option<&AdditionalAddress>,
     binding: &Binding,
-    notes: &Notes,
 ) -> Result<Arc<[SocketOption]>, Problem> {
     let is_on = |flag: &Option<At<bool>>| flag.as_ref().is_some_and(|flag| flag.value);
     let own = further.and_then(|further| further.socket_options.as_ref());
@@ -131,7 +136,7 @@ fn options_of(
         freebind: is_on(&written.freebind),
         transparent: is_on(&written.transparent),
     };
-    let options = socket_option::of_socket(socket, binding.at.ip().is_some_and(|ip| ip.is_ipv6()), notes)?;
+    let options = socket_option::of_socket(socket, binding.at.ip().is_some_and(|ip| ip.is_ipv6()))?;
     match (&binding.at, options.first(), socket.options.first()) {
         (Address::Pipe(_), Some(_), Some(first)) => {
             Err(first.invalid("a Unix domain socket has none of these options"))

@@ -51,6 +51,7 @@ mod targets;
 mod tcp_proxy;
 mod template;
 mod tls;
+mod tracing;
 mod upstream_socket;
 mod weighted;
 
@@ -69,6 +70,7 @@ use super::filter::Kind;
 use super::header_names::{NameCase, TrailerRule};
 use super::listener::{Http2Floods, Http2Options, Keepalive, Listener, NodeNames};
 use super::problem::Problem;
+use super::tracing::TracedNode;
 use super::yaml::{At, Node, Notes};
 use super::{Cluster, Config, Difference, Differences};
 use secret::Secrets;
@@ -87,7 +89,8 @@ pub(super) fn interpret(
     let connections_max = bootstrap.overload_manager.as_ref().map(|it| overload::connections_max(it, &runtime));
     let connections_max = connections_max.transpose()?.flatten();
     let stats = stats::options(bootstrap.stats_config.as_ref())?;
-    let written = bootstrap.static_resources.unwrap_or_default();
+    let mut written = bootstrap.static_resources.unwrap_or_default();
+    tracing::fill_in(&mut written.listeners, bootstrap.tracing);
     let admin = bootstrap.admin.and_then(|admin| admin.address);
     let admin = admin.map(|address| address::bound(&address)).transpose()?;
     let connect_in_clusters = connect_in_clusters(&written.clusters);
@@ -96,13 +99,7 @@ pub(super) fn interpret(
     let names = ClusterNames::new(&clusters);
     let internal = listener::internal_listeners(&bootstrap.bootstrap_extensions)?;
     let mut listeners = listeners(written.listeners, internal, &names, &secrets, notes)?;
-    for manager in listeners.iter_mut().flat_map(Listener::managers_mut) {
-        if manager.node_names.is_some() || manager.counted.contains(&Kind::HealthCheck) {
-            let names = node_names(bootstrap.node.as_ref())?;
-            manager.own_cluster = names.cluster.clone();
-            manager.node_names = manager.node_names.is_some().then_some(names);
-        }
-    }
+    name_node(&mut listeners, bootstrap.node.as_ref())?;
     runtime::note_unknown_owners(notes, &names, &listeners);
     notes.note_unread();
     if !listeners.iter().flat_map(Listener::managers).any(|manager| manager.http2.allow_connect) {
@@ -137,6 +134,31 @@ pub(super) fn interpret(
 /// Its zone, if it has one.
 fn zone(node: bootstrap::Node) -> Option<String> {
     node.locality.map(|locality| locality.zone).filter(|zone| !zone.is_empty())
+}
+
+/// What concerns this node in connection managers.
+fn name_node(listeners: &mut [Listener], node: Option<&bootstrap::Node>) -> Result<(), Problem> {
+    for manager in listeners.iter_mut().flat_map(Listener::managers_mut) {
+        if manager.node_names.is_some() || manager.counted.contains(&Kind::HealthCheck) {
+            let names = node_names(node)?;
+            manager.own_cluster = names.cluster.clone();
+            manager.node_names = manager.node_names.is_some().then_some(names);
+        }
+        if let Some(tracing) = &mut manager.tracing {
+            tracing.node = traced_node(node);
+        }
+    }
+    Ok(())
+}
+
+/// What spans say of this node.
+fn traced_node(node: Option<&bootstrap::Node>) -> TracedNode {
+    let text = |written: Option<&At<String>>| written.map(|written| written.value.clone()).unwrap_or_default();
+    TracedNode {
+        service: text(node.and_then(|node| node.cluster.as_ref())),
+        id: text(node.and_then(|node| node.id.as_ref())),
+        zone: node.and_then(|node| node.locality.as_ref()).map(|locality| locality.zone.clone()).unwrap_or_default(),
+    }
 }
 
 /// What upstreams are told of this node.

@@ -10,7 +10,8 @@ use super::mutation::edits;
 use super::rate_limit::{self, OfLevel};
 use super::targets::{Levels, Targets};
 use super::{
-    ClusterNames, data_source, hashing, matching, metadata, proxy_protocol, redirects, retry, rewrite, weighted,
+    ClusterNames, data_source, hashing, matching, metadata, proxy_protocol, redirects, retry, rewrite, tracing,
+    weighted,
 };
 use crate::config::bootstrap::cluster::RoutingPriority;
 use crate::config::bootstrap::route::{
@@ -230,6 +231,7 @@ fn route(
         stats: Some(&written.value.stat_prefix)
             .filter(|prefix| !prefix.is_empty())
             .map(|prefix| targets.stats(format!("vhost.{host_name}.route.{prefix}"))),
+        tracing: tracing::of_route(written.value.tracing.as_ref(), written.value.decorator.as_ref())?,
         action,
     })
 }

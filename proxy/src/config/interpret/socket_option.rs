@@ -11,14 +11,10 @@ use crate::config::bootstrap::socket_option::{
 use crate::config::error::Cause;
 use crate::config::problem::Problem;
 use crate::config::socket_option::{Flag, LINGER, Number, Setting, SocketOption, SocketState, Text, known};
-use crate::config::yaml::{At, Notes};
+use crate::config::yaml::At;
 
 /// Everything that is set on a socket of this family, in Envoy's order.
-pub(super) fn of_socket(
-    written: WrittenSocket<'_>,
-    is_ipv6: bool,
-    notes: &Notes,
-) -> Result<Vec<SocketOption>, Problem> {
+pub(super) fn of_socket(written: WrittenSocket<'_>, is_ipv6: bool) -> Result<Vec<SocketOption>, Problem> {
     let WrittenSocket { options, keepalive, freebind, transparent } = written;
     let mut all: Vec<SocketOption> = keepalive.into_iter().flat_map(probes).collect();
     let mut add = |wanted: bool, v4: Flag, v6: Flag, states: &[SocketState]| {
@@ -30,7 +26,7 @@ pub(super) fn of_socket(
     let both = [SocketState::Prebind, SocketState::Bound];
     add(transparent, Flag::TransparentV4, Flag::TransparentV6, &both);
     for option in options {
-        all.extend(self::option(option, notes)?);
+        all.extend(self::option(option)?);
     }
     Ok(all)
 }
@@ -49,16 +45,13 @@ fn probes(written: TcpKeepalive) -> impl Iterator<Item = SocketOption> {
 }
 
 /// One option; `None` if it is for other sockets.
-fn option(written: &At<Written>, notes: &Notes) -> Result<Option<SocketOption>, Problem> {
+fn option(written: &At<Written>) -> Result<Option<SocketOption>, Problem> {
     let Written { level, name, state, r#type, .. } = &written.value;
     if written.value.int_value.is_none() && written.value.buf_value.is_none() {
         return Err(written.problem(Cause::Missing { field: "int_value" }));
     }
-    if let Some(kind) = r#type
-        && kind.stream.is_none()
-        && let Some(datagram) = &kind.datagram
-    {
-        notes.note(&datagram.place, "has no effect: there is no UDP");
+    // As in Envoy, what is for datagrams does not concern TCP.
+    if r#type.as_ref().is_some_and(|kind| kind.stream.is_none() && kind.datagram.is_some()) {
         return Ok(None);
     }
     let when = match state {

@@ -129,6 +129,10 @@ pub enum Operator {
     StartTimeLocal(Option<String>),
     /// `%STREAM_ID%`: the request's id.
     StreamId,
+    /// `%SPAN_ID%`
+    SpanId,
+    /// `%TRACE_ID%`
+    TraceId,
     /// `%UNIQUE_ID%`: a UUID of its own for each place and line.
     UniqueId,
     /// `%UPSTREAM_CLUSTER%`

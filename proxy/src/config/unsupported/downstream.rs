@@ -9,7 +9,10 @@ const CODING: &str =
 const DICTIONARY: &str = "no client of HTTP has one (RFC 8878 5); leave it out";
 const FLOOD: &str = "the frames that wait for a peer are bounded: a peer that does not read them is not read either";
 const RBAC: &str = "rules are about addresses, ports and the server name, and those for requests about heads, metadata and certificates";
-const TRACING: &str = "there is no distributed tracing";
+const CHILD_SPANS: &str = "a request has one span, which its tries share";
+const SPAN_NAMES: &str = "a span is called after the host, or as the decorator of its route says";
+const TAGS: &str = "tags say a literal, a variable of the environment or a request header";
+const TRACING: &str = "the requests of clients have spans, and those that the proxy makes itself have none";
 const TRAILERS: &str = "trailers are passed on as they came";
 const TYPED_CONFIG: &str = "typed_config with an @type";
 
@@ -52,7 +55,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Bootstrap", "stats_flush_on_admin", Ignored("stats are always current")),
     ("Bootstrap", "stats_server_version_override", Ignored("there is no server.version stat")),
     ("Bootstrap", "stats_sinks", Refused("stats are read from the admin interface; point a scraper at /stats/prometheus")),
-    ("Bootstrap", "tracing", Refused(TRACING)),
     ("Bootstrap", "typed_dns_resolver_config", Within("TypedDnsResolver")),
     ("Bootstrap", "use_tcp_for_dns_lookups", Ignored("names are resolved by the operating system, which chooses how to ask")),
     ("Bootstrap", "watchdog", Ignored("there is no watchdog")),
@@ -134,7 +136,24 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("HttpConnectionManager", "scoped_routes", Refused("a connection manager has one route_config")),
     ("HttpConnectionManager", "server_header_transform", Old("server_header_transformation")),
     ("HttpConnectionManager", "stream_error_on_invalid_http_message", Only("false", "a malformed request ends its connection")),
-    ("HttpConnectionManager", "tracing", Refused(TRACING)),
+    ("HcmTracing", "no_context_propagation", Only("false", "the upstream is told of the span that its request belongs to")),
+    ("HcmTracing", "operation", Refused(SPAN_NAMES)),
+    ("HcmTracing", "operation_name", Old("traffic_direction of the listener")),
+    ("HcmTracing", "request_headers_for_tags", Old("custom_tags")),
+    ("HcmTracing", "spawn_upstream_span", Only("false", CHILD_SPANS)),
+    ("HcmTracing", "upstream_operation", Refused(SPAN_NAMES)),
+    ("ZipkinConfig", "collector_service", Refused("write collector_cluster and collector_endpoint")),
+    ("ZipkinConfig", "split_spans_for_request", Only("false", CHILD_SPANS)),
+    ("ZipkinConfig", "trace_context_option", Only("USE_B3", "the ids of spans are passed on in B3 headers")),
+    ("OpenTelemetryConfig", "max_cache_size", Ignored("spans that wait are sent long before there are as many")),
+    ("OpenTelemetryConfig", "resource_detectors", Refused("a service is called as service_name says")),
+    ("OpenTelemetryConfig", "sampler", Refused("the samplings of connection managers and routes decide which requests are traced")),
+    ("HttpService", "formatters", Refused("reports have no headers of the configuration")),
+    ("HttpService", "request_headers_to_add", Refused("reports have no headers of the configuration")),
+    ("CustomTag", "metadata", Refused(TAGS)),
+    ("CustomTag", "value", Refused(TAGS)),
+    ("RouteTracing", "operation", Refused(SPAN_NAMES)),
+    ("RouteTracing", "upstream_operation", Refused(SPAN_NAMES)),
     ("HttpConnectionManager", "typed_header_validation_config", Refused("headers are validated in one fixed way")),
     ("HttpConnectionManager", "websocket_config", Old("upgrade_configs: [{upgrade_type: websocket}]")),
 
@@ -173,14 +192,14 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("PathNormalizationOptions", "http_filter_transformation", Refused("paths are passed on as they came")),
     ("RequestIDExtension", "typed_config", Within("UuidRequestIdConfig")),
     ("UuidRequestIdConfig", "@type", Only("type.googleapis.com/envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig", "request ids are version 4 UUIDs")),
-    ("UuidRequestIdConfig", "pack_trace_reason", Ignored(TRACING)),
-    ("UuidRequestIdConfig", "use_request_id_for_trace_sampling", Ignored(TRACING)),
+    ("UuidRequestIdConfig", "pack_trace_reason", Only("true", "the id says why a request is traced")),
+    ("UuidRequestIdConfig", "use_request_id_for_trace_sampling", Only("true", "shares of requests are drawn by their ids")),
 
     ("DownstreamHttpProtocolOptions", "max_response_headers_kb", Refused("it concerns clusters")),
 
     ("Router", "child_span_formatter", Ignored(TRACING)),
     ("Router", "reject_connect_request_early_data", Ignored("nothing after a CONNECT is sent before its response")),
-    ("Router", "start_child_span", Ignored(TRACING)),
+    ("Router", "start_child_span", Only("false", CHILD_SPANS)),
     ("Router", "suppress_grpc_request_failure_code_stats", Ignored("there are no gRPC stats")),
     ("Router", "upstream_http_filters", Refused("there are no upstream filters")),
     ("Router", "upstream_log", Refused("streams are logged, attempts are not")),
@@ -272,10 +291,8 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("VirtualCluster", "method", Old("headers: [{name: \":method\", string_match: {exact: ...}}]")),
     ("VirtualCluster", "pattern", Old("headers: [{name: \":path\", string_match: {safe_regex: ...}}]")),
 
-    ("Route", "decorator", Ignored("it names spans, and there is no distributed tracing")),
     ("Route", "filter_action", Refused("a route has route, redirect or direct_response")),
     ("Route", "metadata", Ignored(METADATA)),
-    ("Route", "tracing", Ignored(TRACING)),
 
     ("RouteMatch", "regex", Old("safe_regex: {regex: ...}")),
     ("RouteMatch", "runtime", Old("runtime_fraction: {default_value: {numerator: ...}, runtime_key: ...}")),

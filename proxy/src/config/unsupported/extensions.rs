@@ -93,7 +93,7 @@ const PROTOCOL: &str =
     "HTTP is understood, and TCP passed on as it is; end the filter chain in an HttpConnectionManager or a TcpProxy";
 const SINK: &str = "stats are read from the admin interface; point a scraper at /stats/prometheus";
 const TCP: &str = "no network filter answers by itself; write a TcpProxy whose cluster is an application that does";
-const TRACING: &str = "there is no distributed tracing; x-request-id and trace headers are passed on";
+const TRACING: &str = "the tracers are envoy.tracers.opentelemetry and envoy.tracers.zipkin; without one x-request-id and trace headers are passed on";
 const TRANSLATION: &str = "gRPC is passed on, and translated from gRPC-Web alone";
 const UDP: &str = "there is no UDP and no QUIC";
 
@@ -217,10 +217,8 @@ const EXTENSIONS: &[Extension] = &[
     (Tracer, "envoy.tracers.datadog", &["envoy.config.trace.v3.DatadogConfig"], TRACING),
     (Tracer, "envoy.tracers.dynamic_modules", &["tracers.dynamic_modules.v3.DynamicModuleTracer"], TRACING),
     (Tracer, "envoy.tracers.fluentd", &["tracers.fluentd.v3.FluentdConfig"], TRACING),
-    (Tracer, "envoy.tracers.opentelemetry", &["envoy.config.trace.v3.OpenTelemetryConfig"], TRACING),
     (Tracer, "envoy.tracers.skywalking", &["envoy.config.trace.v3.SkyWalkingConfig"], TRACING),
     (Tracer, "envoy.tracers.xray", &["envoy.config.trace.v3.XRayConfig"], TRACING),
-    (Tracer, "envoy.tracers.zipkin", &["envoy.config.trace.v3.ZipkinConfig"], TRACING),
     (StatsSink, "envoy.stat_sinks.dog_statsd", &["envoy.config.metrics.v3.DogStatsdSink"], SINK),
     (StatsSink, "envoy.stat_sinks.dynamic_modules", &["stat_sinks.dynamic_modules.v3.DynamicModuleStatsSink"], SINK),
     (StatsSink, "envoy.stat_sinks.graphite_statsd", &["stat_sinks.graphite_statsd.v3.GraphiteStatsdSink"], SINK),
@@ -280,7 +278,7 @@ mod tests {
         let url = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute";
         let said = refusal(url).map(|cause| cause.to_string());
         assert!(said.is_some_and(|said| said.starts_with("HTTP filter `envoy.filters.http.lua` is not supported: ")));
-        assert!(refusal("type.googleapis.com/envoy.config.trace.v3.ZipkinConfig").is_some());
+        assert!(refusal("type.googleapis.com/envoy.config.trace.v3.XRayConfig").is_some());
         assert_eq!(refusal("type.googleapis.com/envoy.extensions.nothing.v3.Nothing"), None);
     }
 }

@@ -87,6 +87,8 @@ const TLS: &str =
 #[rustfmt::skip]
 const VALUES: &[(&str, &str, Support)] = &[
     ("CheckCodec", "HTTP3", Refused("there is no UDP and no QUIC")),
+    ("CollectorEndpointVersion", "GRPC", Refused("spans are sent as JSON; write HTTP_JSON")),
+    ("CollectorEndpointVersion", "HTTP_PROTO", Refused("spans are sent as JSON; write HTTP_JSON")),
     ("CodecType", "HTTP3", Refused("there is no UDP and no QUIC")),
     ("DiscoveryType", "sds", Old("STATIC or STRICT_DNS")),
     ("SanType", "OTHER_NAME", Refused("names are DNS names, emails, IP addresses and URIs")),
@@ -101,7 +103,7 @@ mod tests {
     use super::*;
 
     /// Where the messages are; a line that names none of them would never be found.
-    pub(super) const MESSAGES: [&str; 26] = [
+    pub(super) const MESSAGES: [&str; 27] = [
         include_str!("../bootstrap/mod.rs"),
         include_str!("../bootstrap/access_log.rs"),
         include_str!("../bootstrap/balancing.rs"),
@@ -128,6 +130,7 @@ mod tests {
         include_str!("../bootstrap/stats.rs"),
         include_str!("../bootstrap/tcp_proxy.rs"),
         include_str!("../bootstrap/tls.rs"),
+        include_str!("../bootstrap/tracing.rs"),
     ];
 
     #[test]

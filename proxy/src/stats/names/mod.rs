@@ -22,6 +22,7 @@ mod part;
 mod server;
 mod tcp;
 mod tls;
+mod tracing;
 mod tracked;
 
 use super::{Counter, Gauge, Histogram, Registry, State};
@@ -47,6 +48,7 @@ pub use tcp::TcpStats;
 pub use tls::{
     Handshake, HandshakeFailure, HandshakeStats, HttpInspectorStats, ProxyProtocolStats, TlsInspectorStats, TlsStats,
 };
+pub use tracing::{OpenTelemetryStats, SpanStats, TracingStats, ZipkinStats};
 pub use tracked::{BudgetStats, SizeStats, TrackedStats};
 
 /// Makes a table of `name: kind` into a struct of handles with a constructor. Where the stat's name holds a
