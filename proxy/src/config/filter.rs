@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::basic_auth::BasicAuth;
 use super::compression::{Coding, Compressor, CompressorName, Decompressor};
 use super::cors::Cors;
 pub use super::ext_authz::ExtAuthz;
@@ -55,6 +56,8 @@ pub struct Chain {
 /// A filter before the router.
 #[derive(Clone, Debug)]
 pub enum Filter {
+    /// `envoy.filters.http.basic_auth`
+    BasicAuth(Arc<BasicAuth>),
     /// `envoy.filters.http.buffer`
     Buffer(Buffer),
     /// `envoy.filters.http.compressor`
@@ -94,6 +97,8 @@ pub enum Filter {
 /// A filter with stats of its own for the whole connection manager.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Kind {
+    /// `envoy.filters.http.basic_auth`
+    BasicAuth,
     /// `envoy.filters.http.compressor`
     Compressor(CompressorName),
     /// `envoy.filters.http.cors`

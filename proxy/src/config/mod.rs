@@ -10,6 +10,7 @@ pub mod access_log;
 pub mod address;
 pub mod assignment;
 pub mod balancing;
+pub mod basic_auth;
 mod bootstrap;
 mod changes;
 pub mod client_cert;

@@ -29,14 +29,7 @@ pub use grpc::{GrpcFamily, GrpcMethod, GrpcStats, service_and_method};
 pub use health::{Ejections, Health, HealthFlag, Rate};
 pub use histogram::{Histogram, Recorded};
 pub(crate) use names::Meter;
-pub use names::{
-    AssignmentStats, AuthorisationEvent, AuthorisationStats, BreakerStats, ByteStats, ClusterStats, CodecStats,
-    CompressorStats, ConnectionLimitStats, CorsStats, CsrfStats, DecompressorStats, FaultStats, FlowStats,
-    HandshakeFailure, HealthCheckStats, Http1Stats, Http2Stats, HttpInspectorStats, HttpStats, ListenerStats, LogStats,
-    ManagerStats, Origin, OriginFaults, ProxyProtocolStats, RateLimitStats, RbacStats, RecodedBytes, RecodingStats,
-    ResponseStats, RuntimeStats, ServerState, ServerStats, SetMetadataStats, TableStats, TcpStats, TlsInspectorStats,
-    TlsStats, TokenStats, TrackedStats,
-};
+pub use names::{AssignmentStats, AuthorisationEvent, AuthorisationStats, BasicAuthStats, BreakerStats, ByteStats, ClusterStats, CodecStats, CompressorStats, ConnectionLimitStats, CorsStats, CsrfStats, DecompressorStats, FaultStats, FlowStats, HandshakeFailure, HealthCheckStats, Http1Stats, Http2Stats, HttpInspectorStats, HttpStats, ListenerStats, LogStats, ManagerStats, Origin, OriginFaults, ProxyProtocolStats, RateLimitStats, RbacStats, RecodedBytes, RecodingStats, ResponseStats, RuntimeStats, ServerState, ServerStats, SetMetadataStats, TableStats, TcpStats, TlsInspectorStats, TlsStats, TokenStats, TrackedStats,};
 
 /// A number that only grows.
 #[derive(Clone, Debug, Default)]
@@ -103,6 +96,12 @@ impl State {
     pub fn set(&self, value: u64) {
         self.0.0.written.store(true, Relaxed);
         self.0.0.now.store(value, Relaxed);
+    }
+
+    /// Makes it one more.
+    pub(crate) fn raise(&self) {
+        self.0.0.written.store(true, Relaxed);
+        self.0.0.now.fetch_add(1, Relaxed);
     }
 
     /// The value that was set last; 0 before.

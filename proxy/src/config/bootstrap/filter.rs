@@ -16,7 +16,7 @@ use super::network_filter::Rbac;
 use super::rate_limit::{
     HttpStatus, LocalRateLimitDescriptor, RateLimit, TokenBucket, VhRateLimitsOptions, XRateLimitHeadersRfcVersion,
 };
-use super::{HeaderValue, RuntimeFractionalPercent, StringMatcher};
+use super::{DataSource, HeaderValue, RuntimeFractionalPercent, StringMatcher};
 use crate::config::constraints::{AtLeastOne, HeaderName, HeaderText, NonEmpty};
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Tree};
@@ -32,6 +32,8 @@ pub(crate) struct HttpFilter {
 /// The HTTP filters there are.
 #[derive(Debug, Deserialize)]
 pub(crate) enum HttpFilterConfig {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.basic_auth.v3.BasicAuth")]
+    BasicAuth(Box<BasicAuth>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer")]
     Buffer(Buffer),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.compressor.v3.Compressor")]
@@ -107,6 +109,24 @@ pub(crate) struct GrpcMethodList {
 pub(crate) struct GrpcService {
     pub(crate) method_names: Vec<String>,
     pub(crate) name: NonEmpty,
+}
+
+/// `envoy.extensions.filters.http.basic_auth.v3.BasicAuth`
+#[derive(Debug, Deserialize)]
+pub(crate) struct BasicAuth {
+    #[serde(default)]
+    pub(crate) allow_missing: bool,
+    pub(crate) authentication_header: Option<At<String>>,
+    #[serde(default)]
+    pub(crate) emit_dynamic_metadata: bool,
+    pub(crate) forward_username_header: Option<At<String>>,
+    pub(crate) users: At<DataSource>,
+}
+
+/// `envoy.extensions.filters.http.basic_auth.v3.BasicAuthPerRoute`
+#[derive(Debug, Deserialize)]
+pub(crate) struct BasicAuthPerRoute {
+    pub(crate) users: At<DataSource>,
 }
 
 /// `envoy.extensions.filters.http.buffer.v3.Buffer`
@@ -209,6 +229,8 @@ pub(crate) type TypedPerFilterConfig = BTreeMap<String, At<PerFilterConfig>>;
 /// What a route, or something above it, may say of a filter.
 #[derive(Debug, Deserialize)]
 pub(crate) enum PerFilterConfig {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.basic_auth.v3.BasicAuthPerRoute")]
+    BasicAuth(Box<BasicAuthPerRoute>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute")]
     Buffer(BufferPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.compressor.v3.CompressorPerRoute")]
@@ -250,6 +272,8 @@ pub(crate) struct FilterConfig {
 /// The same configurations inside a [`FilterConfig`].
 #[derive(Debug, Deserialize)]
 pub(crate) enum PerRouteConfig {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.basic_auth.v3.BasicAuthPerRoute")]
+    BasicAuth(Box<BasicAuthPerRoute>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute")]
     Buffer(BufferPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.compressor.v3.CompressorPerRoute")]

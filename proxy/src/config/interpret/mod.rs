@@ -7,6 +7,7 @@ mod access_log;
 mod address;
 mod assignment;
 mod balancing;
+mod basic_auth;
 mod cluster;
 mod compression;
 mod connection_manager;

@@ -32,8 +32,8 @@ pub use cluster::{AssignmentStats, BreakerStats, ClusterStats, FlowStats, TableS
 pub use codecs::CodecStats;
 pub use compression::{CompressorStats, DecompressorStats, RecodedBytes, RecodingStats};
 pub use downstream::{
-    AuthorisationEvent, AuthorisationStats, CorsStats, CsrfStats, HealthCheckStats, HttpStats, ListenerStats,
-    RateLimitStats, ResponseStats, SetMetadataStats, TokenStats,
+    AuthorisationEvent, AuthorisationStats, BasicAuthStats, CorsStats, CsrfStats, HealthCheckStats, HttpStats,
+    ListenerStats, RateLimitStats, ResponseStats, SetMetadataStats, TokenStats,
 };
 pub use fault::{FaultStats, Origin, OriginFaults};
 pub use gates::{ConnectionLimitStats, RbacStats};
