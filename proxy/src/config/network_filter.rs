@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::filter_state::StateEntry;
+use super::rate_limit::BucketSize;
 use super::rbac::Rules;
 
 /// A network filter before the one that ends its chain.
@@ -11,6 +12,8 @@ use super::rbac::Rules;
 pub enum Gate {
     /// `envoy.filters.network.connection_limit`
     ConnectionLimit(ConnectionLimit),
+    /// `envoy.filters.network.local_ratelimit`
+    RateLimit(ConnectionRate),
     /// `envoy.filters.network.rbac`
     Rbac(Rbac),
     /// `envoy.filters.network.set_filter_state`: what connections bring along is set as they come.
@@ -33,6 +36,19 @@ pub struct ConnectionLimit {
     pub enabled: RuntimeFlag,
     /// `delay`: a connection above the limit is closed after this.
     pub delay: Option<Duration>,
+}
+
+/// `local_ratelimit`: connections of the chain may come so fast.
+#[derive(Clone, Debug)]
+pub struct ConnectionRate {
+    /// `local_rate_limit.<stat_prefix>.`
+    pub stat_prefix: String,
+    /// Each connection takes a token.
+    pub bucket: BucketSize,
+    /// `share_key`: filters of all listeners with this key and such a bucket take tokens from one.
+    pub share_key: Option<String>,
+    /// `runtime_enabled`: while it is off, connections take no tokens.
+    pub enabled: RuntimeFlag,
 }
 
 /// A switch that the runtime may turn (`envoy.config.core.v3.RuntimeFeatureFlag`).

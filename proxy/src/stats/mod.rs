@@ -29,7 +29,14 @@ pub use grpc::{GrpcFamily, GrpcMethod, GrpcStats, service_and_method};
 pub use health::{Ejections, Health, HealthFlag, Rate};
 pub use histogram::{Histogram, Recorded};
 pub(crate) use names::Meter;
-pub use names::{AssignmentStats, AuthorisationEvent, AuthorisationStats, BasicAuthStats, BreakerStats, ByteStats, ClusterStats, CodecStats, CompressorStats, ConnectionLimitStats, CorsStats, CsrfStats, DecompressorStats, FaultStats, FlowStats, HandshakeFailure, HealthCheckStats, Http1Stats, Http2Stats, HttpInspectorStats, HttpStats, ListenerStats, LogStats, ManagerStats, Origin, OriginFaults, ProxyProtocolStats, RateLimitStats, RbacStats, RecodedBytes, RecodingStats, ResponseStats, RuntimeStats, ServerState, ServerStats, SetMetadataStats, TableStats, TcpStats, TlsInspectorStats, TlsStats, TokenStats, TrackedStats,};
+pub use names::{
+    AssignmentStats, AuthorisationEvent, AuthorisationStats, BasicAuthStats, BreakerStats, ByteStats, ClusterStats,
+    CodecStats, CompressorStats, ConnectionLimitStats, ConnectionRateStats, CorsStats, CsrfStats, DecompressorStats,
+    FaultStats, FlowStats, HandshakeFailure, HealthCheckStats, Http1Stats, Http2Stats, HttpInspectorStats, HttpStats,
+    ListenerStats, LogStats, ManagerStats, Origin, OriginFaults, ProxyProtocolStats, RateLimitStats, RbacStats,
+    RecodedBytes, RecodingStats, ResponseStats, RuntimeStats, ServerState, ServerStats, SetMetadataStats, TableStats,
+    TcpStats, TlsInspectorStats, TlsStats, TokenStats, TrackedStats,
+};
 
 /// A number that only grows.
 #[derive(Clone, Debug, Default)]

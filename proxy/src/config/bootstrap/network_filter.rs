@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::ext_authz::RuntimeFeatureFlag;
 use super::matchers::{HeaderMatcher, MetadataMatcher};
+use super::rate_limit::TokenBucket;
 use super::{CidrRange, StringMatcher};
 use crate::config::constraints::NonEmpty;
 use crate::config::units::Seconds;
@@ -18,6 +19,16 @@ pub(crate) struct ConnectionLimit {
     pub(crate) max_connections: At<u32>,
     pub(crate) runtime_enabled: Option<RuntimeFeatureFlag>,
     pub(crate) stat_prefix: NonEmpty,
+}
+
+/// `envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit`
+#[derive(Debug, Deserialize)]
+pub(crate) struct NetworkRateLimit {
+    pub(crate) runtime_enabled: Option<RuntimeFeatureFlag>,
+    #[serde(default)]
+    pub(crate) share_key: String,
+    pub(crate) stat_prefix: NonEmpty,
+    pub(crate) token_bucket: At<TokenBucket>,
 }
 
 /// `envoy.extensions.filters.network.rbac.v3.RBAC`

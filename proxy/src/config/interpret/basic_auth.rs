@@ -27,6 +27,14 @@ pub(super) fn filter(written: &Written, name: &str) -> Result<BasicAuth, Problem
     })
 }
 
+/// The filter where a route has these users.
+pub(super) fn below(own: &Arc<BasicAuth>, users: Option<&Arc<Users>>) -> Arc<BasicAuth> {
+    match users {
+        None => Arc::clone(own),
+        Some(users) => Arc::new(BasicAuth { users: Arc::clone(users), ..(**own).clone() }),
+    }
+}
+
 /// The users of a route.
 pub(super) fn of_route(written: &BasicAuthPerRoute) -> Result<Arc<Users>, Problem> {
     users(&written.users)

@@ -214,10 +214,9 @@ impl FilterTemplate {
         }
         let options = || said.iter().filter_map(|said| said.options.as_ref());
         Some(match &self.options {
-            Options::BasicAuth(own) => Filter::BasicAuth(match options().rev().find_map(OverrideOptions::users) {
-                None => Arc::clone(own),
-                Some(users) => Arc::new(BasicAuth { users: Arc::clone(users), ..(**own).clone() }),
-            }),
+            Options::BasicAuth(own) => {
+                Filter::BasicAuth(basic_auth::below(own, options().rev().find_map(OverrideOptions::users)))
+            }
             Options::Buffer(buffer) => {
                 let own = options().rev().find_map(OverrideOptions::buffer);
                 return own.unwrap_or(Some(*buffer)).map(Filter::Buffer);

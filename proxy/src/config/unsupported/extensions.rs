@@ -166,7 +166,6 @@ const EXTENSIONS: &[Extension] = &[
     (NetworkFilter, "envoy.filters.network.geoip", &["filters.network.geoip.v3.Geoip"], PROTOCOL),
     (NetworkFilter, "envoy.filters.network.kafka_broker", &["filters.network.kafka_broker.v3.KafkaBroker"], PROTOCOL),
     (NetworkFilter, "envoy.filters.network.kafka_mesh", &["filters.network.kafka_mesh.v3alpha.KafkaMesh"], PROTOCOL),
-    (NetworkFilter, "envoy.filters.network.local_ratelimit", &["filters.network.local_ratelimit.v3.LocalRateLimit"], RATE_LIMIT),
     (NetworkFilter, "envoy.filters.network.mongo_proxy", &["filters.network.mongo_proxy.v3.MongoProxy"], PROTOCOL),
     (NetworkFilter, "envoy.filters.network.mysql_proxy", &["filters.network.mysql_proxy.v3.MySQLProxy"], PROTOCOL),
     (NetworkFilter, "envoy.filters.network.postgres_proxy", &["filters.network.postgres_proxy.v3alpha.PostgresProxy"], PROTOCOL),

@@ -36,7 +36,7 @@ pub use downstream::{
     ListenerStats, RateLimitStats, ResponseStats, SetMetadataStats, TokenStats,
 };
 pub use fault::{FaultStats, Origin, OriginFaults};
-pub use gates::{ConnectionLimitStats, RbacStats};
+pub use gates::{ConnectionLimitStats, ConnectionRateStats, RbacStats};
 pub use http1::Http1Stats;
 pub use http2::Http2Stats;
 pub use log::LogStats;
