@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::filter_chain::Ends;
+use crate::config::judge::Judge;
 use crate::config::network_filter::{Gate as Options, Rbac};
-use crate::config::rbac::{NO_POLICY, Outcome, Rules, Subject};
+use crate::config::rbac::{NO_POLICY, Outcome, Subject};
 use crate::permits::{Limit, Permit};
 use crate::runtime::{Runtime, Watched};
 use crate::stats::{ConnectionLimitStats, ConnectionRateStats, Held, RbacStats, Registry};
@@ -172,7 +173,7 @@ impl Gates {
 
 impl Admission {
     fn judge(&mut self, options: &Rbac, stats: &RbacStats, subject: &Subject<'_>) {
-        let outcome = |rules: &Rules| rules.judge(subject).0;
+        let outcome = |rules: &Judge| rules.judge(subject).outcome;
         let judged = Judged {
             rules: options.rules.as_ref().map(outcome),
             shadow_rules: options.shadow_rules.as_ref().map(outcome),
@@ -183,8 +184,8 @@ impl Admission {
         }
         verdict.of_rules.push((stats.clone(), judged));
         let denied = options.rules.as_ref().map(|rules| rules.judge(subject));
-        let denied = denied.filter(|(outcome, _)| *outcome == Outcome::Denied);
-        verdict.denied = denied.map(|(_, policy)| Box::new(Denial { policy: policy.unwrap_or(NO_POLICY).into() }));
+        let denied = denied.filter(|judgement| judgement.outcome == Outcome::Denied);
+        verdict.denied = denied.map(|it| Box::new(Denial { policy: it.policy.unwrap_or(NO_POLICY).into() }));
     }
 }
 

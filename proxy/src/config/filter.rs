@@ -18,11 +18,11 @@ use super::fault::Fault;
 use super::filter_state::StateEntry;
 use super::fraction::Fraction;
 use super::header_to_metadata::HeaderToMetadata;
+use super::judge::Judge;
 pub use super::jwt_authn::JwtAuthn;
 use super::metadata::Struct;
 pub use super::mutation::{AppendAction, Mutation};
 use super::rate_limit::{Policy, RateLimit};
-use super::rbac::Rules;
 use super::route::HeaderMatch;
 use super::string_match::StringMatch;
 
@@ -151,9 +151,9 @@ pub enum HealthResponder {
 #[derive(Clone, Debug)]
 pub struct Rbac {
     /// None lets everything through.
-    pub rules: Option<Rules>,
+    pub rules: Option<Judge>,
     /// These only count.
-    pub shadow_rules: Option<Rules>,
+    pub shadow_rules: Option<Judge>,
     /// What stands in front of the names of what they count and leave for logs.
     pub prefixes: RbacPrefixes,
     /// Those of the filter, where a route has rules of its own: it counts.

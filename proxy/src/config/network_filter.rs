@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::filter_state::StateEntry;
+use super::judge::Judge;
 use super::rate_limit::BucketSize;
-use super::rbac::Rules;
 
 /// A network filter before the one that ends its chain.
 #[derive(Clone, Debug)]
@@ -66,9 +66,9 @@ pub struct Rbac {
     /// `<stat_prefix>.rbac.`
     pub stat_prefix: String,
     /// None lets everything through.
-    pub rules: Option<Rules>,
+    pub rules: Option<Judge>,
     /// These only count.
-    pub shadow_rules: Option<Rules>,
+    pub shadow_rules: Option<Judge>,
     /// In front of the names of what the shadow rules count.
     pub shadow_prefix: String,
 }

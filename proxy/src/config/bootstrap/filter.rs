@@ -16,6 +16,7 @@ use super::network_filter::Rbac;
 use super::rate_limit::{
     HttpStatus, LocalRateLimitDescriptor, RateLimit, TokenBucket, VhRateLimitsOptions, XRateLimitHeadersRfcVersion,
 };
+use super::rule_tree::UnifiedMatcher;
 use super::{DataSource, HeaderValue, RuntimeFractionalPercent, StringMatcher};
 use crate::config::constraints::{AtLeastOne, HeaderName, HeaderText, NonEmpty};
 use crate::config::units::Seconds;
@@ -346,9 +347,11 @@ pub(crate) struct HealthCheckFilter {
 /// `envoy.extensions.filters.http.rbac.v3.RBAC`
 #[derive(Debug, Deserialize)]
 pub(crate) struct HttpRbac {
+    pub(crate) matcher: Option<Box<At<UnifiedMatcher>>>,
     pub(crate) rules: Option<Rbac>,
     #[serde(default)]
     pub(crate) rules_stat_prefix: String,
+    pub(crate) shadow_matcher: Option<Box<At<UnifiedMatcher>>>,
     pub(crate) shadow_rules: Option<Rbac>,
     #[serde(default)]
     pub(crate) shadow_rules_stat_prefix: String,

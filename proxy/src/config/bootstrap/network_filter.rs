@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::ext_authz::RuntimeFeatureFlag;
 use super::matchers::{HeaderMatcher, MetadataMatcher};
 use super::rate_limit::TokenBucket;
+use super::rule_tree::{RbacAction, UnifiedMatcher};
 use super::{CidrRange, StringMatcher};
 use crate::config::constraints::NonEmpty;
 use crate::config::units::Seconds;
@@ -34,7 +35,9 @@ pub(crate) struct NetworkRateLimit {
 /// `envoy.extensions.filters.network.rbac.v3.RBAC`
 #[derive(Debug, Deserialize)]
 pub(crate) struct NetworkRbac {
+    pub(crate) matcher: Option<Box<At<UnifiedMatcher>>>,
     pub(crate) rules: Option<Rbac>,
+    pub(crate) shadow_matcher: Option<Box<At<UnifiedMatcher>>>,
     pub(crate) shadow_rules: Option<Rbac>,
     #[serde(default)]
     pub(crate) shadow_rules_stat_prefix: String,
@@ -47,17 +50,6 @@ pub(crate) struct Rbac {
     pub(crate) action: Option<RbacAction>,
     #[serde(default)]
     pub(crate) policies: BTreeMap<String, RbacPolicy>,
-}
-
-/// `envoy.config.rbac.v3.RBAC.Action`
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) enum RbacAction {
-    #[serde(rename = "ALLOW")]
-    Allow,
-    #[serde(rename = "DENY")]
-    Deny,
-    #[serde(rename = "LOG")]
-    Log,
 }
 
 /// `envoy.config.rbac.v3.Policy`

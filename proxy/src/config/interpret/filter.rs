@@ -236,14 +236,8 @@ impl FilterTemplate {
             Options::GrpcStats(methods) => Filter::GrpcStats(Arc::clone(methods)),
             Options::GrpcWeb => Filter::GrpcWeb,
             Options::HeaderMutation { mutations, most_specific_wins } => {
-                let of_levels = options().filter_map(OverrideOptions::mutations);
-                let mut more: Vec<Arc<Mutations>> = of_levels.cloned().collect();
-                // What is applied last wins.
-                if !most_specific_wins {
-                    more.reverse();
-                }
-                let levels = std::iter::once(Arc::clone(mutations)).chain(more).collect();
-                Filter::HeaderMutation(HeaderMutation { levels })
+                let of_levels = options().filter_map(OverrideOptions::mutations).cloned().collect();
+                Filter::HeaderMutation(mutated(mutations, of_levels, *most_specific_wins))
             }
             Options::HealthCheck(options) => Filter::HealthCheck(Arc::clone(options)),
             Options::JwtAuthn(own) => {
@@ -268,6 +262,15 @@ impl FilterTemplate {
             }
         })
     }
+}
+
+/// The mutations of all levels, the most specific of which comes last.
+fn mutated(own: &Arc<Mutations>, mut of_levels: Vec<Arc<Mutations>>, most_specific_wins: bool) -> HeaderMutation {
+    // What is applied last wins.
+    if !most_specific_wins {
+        of_levels.reverse();
+    }
+    HeaderMutation { levels: std::iter::once(Arc::clone(own)).chain(of_levels).collect() }
 }
 
 fn cors_below(said: &[&Override], levels: &[&Level]) -> Option<Arc<Cors>> {

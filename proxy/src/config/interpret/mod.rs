@@ -41,6 +41,7 @@ mod redirects;
 mod retry;
 mod rewrite;
 mod route;
+mod rule_tree;
 mod runtime;
 mod runtime_keys;
 mod secret;

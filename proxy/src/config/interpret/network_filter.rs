@@ -1,7 +1,8 @@
 //! What network filters before the one that ends a chain mean.
 
 use super::rate_limit::bucket;
-use super::rbac::{Scope, rules};
+use super::rbac::judge;
+use super::rule_tree::Scope;
 use crate::config::bootstrap::ext_authz::RuntimeFeatureFlag;
 use crate::config::bootstrap::network_filter::{ConnectionLimit as WrittenLimit, NetworkRateLimit, NetworkRbac};
 use crate::config::network_filter::{ConnectionLimit, ConnectionRate, Gate, Rbac, RuntimeFlag};
@@ -44,8 +45,8 @@ fn flag(written: Option<RuntimeFeatureFlag>, notes: &Notes) -> RuntimeFlag {
 pub(super) fn rbac(written: &NetworkRbac) -> Result<Gate, Problem> {
     Ok(Gate::Rbac(Rbac {
         stat_prefix: written.stat_prefix.to_string(),
-        rules: written.rules.as_ref().map(|written| rules(written, Scope::Connections)).transpose()?,
-        shadow_rules: written.shadow_rules.as_ref().map(|written| rules(written, Scope::Connections)).transpose()?,
+        rules: judge(written.rules.as_ref(), written.matcher.as_deref(), Scope::Connections)?,
+        shadow_rules: judge(written.shadow_rules.as_ref(), written.shadow_matcher.as_deref(), Scope::Connections)?,
         shadow_prefix: written.shadow_rules_stat_prefix.clone(),
     }))
 }

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     /// Where the messages are; a line that names none of them would never be found.
-    pub(super) const MESSAGES: [&str; 26] = [
+    pub(super) const MESSAGES: [&str; 27] = [
         include_str!("../bootstrap/mod.rs"),
         include_str!("../bootstrap/access_log.rs"),
         include_str!("../bootstrap/balancing.rs"),
@@ -122,6 +122,7 @@ mod tests {
         include_str!("../bootstrap/rate_limit.rs"),
         include_str!("../bootstrap/route.rs"),
         include_str!("../bootstrap/route_match.rs"),
+        include_str!("../bootstrap/rule_tree.rs"),
         include_str!("../bootstrap/secret.rs"),
         include_str!("../bootstrap/socket_option.rs"),
         include_str!("../bootstrap/source.rs"),
