@@ -1,17 +1,29 @@
-//! What a connection has to pass before the filter that ends its chain: the network filters `connection_limit` and `rbac`.
+//! What a connection has to pass before the filter that ends its chain: the network filters `connection_limit`,
+//! `local_ratelimit` and `rbac`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::filter_chain::Ends;
+use crate::config::judge::Judge;
 use crate::config::network_filter::{Gate as Options, Rbac};
-use crate::config::rbac::{NO_POLICY, Outcome, Rules, Subject};
+use crate::config::rbac::{NO_POLICY, Outcome, Subject};
 use crate::permits::{Limit, Permit};
 use crate::runtime::{Runtime, Watched};
-use crate::stats::{ConnectionLimitStats, Held, RbacStats, Registry};
+use crate::stats::{ConnectionLimitStats, ConnectionRateStats, Held, RbacStats, Registry};
+use crate::token_bucket::TokenBucket;
 
 /// The gates of one filter chain, on one worker.
 pub struct Gates(Vec<Gate>);
+
+/// What all workers share of a gate.
+#[derive(Clone, Debug)]
+pub enum Share {
+    /// Of `connection_limit`.
+    Limit(Arc<Limit>),
+    /// Of `local_ratelimit`.
+    Bucket(Arc<TokenBucket>),
+}
 
 enum Gate {
     /// All workers share the limit.
@@ -22,6 +34,12 @@ enum Gate {
         delay: Option<Duration>,
         stats: ConnectionLimitStats,
     },
+    /// All workers share the bucket.
+    RateLimit {
+        bucket: Arc<TokenBucket>,
+        enabled: Watched,
+        stats: ConnectionRateStats,
+    },
     Rbac {
         options: Rbac,
         stats: RbacStats,
@@ -31,12 +49,30 @@ enum Gate {
 /// What the gates say of a connection that has just come.
 #[derive(Default)]
 pub struct Admission {
-    /// It is closed after this long, and never read.
-    pub refused: Option<Duration>,
+    /// It is closed, and never read.
+    pub refused: Option<Refused>,
     /// What rules say of it, once its first byte or its FIN comes.
     pub verdict: Option<Box<Verdict>>,
     /// While it is open.
     held: Vec<(Permit, Held)>,
+}
+
+/// How a connection is refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Refused {
+    /// It is closed after this long.
+    pub after: Duration,
+    /// Why.
+    pub why: Refusal,
+}
+
+/// Why a connection is refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Refusal {
+    /// As many are open as may be.
+    Full,
+    /// They come faster than they may.
+    TooFast,
 }
 
 /// What rules say of a connection. They take effect with the first byte, as in Envoy.
@@ -61,21 +97,32 @@ struct Judged {
 }
 
 impl Gates {
-    /// Gates with these options; each `connection_limit` takes one of the limits.
+    /// Gates with these options; each that workers share takes one of the shares.
     #[must_use]
     pub fn new<'l>(
         options: &[Options],
-        limits: &mut impl Iterator<Item = &'l Arc<Limit>>,
+        shares: &mut impl Iterator<Item = &'l Share>,
         registry: &Registry,
         runtime: &Runtime,
     ) -> Self {
         let gate = |options: &Options| match options {
             Options::ConnectionLimit(options) => Some(Gate::ConnectionLimit {
-                limit: Arc::clone(limits.next()?),
+                limit: match shares.next()? {
+                    Share::Limit(limit) => Arc::clone(limit),
+                    Share::Bucket(_) => return None,
+                },
                 connections_max: options.connections_max,
                 enabled: runtime.watch_flag(&options.enabled),
                 delay: options.delay,
                 stats: ConnectionLimitStats::new(registry, &options.stat_prefix),
+            }),
+            Options::RateLimit(options) => Some(Gate::RateLimit {
+                bucket: match shares.next()? {
+                    Share::Bucket(bucket) => Arc::clone(bucket),
+                    Share::Limit(_) => return None,
+                },
+                enabled: runtime.watch_flag(&options.enabled),
+                stats: ConnectionRateStats::new(registry, &options.stat_prefix),
             }),
             Options::Rbac(options) => Some(Gate::Rbac {
                 stats: RbacStats::new(registry, &options.stat_prefix, &options.shadow_prefix),
@@ -105,10 +152,17 @@ impl Gates {
                         Some(permit) => admission.held.push((permit, stats.active_connections.enter())),
                         None => {
                             stats.limited_connections.inc();
-                            admission.refused = Some(delay.unwrap_or_default());
+                            admission.refused = Some(Refused { after: delay.unwrap_or_default(), why: Refusal::Full });
                             return admission;
                         }
                     }
+                }
+                Gate::RateLimit { enabled, .. } if enabled.get() == 0 => {}
+                Gate::RateLimit { bucket, .. } if bucket.take() => {}
+                Gate::RateLimit { stats, .. } => {
+                    stats.rate_limited.inc();
+                    admission.refused = Some(Refused { after: Duration::ZERO, why: Refusal::TooFast });
+                    return admission;
                 }
                 Gate::Rbac { options, stats } => admission.judge(options, stats, &subject),
             }
@@ -119,7 +173,7 @@ impl Gates {
 
 impl Admission {
     fn judge(&mut self, options: &Rbac, stats: &RbacStats, subject: &Subject<'_>) {
-        let outcome = |rules: &Rules| rules.judge(subject).0;
+        let outcome = |rules: &Judge| rules.judge(subject).outcome;
         let judged = Judged {
             rules: options.rules.as_ref().map(outcome),
             shadow_rules: options.shadow_rules.as_ref().map(outcome),
@@ -130,8 +184,8 @@ impl Admission {
         }
         verdict.of_rules.push((stats.clone(), judged));
         let denied = options.rules.as_ref().map(|rules| rules.judge(subject));
-        let denied = denied.filter(|(outcome, _)| *outcome == Outcome::Denied);
-        verdict.denied = denied.map(|(_, policy)| Box::new(Denial { policy: policy.unwrap_or(NO_POLICY).into() }));
+        let denied = denied.filter(|judgement| judgement.outcome == Outcome::Denied);
+        verdict.denied = denied.map(|it| Box::new(Denial { policy: it.policy.unwrap_or(NO_POLICY).into() }));
     }
 }
 

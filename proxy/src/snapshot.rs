@@ -11,11 +11,12 @@ use crate::cluster;
 use crate::config::network_filter::Gate;
 use crate::config::tls::{MadeOf, Renewable};
 use crate::config::{self, Changes, ClusterChange, Config, ListenerChange, Renewals};
+use crate::gate::Share;
 use crate::net::Address;
 use crate::permits::Limit;
 use crate::runtime::Runtime;
 use crate::stats::{HandshakeStats, Registry};
-use crate::token_bucket::Buckets;
+use crate::token_bucket::{Buckets, SharedBuckets};
 
 /// One version of the configuration.
 pub struct Snapshot {
@@ -51,8 +52,8 @@ pub struct Listener {
     pub config: config::Listener,
     /// Its stats and those of its connection manager: unregistered when no connection of it is left.
     pub stats: Arc<Registry>,
-    /// Of its network filters `connection_limit`, in the order of its chains.
-    pub connection_limits: Vec<Arc<Limit>>,
+    /// What workers share of its network filters, in the order of its chains.
+    pub shares: Vec<Share>,
     /// From which its requests take tokens.
     pub buckets: Arc<Buckets>,
 }
@@ -64,6 +65,8 @@ pub struct Ground<'a> {
     pub registry: &'a Registry,
     /// What operators may change.
     pub runtime: &'a Arc<Runtime>,
+    /// Buckets that listeners share.
+    pub buckets: &'a SharedBuckets,
 }
 
 impl Snapshot {
@@ -94,9 +97,9 @@ impl Snapshot {
                     // It goes on with the TLS that it has, which may get other certificates.
                     let mut config = listener.clone();
                     config.filter_chains.encrypt_as(&before.config.filter_chains);
-                    let connection_limits = before.connection_limits.clone();
+                    let shares = before.shares.clone();
                     let (stats, buckets) = (Arc::clone(&before.stats), Arc::clone(&before.buckets));
-                    Arc::new(Listener { config, stats, connection_limits, buckets })
+                    Arc::new(Listener { config, stats, shares, buckets })
                 }
                 (Some(_), _) | (None, None) => Arc::new(Listener::new(listener, ground)),
             }
@@ -154,15 +157,18 @@ fn derive_expirations<T: MadeOf + Send + Sync + 'static>(stats: &HandshakeStats,
 
 impl Listener {
     fn new(config: &config::Listener, ground: Ground<'_>) -> Self {
-        let limits = config.gates().filter(|gate| matches!(gate, Gate::ConnectionLimit(_)));
-        // The number is the filter's own; no runtime key has it.
-        let limit = |_| Limit::new(ground.runtime.watch(String::new(), u32::MAX));
-        let connection_limits = limits.map(limit).collect();
+        let share = |gate: &Gate| match gate {
+            // The number is the filter's own; no runtime key has it.
+            Gate::ConnectionLimit(_) => Some(Share::Limit(Limit::new(ground.runtime.watch(String::new(), u32::MAX)))),
+            Gate::RateLimit(rate) => Some(Share::Bucket(ground.buckets.of(rate.share_key.as_deref(), rate.bucket))),
+            Gate::Rbac(_) | Gate::SetFilterState(_) => None,
+        };
+        let shares = config.gates().filter_map(share).collect();
         let stats = Arc::new(ground.registry.scope());
         if config.filter_chains.encrypts() {
             let contexts: Vec<_> = config.filter_chains.encryptions().map(Arc::clone).collect();
             derive_expirations(&HandshakeStats::of_listener(&stats, &config.stat_name()), &contexts);
         }
-        Self { config: config.clone(), stats, connection_limits, buckets: Arc::default() }
+        Self { config: config.clone(), stats, shares, buckets: Arc::default() }
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -75,6 +75,28 @@ impl TokenBucket {
 
     fn now(&self) -> f64 {
         self.begun.elapsed().as_secs_f64()
+    }
+}
+
+/// Buckets that filters of several listeners share, for as long as one of them has it: those with one key and one size.
+#[derive(Debug, Default)]
+pub struct SharedBuckets(Mutex<Vec<(String, BucketSize, Weak<TokenBucket>)>>);
+
+impl SharedBuckets {
+    /// The bucket of this key and size; without a key a new one.
+    #[must_use]
+    pub fn of(&self, key: Option<&str>, size: BucketSize) -> Arc<TokenBucket> {
+        let Some(key) = key else { return Arc::new(TokenBucket::new(size)) };
+        // Nothing in between the steps of a change panics.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(_, _, bucket)| bucket.strong_count() > 0);
+        let same = known.iter().find(|(of, other, _)| of == key && *other == size);
+        if let Some(bucket) = same.and_then(|(_, _, bucket)| bucket.upgrade()) {
+            return bucket;
+        }
+        let bucket = Arc::new(TokenBucket::new(size));
+        known.push((key.to_owned(), size, Arc::downgrade(&bucket)));
+        bucket
     }
 }
 
@@ -261,6 +283,22 @@ mod tests {
         let bucket = bucket(0, 1, Duration::from_millis(50));
         advance(Duration::from_secs(60)).await;
         assert_eq!((bucket.left(), bucket.take()), (0, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn filters_with_one_key_and_size_share_a_bucket() {
+        let size = |tokens_max| BucketSize {
+            tokens_max,
+            tokens_per_fill: NonZeroU32::MIN,
+            fill_interval: Duration::from_secs(3600),
+        };
+        let shared = SharedBuckets::default();
+        let (one, same) = (shared.of(Some("k"), size(1)), shared.of(Some("k"), size(1)));
+        assert_eq!((one.take(), same.take()), (true, false));
+        let others = [shared.of(Some("k"), size(2)), shared.of(Some("l"), size(1)), shared.of(None, size(1))];
+        assert_eq!(others.map(|bucket| bucket.take()), [true; 3]);
+        drop((one, same));
+        assert!(shared.of(Some("k"), size(1)).take(), "nothing has it any more");
     }
 
     /// As measured on Envoy 1.40 with `max_dynamic_descriptors: 2`.

@@ -15,6 +15,14 @@ text_enum! {
     pub enum Details {
         /// The request's target is not a path: `OPTIONS *`.
         AbsolutePathRejected = "absolute_path_rejected",
+        /// The credentials of a request are not those of a user.
+        BasicAuthInvalidCredential = "invalid_credential_for_basic_auth",
+        /// The credentials of a request are none.
+        BasicAuthInvalidFormat = "invalid_format_for_basic_auth",
+        /// The credentials of a request are of another scheme than `Basic`.
+        BasicAuthInvalidScheme = "invalid_scheme_for_basic_auth",
+        /// A request has no credentials.
+        BasicAuthNoCredential = "no_credential_for_basic_auth",
         /// The route's cluster does not exist.
         ClusterNotFound = "cluster_not_found",
         /// A filter has responded to a preflight.

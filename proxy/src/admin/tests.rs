@@ -9,6 +9,7 @@ use crate::snapshot::{Ground, Snapshot};
 use crate::stats::{
     Charged, ClusterStats, CodeStats, EndpointFacts, Http2Stats, HttpStats, ListenerStats, ResponseStats, ServerState,
 };
+use crate::token_bucket::SharedBuckets;
 
 const CONFIG: &str = "
 node: { id: host-1, cluster: edge }
@@ -90,7 +91,7 @@ impl Process {
 
         let runtime = Arc::new(Runtime::new(config.runtime.clone(), config.differences));
         // What the process counts is listed above, not what the configuration would have it count.
-        let ground = Ground { registry: &Registry::new(), runtime: &runtime };
+        let ground = Ground { registry: &Registry::new(), runtime: &runtime, buckets: &SharedBuckets::default() };
         let snapshot = Arc::new(Snapshot::first(config, SystemTime::UNIX_EPOCH, ground));
         let endpoint = snapshot.clusters[0].endpoints.of(&Address::Socket("127.0.0.1:8080".parse().unwrap()));
         endpoint.set_facts(EndpointFacts { weight: 1, ..EndpointFacts::default() });

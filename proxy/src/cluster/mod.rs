@@ -30,6 +30,8 @@ mod recent;
 mod socket_counts;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -257,6 +259,8 @@ pub struct Cluster {
     pub authorisations: Rc<ClusterAuthorisations>,
     outside: Outside,
     endpoints: RefCell<Vec<Rc<Endpoint>>>,
+    /// The same by where they are, where that is how they are chosen.
+    by_destination: RefCell<BTreeMap<SocketAddr, Rc<Endpoint>>>,
     /// How one of them is chosen.
     choice: RefCell<Choice>,
     tasks: RefCell<JoinSet<()>>,
@@ -339,6 +343,7 @@ impl Cluster {
             codes,
             outside,
             endpoints: RefCell::default(),
+            by_destination: RefCell::default(),
             choice,
             tasks: RefCell::default(),
             checks_health,

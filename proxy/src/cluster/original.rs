@@ -41,26 +41,26 @@ impl Cluster {
 
     /// The endpoint there.
     pub(super) fn endpoint_at(&self, at: SocketAddr) -> Option<Rc<Endpoint>> {
-        let address = Address::Socket(at);
-        let (known, count) = {
-            let endpoints = self.endpoints.borrow();
-            (endpoints.iter().find(|endpoint| endpoint.address == address).map(Rc::clone), endpoints.len())
-        };
-        if let Some(known) = known {
+        if let Some(known) = self.by_destination.borrow().get(&at) {
             known.is_used.set(true);
-            return Some(known);
+            return Some(Rc::clone(known));
         }
-        if count >= ENDPOINTS_MAX {
+        if self.by_destination.borrow().len() >= ENDPOINTS_MAX {
             return None;
         }
+        let address = Address::Socket(at);
         let is_new = !self.shared.endpoints.has(&address);
         let endpoint = Rc::new(self.this.upgrade()?.endpoint(0, Location::from(address)));
         self.describe(&endpoint);
         self.endpoints.borrow_mut().push(Rc::clone(&endpoint));
+        self.by_destination.borrow_mut().insert(at, Rc::clone(&endpoint));
         if is_new {
-            self.shared.stats.membership_change.inc();
+            // It is healthy, and the others are as they were: to count them all for each new one would take ever longer.
+            let stats = &self.shared.stats;
+            stats.membership_change.inc();
+            stats.membership_total.raise();
+            stats.membership_healthy.raise();
         }
-        self.look_at_health(Effect::Initially);
         Some(endpoint)
     }
 
@@ -69,6 +69,8 @@ impl Cluster {
         let all = std::mem::take(&mut *self.endpoints.borrow_mut());
         let (used, unused): (Vec<_>, Vec<_>) = all.into_iter().partition(|endpoint| endpoint.is_used.replace(false));
         *self.endpoints.borrow_mut() = used;
+        let unused_at = unused.iter().filter_map(|endpoint| endpoint.address.socket());
+        unused_at.for_each(|at| drop(self.by_destination.borrow_mut().remove(&at)));
         for endpoint in unused {
             endpoint.drain();
             let address = endpoint.address.clone();

@@ -1,5 +1,7 @@
 //! Tests of heads by header matchers.
 
+use std::borrow::Cow;
+
 use http::{HeaderValue, StatusCode};
 
 use super::{Headers, RequestHead};
@@ -50,6 +52,18 @@ fn values<'h>(head: &'h RequestHead, name: &'h str) -> impl Iterator<Item = &'h 
     let pseudo = if is_pseudo { header(head, name) } else { None };
     let lines = head.headers.iter().filter(move |(other, _)| !is_pseudo && other.as_str() == name);
     pseudo.into_iter().chain(lines.map(|(_, value)| value.as_bytes()))
+}
+
+/// The values of a header, with commas between them.
+pub(crate) fn joined<'h>(head: &'h RequestHead, name: &'h str) -> Option<Cow<'h, [u8]>> {
+    let mut values = values(head, name);
+    let first = values.next()?;
+    let others: Vec<&[u8]> = values.collect();
+    if others.is_empty() {
+        return Some(first.into());
+    }
+    let all: Vec<&[u8]> = std::iter::once(first).chain(others).collect();
+    Some(all.join(&b',').into())
 }
 
 /// A decimal number, with a sign or without.

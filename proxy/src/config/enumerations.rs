@@ -118,7 +118,7 @@ mod tests {
             include_str!("bootstrap/filter_state.rs"),
             include_str!("bootstrap/header_to_metadata.rs"),
             include_str!("bootstrap/listener.rs"),
-            include_str!("bootstrap/network_filter.rs"),
+            include_str!("bootstrap/rule_tree.rs"),
             include_str!("bootstrap/proxy_protocol.rs"),
             include_str!("bootstrap/policies.rs"),
             include_str!("bootstrap/rate_limit.rs"),

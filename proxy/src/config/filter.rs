@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::basic_auth::BasicAuth;
 use super::compression::{Coding, Compressor, CompressorName, Decompressor};
 use super::cors::Cors;
 pub use super::ext_authz::ExtAuthz;
@@ -17,11 +18,11 @@ use super::fault::Fault;
 use super::filter_state::StateEntry;
 use super::fraction::Fraction;
 use super::header_to_metadata::HeaderToMetadata;
+use super::judge::Judge;
 pub use super::jwt_authn::JwtAuthn;
 use super::metadata::Struct;
 pub use super::mutation::{AppendAction, Mutation};
 use super::rate_limit::{Policy, RateLimit};
-use super::rbac::Rules;
 use super::route::HeaderMatch;
 use super::string_match::StringMatch;
 
@@ -55,6 +56,8 @@ pub struct Chain {
 /// A filter before the router.
 #[derive(Clone, Debug)]
 pub enum Filter {
+    /// `envoy.filters.http.basic_auth`
+    BasicAuth(Arc<BasicAuth>),
     /// `envoy.filters.http.buffer`
     Buffer(Buffer),
     /// `envoy.filters.http.compressor`
@@ -94,6 +97,8 @@ pub enum Filter {
 /// A filter with stats of its own for the whole connection manager.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Kind {
+    /// `envoy.filters.http.basic_auth`
+    BasicAuth,
     /// `envoy.filters.http.compressor`
     Compressor(CompressorName),
     /// `envoy.filters.http.cors`
@@ -146,9 +151,9 @@ pub enum HealthResponder {
 #[derive(Clone, Debug)]
 pub struct Rbac {
     /// None lets everything through.
-    pub rules: Option<Rules>,
+    pub rules: Option<Judge>,
     /// These only count.
-    pub shadow_rules: Option<Rules>,
+    pub shadow_rules: Option<Judge>,
     /// What stands in front of the names of what they count and leave for logs.
     pub prefixes: RbacPrefixes,
     /// Those of the filter, where a route has rules of its own: it counts.

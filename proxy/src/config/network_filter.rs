@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::filter_state::StateEntry;
-use super::rbac::Rules;
+use super::judge::Judge;
+use super::rate_limit::BucketSize;
 
 /// A network filter before the one that ends its chain.
 #[derive(Clone, Debug)]
 pub enum Gate {
     /// `envoy.filters.network.connection_limit`
     ConnectionLimit(ConnectionLimit),
+    /// `envoy.filters.network.local_ratelimit`
+    RateLimit(ConnectionRate),
     /// `envoy.filters.network.rbac`
     Rbac(Rbac),
     /// `envoy.filters.network.set_filter_state`: what connections bring along is set as they come.
@@ -35,6 +38,19 @@ pub struct ConnectionLimit {
     pub delay: Option<Duration>,
 }
 
+/// `local_ratelimit`: connections of the chain may come so fast.
+#[derive(Clone, Debug)]
+pub struct ConnectionRate {
+    /// `local_rate_limit.<stat_prefix>.`
+    pub stat_prefix: String,
+    /// Each connection takes a token.
+    pub bucket: BucketSize,
+    /// `share_key`: filters of all listeners with this key and such a bucket take tokens from one.
+    pub share_key: Option<String>,
+    /// `runtime_enabled`: while it is off, connections take no tokens.
+    pub enabled: RuntimeFlag,
+}
+
 /// A switch that the runtime may turn (`envoy.config.core.v3.RuntimeFeatureFlag`).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RuntimeFlag {
@@ -50,9 +66,9 @@ pub struct Rbac {
     /// `<stat_prefix>.rbac.`
     pub stat_prefix: String,
     /// None lets everything through.
-    pub rules: Option<Rules>,
+    pub rules: Option<Judge>,
     /// These only count.
-    pub shadow_rules: Option<Rules>,
+    pub shadow_rules: Option<Judge>,
     /// In front of the names of what the shadow rules count.
     pub shadow_prefix: String,
 }

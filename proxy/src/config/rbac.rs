@@ -1,5 +1,6 @@
 //! Rules about connections and requests, typed: who may do what. Of the filters `rbac`, of the network and of HTTP.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::ops::Range;
 
@@ -27,6 +28,28 @@ pub enum Action {
     Deny,
     /// Nothing is denied.
     Log,
+}
+
+/// What follows, and why.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Judgement<'r> {
+    /// What follows.
+    pub outcome: Outcome,
+    /// The policy that matched, or the name of the action.
+    pub policy: Option<&'r str>,
+    /// Where LOG is an action: whether the request is to be logged.
+    pub hint: Option<bool>,
+}
+
+/// What a client's certificate says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Certified {
+    /// The DNS names for which it is.
+    DnsNames,
+    /// Its subject.
+    Subject,
+    /// The URIs for which it is.
+    Uris,
 }
 
 /// What follows for a connection or a request.
@@ -106,6 +129,10 @@ pub trait Request {
     fn client(&self) -> Option<SocketAddr>;
     /// Does it have such a header?
     fn has(&self, header: &HeaderMatch) -> bool;
+    /// What its client's certificate says, all of it together; `None` is nothing.
+    fn certified(&self, part: Certified) -> Option<String>;
+    /// The values of a header, with commas between them; the name is in lower case.
+    fn joined<'s>(&'s self, name: &'s str) -> Option<Cow<'s, [u8]>>;
     /// Has its client a certificate, with this name if there is one?
     fn is_authenticated_as(&self, name: Option<&StringMatch>) -> bool;
     /// What filters have left there.

@@ -20,13 +20,13 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::{sleep, timeout};
 
-use crate::access_log::Downstream;
+use crate::access_log::{Downstream, ResponseFlag};
 use crate::config::listener::CodecType;
 use crate::config::network_filter::state_entries;
 use crate::config::route::RouteTable;
 use crate::exchange::LazyTimer;
 use crate::filter::set_on_connection;
-use crate::gate::{Admission, Gates};
+use crate::gate::{Admission, Gates, Refusal, Refused};
 use crate::net::Conn;
 use crate::runtime::Runtime;
 use crate::snapshot::Listener;
@@ -152,8 +152,11 @@ impl ConnectionManager {
         log: &mut Option<Box<ConnectionLog>>,
     ) -> Option<(Conn, Box<Admission>)> {
         let mut admission = self.gates.admit(downstream.ends(), downstream.requested_server_name.as_deref());
-        if let Some(delay) = admission.refused {
-            sleep(delay).await;
+        if let Some(Refused { after, why }) = admission.refused {
+            if why == Refusal::TooFast {
+                log.iter_mut().for_each(|log| log.flag(ResponseFlag::URX));
+            }
+            sleep(after).await;
             return None;
         }
         if let Some(verdict) = admission.verdict.take() {

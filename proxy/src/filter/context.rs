@@ -17,8 +17,8 @@ use crate::config::rate_limit::RateLimit;
 use crate::net::{Clock, Random};
 use crate::runtime::{Runtime, Watched};
 use crate::stats::{
-    AuthorisationStats, CompressorStats, CorsStats, CsrfStats, DecompressorStats, FaultStats, HealthCheckStats,
-    OriginFaults, RbacStats, Registry, SetMetadataStats, TokenStats,
+    AuthorisationStats, BasicAuthStats, CompressorStats, CorsStats, CsrfStats, DecompressorStats, FaultStats,
+    HealthCheckStats, OriginFaults, RbacStats, Registry, SetMetadataStats, TokenStats,
 };
 
 use crate::token_bucket::Buckets;
@@ -28,6 +28,7 @@ use crate::token_bucket::Buckets;
 pub(crate) struct FilterStats {
     /// By their names.
     compressors: Vec<(CompressorName, Rc<CompressorStats>)>,
+    pub(super) basic_auth: Option<BasicAuthStats>,
     pub(super) cors: Option<CorsStats>,
     pub(super) csrf: Option<CsrfStats>,
     /// By the names of their libraries.
@@ -84,6 +85,10 @@ impl FilterStats {
             decompressors: options.counted.iter().filter_map(decompressor).collect(),
             tokens: options.counted.iter().filter_map(tokens).collect(),
             authorisations: options.counted.iter().filter_map(authorisation).collect(),
+            basic_auth: options
+                .counted
+                .contains(&Kind::BasicAuth)
+                .then(|| BasicAuthStats::new(registry, &options.stat_prefix)),
             cors: options.counted.contains(&Kind::Cors).then(|| CorsStats::new(registry, &options.stat_prefix)),
             csrf: options.counted.contains(&Kind::Csrf).then(|| CsrfStats::new(registry, &options.stat_prefix)),
             fault: options.counted.contains(&Kind::Fault).then(|| FaultCounts {

@@ -11,9 +11,9 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderValue;
 use http::header::COOKIE;
 
-use super::ext_authz;
+use super::{ext_authz, fields};
 use crate::access_log::StreamInfo;
-use crate::codec::{Headers, RequestHead, ResponseHead, names};
+use crate::codec::{Headers, RequestHead, ResponseHead};
 use crate::config::header_to_metadata::{
     HeaderToMetadata, MetadataRule, MetadataSource, MetadataText, MetadataValue, ValueCoding, ValueKind,
 };
@@ -43,10 +43,7 @@ pub(super) fn on_request(rules: &HeaderToMetadata, request: &mut RequestHead, in
             MetadataSource::Authority => request.authority.as_ref().map(text),
             MetadataSource::Method => Some(request.method.to_string()),
             MetadataSource::Path => request.path.as_ref().map(text),
-            MetadataSource::Scheme => {
-                let forwarded = || request.headers.get(&names::X_FORWARDED_PROTO);
-                request.scheme.as_ref().or_else(forwarded).map(text)
-            }
+            MetadataSource::Scheme => fields::scheme(request).map(text),
             MetadataSource::Nothing | MetadataSource::Status => None,
         }
     });
@@ -115,7 +112,7 @@ fn value(wanted: &MetadataValue, found: &str) -> Option<Value> {
 /// The values of one name behind one another.
 fn joined(headers: &Headers, name: &http::HeaderName) -> Option<String> {
     let values: Vec<_> = headers.get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
-    (!values.is_empty()).then(|| values.join(","))
+    (!values.is_empty()).then(|| fields::joined(&values))
 }
 
 /// The first cookie of a name, without quotation marks around it; one that is empty is none.

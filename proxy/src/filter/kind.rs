@@ -16,15 +16,18 @@ use super::keeper::Keeper;
 use super::piece::Direction;
 use super::rate_limit::RateLimited;
 use super::{
-    Around, Awaited, FilterReply, Flow, Piece, Refusal, csrf, header_to_metadata, rbac, set_filter_state, set_metadata,
+    Around, Awaited, FilterReply, Flow, Piece, Refusal, basic_auth, csrf, header_to_metadata, rbac, set_filter_state,
+    set_metadata,
 };
 use crate::access_log::StreamInfo;
 use crate::codec::{Payload, RequestHead, ResponseHead};
+use crate::config::basic_auth::BasicAuth;
 use crate::config::filter;
 use crate::config::header_to_metadata::HeaderToMetadata;
 
 /// A filter while it serves one stream.
 pub(super) enum Filter<'c> {
+    BasicAuth(&'c BasicAuth),
     Buffer(Buffer),
     Compressor(Box<Compression<'c>>),
     Cors(Cors<'c>),
@@ -47,6 +50,7 @@ pub(super) enum Filter<'c> {
 impl<'c> Filter<'c> {
     pub(super) fn of(options: &'c filter::Filter) -> Self {
         match options {
+            filter::Filter::BasicAuth(options) => Self::BasicAuth(options),
             filter::Filter::Buffer(options) => Self::Buffer(Buffer::new(*options)),
             filter::Filter::Compressor(options) => Self::Compressor(Box::new(Compression::new(options))),
             filter::Filter::Cors(policy) => Self::Cors(Cors::new(policy)),
@@ -74,6 +78,7 @@ impl<'c> Filter<'c> {
             Self::ExtAuthz(authorisation) => authorisation.bytes_max(),
             Self::Compressor(_)
             | Self::Cors(_)
+            | Self::BasicAuth(_)
             | Self::Csrf(_)
             | Self::Decompressor(_)
             | Self::Fault(_)
@@ -99,6 +104,7 @@ impl<'c> Filter<'c> {
             Self::Buffer(_)
             | Self::Compressor(_)
             | Self::Cors(_)
+            | Self::BasicAuth(_)
             | Self::Csrf(_)
             | Self::Decompressor(_)
             | Self::GrpcStats(_)
@@ -138,6 +144,7 @@ impl<'c> Filter<'c> {
             Self::Buffer(_)
             | Self::Compressor(_)
             | Self::Cors(_)
+            | Self::BasicAuth(_)
             | Self::Csrf(_)
             | Self::Decompressor(_)
             | Self::Fault(_)
@@ -161,6 +168,7 @@ impl<'c> Filter<'c> {
             Self::Buffer(_)
             | Self::Compressor(_)
             | Self::Cors(_)
+            | Self::BasicAuth(_)
             | Self::Csrf(_)
             | Self::Decompressor(_)
             | Self::Fault(_)
@@ -194,6 +202,7 @@ impl<'c> Filter<'c> {
                 decompression.on_request(request, payload, around.context);
                 Flow::Continue
             }
+            Self::BasicAuth(options) => basic_auth::on_request(options, request, info, around.context),
             Self::Csrf(policy) => csrf::on_request(policy, request, around.context),
             Self::Fault(faults) => faults.on_request(request, info, around.context),
             Self::GrpcStats(calls) => {
@@ -246,7 +255,8 @@ impl<'c> Filter<'c> {
                 Flow::Continue
             }
             Self::GrpcWeb(web) => web.on_request_data(piece),
-            Self::Cors(_)
+            Self::BasicAuth(_)
+            | Self::Cors(_)
             | Self::Csrf(_)
             | Self::Fault(_)
             | Self::HeaderMutation(_)
@@ -271,6 +281,7 @@ impl<'c> Filter<'c> {
     ) -> Flow<Refusal> {
         match self {
             Self::Buffer(_)
+            | Self::BasicAuth(_)
             | Self::Csrf(_)
             | Self::Fault(_)
             | Self::JwtAuthn(_)
@@ -312,6 +323,7 @@ impl<'c> Filter<'c> {
             Self::GrpcWeb(web) => web.on_response_data(piece, context),
             Self::Buffer(_)
             | Self::Cors(_)
+            | Self::BasicAuth(_)
             | Self::Csrf(_)
             | Self::ExtAuthz(_)
             | Self::HeaderMutation(_)

@@ -11,6 +11,7 @@
 //! once more for the head. What it leaves of a request's body waits in the [`exchange`](crate::exchange); of a response's body
 //! it keeps what it wants, and only the last piece goes on.
 
+mod basic_auth;
 mod buffer;
 mod call;
 mod change;
@@ -23,6 +24,7 @@ pub(crate) mod edits;
 mod ext_authz;
 mod fault;
 mod fetched_keys;
+mod fields;
 mod grpc_stats;
 mod grpc_web;
 mod header_mutation;

@@ -1,18 +1,21 @@
 //! `envoy.filters.http.rbac`: requests are let through, or not, by rules about their heads and their connections.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use http::{HeaderValue, StatusCode};
 
 use super::context::FilterContext;
+use super::fields::joined;
 use super::reply::EndedReply;
 use super::{FilterReply, Flow};
 use crate::access_log::{DeniedBy, Details, StreamInfo};
 use crate::codec::RequestHead;
-use crate::codec::matching::header_holds;
+use crate::codec::matching::{self, header_holds};
 use crate::config::filter::Rbac;
+use crate::config::judge::Judge;
 use crate::config::metadata::{Found, Metadata, MetadataPath, Value};
-use crate::config::rbac::{Action, NO_POLICY, Outcome, Request, Rules, Subject};
+use crate::config::rbac::{Certified, Judgement, NO_POLICY, Outcome, Request, Subject};
 use crate::config::route::HeaderMatch;
 use crate::config::string_match::StringMatch;
 
@@ -30,27 +33,25 @@ pub(super) fn on_request(
 ) -> Flow<FilterReply> {
     let shadow = options.shadow_rules.as_ref().map(|rules| judge(rules, request, info));
     let enforced = options.rules.as_ref().map(|rules| judge(rules, request, info));
-    let hint = options.rules.as_ref().filter(|rules| rules.action == Action::Log);
-    if let (Some(_), Some((_, policy))) = (hint, enforced) {
-        let logs = Value::Flag(policy.is_some());
-        leave(info, COMMON, "access_log_hint".to_owned(), logs);
+    if let Some(logs) = enforced.and_then(|it| it.hint) {
+        leave(info, COMMON, "access_log_hint".to_owned(), Value::Flag(logs));
     }
     if let Some(stats) = context.stats.rbac(&options.of_filter) {
-        match shadow {
-            Some((Outcome::Allowed, _)) => stats.shadow_allowed.inc(),
-            Some((Outcome::Denied, _)) => stats.shadow_denied.inc(),
+        match shadow.map(|it| it.outcome) {
+            Some(Outcome::Allowed) => stats.shadow_allowed.inc(),
+            Some(Outcome::Denied) => stats.shadow_denied.inc(),
             None => {}
         }
-        match enforced {
-            Some((Outcome::Allowed, _)) => stats.allowed.inc(),
-            Some((Outcome::Denied, _)) => stats.denied.inc(),
+        match enforced.map(|it| it.outcome) {
+            Some(Outcome::Allowed) => stats.allowed.inc(),
+            Some(Outcome::Denied) => stats.denied.inc(),
             None => {}
         }
     }
     for (found, prefix, kind) in
         [(shadow, &options.prefixes.shadow_rules, "shadow"), (enforced, &options.prefixes.rules, "enforced")]
     {
-        let Some((outcome, policy)) = found else { continue };
+        let Some(Judgement { outcome, policy, .. }) = found else { continue };
         let result = match outcome {
             Outcome::Allowed => "allowed",
             Outcome::Denied => "denied",
@@ -61,11 +62,11 @@ pub(super) fn on_request(
         }
     }
     match enforced {
-        Some((Outcome::Denied, policy)) => {
+        Some(Judgement { outcome: Outcome::Denied, policy, .. }) => {
             let details = Details::RbacAccessDenied(DeniedBy::new(policy.unwrap_or(NO_POLICY)));
             EndedReply::new(StatusCode::FORBIDDEN, "RBAC: access denied", details).end()
         }
-        Some((Outcome::Allowed, _)) | None => Flow::Continue,
+        Some(Judgement { outcome: Outcome::Allowed, .. }) | None => Flow::Continue,
     }
 }
 
@@ -74,7 +75,7 @@ fn leave(info: &mut StreamInfo, namespace: &str, key: String, value: Value) {
     all.entry(namespace.to_owned()).or_default().insert(key, value);
 }
 
-fn judge<'r>(rules: &'r Rules, request: &RequestHead, info: &StreamInfo) -> (Outcome, Option<&'r str>) {
+fn judge<'r>(rules: &'r Judge, request: &RequestHead, info: &StreamInfo) -> Judgement<'r> {
     let ends = info.downstream.ends();
     let request = Judged { request, info };
     let server_name = info.downstream.requested_server_name.as_deref();
@@ -90,6 +91,20 @@ struct Judged<'a> {
 impl Request for Judged<'_> {
     fn client(&self) -> Option<SocketAddr> {
         self.info.client.as_ref()?.socket()
+    }
+
+    fn certified(&self, part: Certified) -> Option<String> {
+        let peer = self.info.downstream.tls.as_ref()?.peer.as_ref()?;
+        let said = match part {
+            Certified::DnsNames => joined(&peer.dns_names),
+            Certified::Subject => peer.subject.clone(),
+            Certified::Uris => joined(&peer.uris),
+        };
+        Some(said).filter(|said| !said.is_empty())
+    }
+
+    fn joined<'s>(&'s self, name: &'s str) -> Option<Cow<'s, [u8]>> {
+        matching::joined(self.request, name)
     }
 
     fn has(&self, header: &HeaderMatch) -> bool {

@@ -24,6 +24,7 @@ use crate::process_log::ProcessLog;
 use crate::runtime::Runtime;
 use crate::snapshot::{self, Addresses, InForce, Snapshot};
 use crate::stats::{ManagerStats, Registry, ServerState, ServerStats};
+use crate::token_bucket::SharedBuckets;
 pub use worker::Worker;
 
 /// What the process has once, whatever the configuration.
@@ -38,6 +39,8 @@ pub struct ServerShared {
     pub runtime: Arc<Runtime>,
     /// How many connections there may be.
     pub connections: ConnectionLimits,
+    /// Buckets that listeners share.
+    pub buckets: SharedBuckets,
     /// Not read by requests: workers have what they serve.
     in_force: RwLock<InForce>,
 }
@@ -106,12 +109,13 @@ impl ServerShared {
         let stats = ServerStats::new(&registry, workers);
         let managers = ManagerStats::new(&registry);
         runtime.register(&registry);
-        let ground = snapshot::Ground { registry: &registry, runtime: &runtime };
+        let buckets = SharedBuckets::default();
+        let ground = snapshot::Ground { registry: &registry, runtime: &runtime, buckets: &buckets };
         let snapshot = Arc::new(Snapshot::first(config, loaded_at, ground));
         let in_force = RwLock::new(InForce { snapshot, addresses: Addresses::new() });
         let connections = ConnectionLimits::new(Arc::clone(&runtime));
         connections.set_global(connections_max);
-        let shared = Self { registry, stats, managers, runtime, connections, in_force };
+        let shared = Self { registry, stats, managers, runtime, connections, buckets, in_force };
         shared.announce_version();
         Arc::new(shared)
     }

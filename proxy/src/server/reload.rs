@@ -174,7 +174,8 @@ impl Reloader {
         if config.is_same_as(&before.config) {
             return Ok(Applied::Same(self.take_over(&config)));
         }
-        let ground = Ground { registry: &self.shared.registry, runtime: &self.shared.runtime };
+        let shared = &*self.shared;
+        let ground = Ground { registry: &shared.registry, runtime: &shared.runtime, buckets: &shared.buckets };
         let snapshot = Arc::new(before.next(config, loaded_at, ground));
         self.probe_new_addresses(&before, &snapshot)?;
         let ready = self.prepare(&snapshot).await?;

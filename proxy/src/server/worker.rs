@@ -230,8 +230,8 @@ impl Worker {
     fn serving(&self, listener: &Arc<snapshot::Listener>) -> Result<Serving, StartError> {
         let (config, registry) = (&listener.config, &listener.stats);
         let drain = self.drain.listener(direction(config));
-        let mut limits = listener.connection_limits.iter();
-        let mut gates = |options: &[Gate]| Gates::new(options, &mut limits, registry, &self.shared.runtime);
+        let mut shares = listener.shares.iter();
+        let mut gates = |options: &[Gate]| Gates::new(options, &mut shares, registry, &self.shared.runtime);
         let filter_chains = config.filter_chains.try_map(|terminal| match terminal {
             Terminal::Http(options) => {
                 self.manager(options, gates(&options.gates), listener, &drain).map(Terminal::Http)

@@ -30,12 +30,13 @@ pub use health::{Ejections, Health, HealthFlag, Rate};
 pub use histogram::{Histogram, Recorded};
 pub(crate) use names::Meter;
 pub use names::{
-    AssignmentStats, AuthorisationEvent, AuthorisationStats, BreakerStats, ByteStats, ClusterStats, CodecStats,
-    CompressorStats, ConnectionLimitStats, CorsStats, CsrfStats, DecompressorStats, FaultStats, FlowStats, Handshake,
-    HandshakeFailure, HandshakeStats, HealthCheckStats, Http1Stats, Http2Stats, HttpInspectorStats, HttpStats,
-    ListenerStats, LogStats, ManagerStats, Origin, OriginFaults, ProxyProtocolStats, RateLimitStats, RbacStats,
-    RecodedBytes, RecodingStats, ResponseStats, RuntimeStats, ServerState, ServerStats, SetMetadataStats, SpanStats,
-    TableStats, TcpStats, TlsInspectorStats, TlsStats, TokenStats, TracingStats, TrackedStats, ZipkinStats,
+    AssignmentStats, AuthorisationEvent, AuthorisationStats, BasicAuthStats, BreakerStats, ByteStats, ClusterStats,
+    CodecStats, CompressorStats, ConnectionLimitStats, ConnectionRateStats, CorsStats, CsrfStats, DecompressorStats,
+    FaultStats, FlowStats, Handshake, HandshakeFailure, HandshakeStats, HealthCheckStats, Http1Stats, Http2Stats,
+    HttpInspectorStats, HttpStats, ListenerStats, LogStats, ManagerStats, Origin, OriginFaults, ProxyProtocolStats,
+    RateLimitStats, RbacStats, RecodedBytes, RecodingStats, ResponseStats, RuntimeStats, ServerState, ServerStats,
+    SetMetadataStats, SpanStats, TableStats, TcpStats, TlsInspectorStats, TlsStats, TokenStats, TracingStats,
+    TrackedStats, ZipkinStats,
 };
 
 /// A number that only grows.
@@ -103,6 +104,12 @@ impl State {
     pub fn set(&self, value: u64) {
         self.0.0.written.store(true, Relaxed);
         self.0.0.now.store(value, Relaxed);
+    }
+
+    /// Makes it one more.
+    pub(crate) fn raise(&self) {
+        self.0.0.written.store(true, Relaxed);
+        self.0.0.now.fetch_add(1, Relaxed);
     }
 
     /// The value that was set last; 0 before.

@@ -69,6 +69,11 @@ impl ConnectionLog {
         self.info.denied_by = Some(why);
     }
 
+    /// A network filter has refused it with this flag.
+    pub(crate) fn flag(&mut self, flag: ResponseFlag) {
+        self.info.flag(flag);
+    }
+
     /// Writes the line as `info` has it.
     pub(crate) fn write(&mut self, info: &StreamInfo) {
         if self.line == Line::Waits {

@@ -27,7 +27,7 @@ use crate::config::tcp_proxy::TcpProxy as Options;
 use crate::drain::ListenerDrain;
 use crate::exchange::LazyTimer;
 use crate::filter::set_on_connection;
-use crate::gate::{Gates, Verdict};
+use crate::gate::{Gates, Refusal, Refused, Verdict};
 use crate::net::{Conn, Outside};
 use crate::snapshot::Listener;
 use crate::stats::TcpStats;
@@ -117,8 +117,11 @@ impl TcpProxy {
             end = Box::pin(async {
                 match admission.refused {
                     None => self.proxy(conn, verdict, old_at, &mut record).await,
-                    Some(delay) => {
-                        sleep(delay).await;
+                    Some(Refused { after, why }) => {
+                        if why == Refusal::TooFast {
+                            record.info.flag(ResponseFlag::URX);
+                        }
+                        sleep(after).await;
                         drop(conn);
                         End::Refused
                     }

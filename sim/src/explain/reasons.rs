@@ -322,6 +322,9 @@ pub(super) fn of(details: Option<&Details>, flags: &[ResponseFlag]) -> Option<Re
 fn of_details(details: &Details) -> Option<Reason> {
     Some(match details {
         Details::AbsolutePathRejected => NOT_A_PATH,
+        Details::BasicAuthInvalidCredential => authorisation::WRONG_PASSWORD,
+        Details::BasicAuthInvalidFormat | Details::BasicAuthInvalidScheme => authorisation::NO_PASSWORD,
+        Details::BasicAuthNoCredential => authorisation::MISSING_PASSWORD,
         Details::Base64Data | Details::Base64Size => filters::BAD_BASE64,
         Details::ClusterNotFound => NO_CLUSTER,
         Details::Codec(violation) => return of_violation(*violation),

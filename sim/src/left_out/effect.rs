@@ -61,7 +61,6 @@ const NAMED: &[(&str, Effect)] = &[
     ("envoy.filters.http.admission_control", Effect::May(LIMITS)),
     ("envoy.filters.http.api_key_auth", Effect::May(AUTHORISES)),
     ("envoy.filters.http.bandwidth_limit", Effect::May(DELAYS)),
-    ("envoy.filters.http.basic_auth", Effect::May(AUTHORISES)),
     ("envoy.filters.http.cache", Effect::May(ANSWERS)),
     ("envoy.filters.http.connect_grpc_bridge", Effect::May(BODIES)),
     ("envoy.filters.http.dynamic_forward_proxy", Effect::May(CHOOSES)),

@@ -64,7 +64,8 @@ pub(crate) enum ApiVersion {
 #[derive(Debug, Deserialize)]
 pub(crate) struct RuntimeFeatureFlag {
     pub(crate) default_value: bool,
-    pub(crate) runtime_key: NonEmpty,
+    #[serde(default)]
+    pub(crate) runtime_key: String,
 }
 
 /// `envoy.extensions.filters.http.ext_authz.v3.BufferSettings`

@@ -16,7 +16,8 @@ use super::network_filter::Rbac;
 use super::rate_limit::{
     HttpStatus, LocalRateLimitDescriptor, RateLimit, TokenBucket, VhRateLimitsOptions, XRateLimitHeadersRfcVersion,
 };
-use super::{HeaderValue, RuntimeFractionalPercent, StringMatcher};
+use super::rule_tree::UnifiedMatcher;
+use super::{DataSource, HeaderValue, RuntimeFractionalPercent, StringMatcher};
 use crate::config::constraints::{AtLeastOne, HeaderName, HeaderText, NonEmpty};
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Tree};
@@ -32,6 +33,8 @@ pub(crate) struct HttpFilter {
 /// The HTTP filters there are.
 #[derive(Debug, Deserialize)]
 pub(crate) enum HttpFilterConfig {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.basic_auth.v3.BasicAuth")]
+    BasicAuth(Box<BasicAuth>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer")]
     Buffer(Buffer),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.compressor.v3.Compressor")]
@@ -107,6 +110,24 @@ pub(crate) struct GrpcMethodList {
 pub(crate) struct GrpcService {
     pub(crate) method_names: Vec<String>,
     pub(crate) name: NonEmpty,
+}
+
+/// `envoy.extensions.filters.http.basic_auth.v3.BasicAuth`
+#[derive(Debug, Deserialize)]
+pub(crate) struct BasicAuth {
+    #[serde(default)]
+    pub(crate) allow_missing: bool,
+    pub(crate) authentication_header: Option<At<String>>,
+    #[serde(default)]
+    pub(crate) emit_dynamic_metadata: bool,
+    pub(crate) forward_username_header: Option<At<String>>,
+    pub(crate) users: At<DataSource>,
+}
+
+/// `envoy.extensions.filters.http.basic_auth.v3.BasicAuthPerRoute`
+#[derive(Debug, Deserialize)]
+pub(crate) struct BasicAuthPerRoute {
+    pub(crate) users: At<DataSource>,
 }
 
 /// `envoy.extensions.filters.http.buffer.v3.Buffer`
@@ -209,6 +230,8 @@ pub(crate) type TypedPerFilterConfig = BTreeMap<String, At<PerFilterConfig>>;
 /// What a route, or something above it, may say of a filter.
 #[derive(Debug, Deserialize)]
 pub(crate) enum PerFilterConfig {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.basic_auth.v3.BasicAuthPerRoute")]
+    BasicAuth(Box<BasicAuthPerRoute>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute")]
     Buffer(BufferPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.compressor.v3.CompressorPerRoute")]
@@ -250,6 +273,8 @@ pub(crate) struct FilterConfig {
 /// The same configurations inside a [`FilterConfig`].
 #[derive(Debug, Deserialize)]
 pub(crate) enum PerRouteConfig {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.basic_auth.v3.BasicAuthPerRoute")]
+    BasicAuth(Box<BasicAuthPerRoute>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute")]
     Buffer(BufferPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.compressor.v3.CompressorPerRoute")]
@@ -322,9 +347,11 @@ pub(crate) struct HealthCheckFilter {
 /// `envoy.extensions.filters.http.rbac.v3.RBAC`
 #[derive(Debug, Deserialize)]
 pub(crate) struct HttpRbac {
+    pub(crate) matcher: Option<Box<At<UnifiedMatcher>>>,
     pub(crate) rules: Option<Rbac>,
     #[serde(default)]
     pub(crate) rules_stat_prefix: String,
+    pub(crate) shadow_matcher: Option<Box<At<UnifiedMatcher>>>,
     pub(crate) shadow_rules: Option<Rbac>,
     #[serde(default)]
     pub(crate) shadow_rules_stat_prefix: String,

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::access_log::{AccessLog, AccessLogFilter, SubstitutionFormatString};
 use super::filter::{HeaderValueOption, HttpFilter};
 use super::filter_state::NetworkSetFilterState;
-use super::network_filter::{ConnectionLimit, NetworkRbac};
+use super::network_filter::{ConnectionLimit, NetworkRateLimit, NetworkRbac};
 use super::proxy_protocol::ProxyProtocol;
 use super::route::{RouteConfiguration, UpgradeConfig};
 use super::socket_option::{SocketOption, SocketOptionsOverride, TcpKeepalive};
@@ -172,6 +172,8 @@ pub(crate) enum NetworkFilter {
     HttpConnectionManager(Box<HttpConnectionManager>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit")]
     ConnectionLimit(ConnectionLimit),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit")]
+    RateLimit(NetworkRateLimit),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC")]
     Rbac(NetworkRbac),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.network.set_filter_state.v3.Config")]

@@ -23,6 +23,7 @@ pub(crate) mod proxy_protocol;
 pub(crate) mod rate_limit;
 pub(crate) mod route;
 pub(crate) mod route_match;
+pub(crate) mod rule_tree;
 pub(crate) mod secret;
 pub(crate) mod socket_option;
 pub(crate) mod source;

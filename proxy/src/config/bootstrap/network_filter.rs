@@ -6,6 +6,8 @@ use serde::Deserialize;
 
 use super::ext_authz::RuntimeFeatureFlag;
 use super::matchers::{HeaderMatcher, MetadataMatcher};
+use super::rate_limit::TokenBucket;
+use super::rule_tree::{RbacAction, UnifiedMatcher};
 use super::{CidrRange, StringMatcher};
 use crate::config::constraints::NonEmpty;
 use crate::config::units::Seconds;
@@ -20,10 +22,22 @@ pub(crate) struct ConnectionLimit {
     pub(crate) stat_prefix: NonEmpty,
 }
 
+/// `envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit`
+#[derive(Debug, Deserialize)]
+pub(crate) struct NetworkRateLimit {
+    pub(crate) runtime_enabled: Option<RuntimeFeatureFlag>,
+    #[serde(default)]
+    pub(crate) share_key: String,
+    pub(crate) stat_prefix: NonEmpty,
+    pub(crate) token_bucket: At<TokenBucket>,
+}
+
 /// `envoy.extensions.filters.network.rbac.v3.RBAC`
 #[derive(Debug, Deserialize)]
 pub(crate) struct NetworkRbac {
+    pub(crate) matcher: Option<Box<At<UnifiedMatcher>>>,
     pub(crate) rules: Option<Rbac>,
+    pub(crate) shadow_matcher: Option<Box<At<UnifiedMatcher>>>,
     pub(crate) shadow_rules: Option<Rbac>,
     #[serde(default)]
     pub(crate) shadow_rules_stat_prefix: String,
@@ -36,17 +50,6 @@ pub(crate) struct Rbac {
     pub(crate) action: Option<RbacAction>,
     #[serde(default)]
     pub(crate) policies: BTreeMap<String, RbacPolicy>,
-}
-
-/// `envoy.config.rbac.v3.RBAC.Action`
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) enum RbacAction {
-    #[serde(rename = "ALLOW")]
-    Allow,
-    #[serde(rename = "DENY")]
-    Deny,
-    #[serde(rename = "LOG")]
-    Log,
 }
 
 /// `envoy.config.rbac.v3.Policy`

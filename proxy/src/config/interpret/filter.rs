@@ -10,9 +10,10 @@ use std::sync::Arc;
 use super::filter_override::{Override, OverrideOptions, buffer, csrf, overridden};
 use super::rate_limit::{self, OfLevel, Owner};
 use super::{
-    compression, cors, ext_authz, fault, filter_state, header_to_metadata, health_check, jwt_authn, metadata, mutation,
-    rbac,
+    basic_auth, compression, cors, ext_authz, fault, filter_state, header_to_metadata, health_check, jwt_authn,
+    metadata, mutation, rbac,
 };
+use crate::config::basic_auth::BasicAuth;
 use crate::config::bootstrap::filter::{
     CorsPolicy, GrpcStatsConfig, HttpFilter, HttpFilterConfig, Router, TypedPerFilterConfig,
 };
@@ -53,6 +54,7 @@ struct FilterTemplate {
 }
 
 enum Options {
+    BasicAuth(Arc<BasicAuth>),
     Buffer(Buffer),
     Compressor(Arc<Compressor>),
     Cors,
@@ -212,6 +214,9 @@ impl FilterTemplate {
         }
         let options = || said.iter().filter_map(|said| said.options.as_ref());
         Some(match &self.options {
+            Options::BasicAuth(own) => {
+                Filter::BasicAuth(basic_auth::below(own, options().rev().find_map(OverrideOptions::users)))
+            }
             Options::Buffer(buffer) => {
                 let own = options().rev().find_map(OverrideOptions::buffer);
                 return own.unwrap_or(Some(*buffer)).map(Filter::Buffer);
@@ -231,14 +236,8 @@ impl FilterTemplate {
             Options::GrpcStats(methods) => Filter::GrpcStats(Arc::clone(methods)),
             Options::GrpcWeb => Filter::GrpcWeb,
             Options::HeaderMutation { mutations, most_specific_wins } => {
-                let of_levels = options().filter_map(OverrideOptions::mutations);
-                let mut more: Vec<Arc<Mutations>> = of_levels.cloned().collect();
-                // What is applied last wins.
-                if !most_specific_wins {
-                    more.reverse();
-                }
-                let levels = std::iter::once(Arc::clone(mutations)).chain(more).collect();
-                Filter::HeaderMutation(HeaderMutation { levels })
+                let of_levels = options().filter_map(OverrideOptions::mutations).cloned().collect();
+                Filter::HeaderMutation(mutated(mutations, of_levels, *most_specific_wins))
             }
             Options::HealthCheck(options) => Filter::HealthCheck(Arc::clone(options)),
             Options::JwtAuthn(own) => {
@@ -263,6 +262,15 @@ impl FilterTemplate {
             }
         })
     }
+}
+
+/// The mutations of all levels, the most specific of which comes last.
+fn mutated(own: &Arc<Mutations>, mut of_levels: Vec<Arc<Mutations>>, most_specific_wins: bool) -> HeaderMutation {
+    // What is applied last wins.
+    if !most_specific_wins {
+        of_levels.reverse();
+    }
+    HeaderMutation { levels: std::iter::once(Arc::clone(own)).chain(of_levels).collect() }
 }
 
 fn cors_below(said: &[&Override], levels: &[&Level]) -> Option<Arc<Cors>> {
@@ -292,6 +300,7 @@ fn most_specific<'s, T>(
 impl Options {
     fn kind(&self) -> &'static str {
         match self {
+            Self::BasicAuth(_) => "envoy.filters.http.basic_auth",
             Self::Buffer(_) => "envoy.filters.http.buffer",
             Self::Compressor(_) => "envoy.filters.http.compressor",
             Self::Cors => "envoy.filters.http.cors",
@@ -316,7 +325,8 @@ impl Options {
     fn is_configured_by(&self, options: &OverrideOptions) -> bool {
         matches!(
             (options, self),
-            (OverrideOptions::Buffer(_), Self::Buffer(_))
+            (OverrideOptions::BasicAuth(_), Self::BasicAuth(_))
+                | (OverrideOptions::Buffer(_), Self::Buffer(_))
                 | (OverrideOptions::Compressor(_), Self::Compressor(_))
                 | (OverrideOptions::Cors(_), Self::Cors)
                 | (OverrideOptions::Csrf(_), Self::Csrf(_))
@@ -335,6 +345,7 @@ impl Options {
     /// The filter, if it has stats of its own.
     fn counted(&self) -> Option<Kind> {
         match self {
+            Self::BasicAuth(_) => Some(Kind::BasicAuth),
             Self::Compressor(options) => Some(Kind::Compressor(options.stats.clone())),
             Self::Cors => Some(Kind::Cors),
             Self::Csrf(_) => Some(Kind::Csrf),
@@ -363,6 +374,9 @@ fn chain(filters: &[At<HttpFilter>], place: &Place, kind: &str, notes: &Notes) -
         let (filter, is_last) = (&at.value, nth + 1 == filters.len());
         let disabled = filter.disabled.as_ref().is_some_and(|disabled| disabled.value);
         let options = match &filter.typed_config {
+            HttpFilterConfig::BasicAuth(written) => {
+                Options::BasicAuth(Arc::new(basic_auth::filter(written, &filter.name)?))
+            }
             HttpFilterConfig::Buffer(written) => Options::Buffer(buffer(written)?),
             HttpFilterConfig::Compressor(written) => {
                 Options::Compressor(Arc::new(compression::compressor(written, notes)?))

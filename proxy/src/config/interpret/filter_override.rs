@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::rate_limit::{self, Owner};
 use super::{
-    compression, cors, ext_authz, fault, filter_state, fraction, header_to_metadata, jwt_authn, metadata, mutation,
-    pattern, rbac,
+    basic_auth, compression, cors, ext_authz, fault, filter_state, fraction, header_to_metadata, jwt_authn, metadata,
+    mutation, pattern, rbac,
 };
+use crate::config::basic_auth::Users;
 use crate::config::bootstrap::ext_authz::ExtAuthzPerRoute;
 use crate::config::bootstrap::fault::HttpFault;
 use crate::config::bootstrap::filter::{
@@ -34,6 +35,7 @@ pub(super) struct Override {
 }
 
 pub(super) enum OverrideOptions {
+    BasicAuth(Arc<Users>),
     /// `None` switches it off.
     Buffer(Option<Buffer>),
     Compressor(compression::OfRoute),
@@ -100,6 +102,10 @@ impl OverrideOptions {
         if let Self::SetFilterState(entries) = self { Some(entries) } else { None }
     }
 
+    pub(super) fn users(&self) -> Option<&Arc<Users>> {
+        if let Self::BasicAuth(users) = self { Some(users) } else { None }
+    }
+
     pub(super) fn rate_limit(&self) -> Option<&Arc<RateLimit>> {
         if let Self::RateLimit(limit) = self { Some(limit) } else { None }
     }
@@ -118,6 +124,7 @@ pub(super) fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) ->
             ));
         }
         PerFilterConfig::FilterConfig(FilterConfig { config: Some(config), .. }) => match &config.value {
+            PerRouteConfig::BasicAuth(written) => Some(OverrideOptions::BasicAuth(basic_auth::of_route(written)?)),
             PerRouteConfig::Buffer(written) => Some(buffer_override(written, &config.place)?),
             PerRouteConfig::Compressor(written) => {
                 Some(OverrideOptions::Compressor(compression::of_route(written, &config.place)?))
@@ -137,6 +144,7 @@ pub(super) fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) ->
             PerRouteConfig::SetFilterState(written) => Some(state_override(written)?),
             PerRouteConfig::SetMetadata(written) => Some(metadata_override(written)?),
         },
+        PerFilterConfig::BasicAuth(written) => Some(OverrideOptions::BasicAuth(basic_auth::of_route(written)?)),
         PerFilterConfig::Buffer(written) => Some(buffer_override(written, &at.place)?),
         PerFilterConfig::Compressor(written) => {
             Some(OverrideOptions::Compressor(compression::of_route(written, &at.place)?))

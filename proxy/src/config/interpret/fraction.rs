@@ -29,6 +29,7 @@ pub(super) fn flag(written: Option<&RuntimeFeatureFlag>, default: u32, notes: &N
     let Some(RuntimeFeatureFlag { default_value, runtime_key }) = written else {
         return Fraction { millionths: default, key: None };
     };
-    notes.reads(runtime_key);
-    Fraction { millionths: if *default_value { MILLION } else { 0 }, key: Some(runtime_key.to_string()) }
+    let key = Some(runtime_key.clone()).filter(|key| !key.is_empty());
+    key.iter().for_each(|key| notes.reads(key));
+    Fraction { millionths: if *default_value { MILLION } else { 0 }, key }
 }

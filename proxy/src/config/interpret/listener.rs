@@ -360,33 +360,32 @@ fn terminal(
     let mut last = None;
     while let Some(filter) = filters.next() {
         let config = filter.value.typed_config;
-        let terminal = match config.value {
-            NetworkFilter::ConnectionLimit(limit) => {
-                gates.push(network_filter::connection_limit(limit, notes)?);
-                last = Some((filter.value.name, config.place));
-                continue;
-            }
-            NetworkFilter::Rbac(rbac) => {
-                gates.push(network_filter::rbac(&rbac)?);
-                last = Some((filter.value.name, config.place));
-                continue;
-            }
+        let filter_or_end = match config.value {
+            NetworkFilter::ConnectionLimit(limit) => Err(network_filter::connection_limit(limit, notes)?),
+            NetworkFilter::RateLimit(limit) => Err(network_filter::rate_limit(limit, notes)?),
+            NetworkFilter::Rbac(rbac) => Err(network_filter::rbac(&rbac)?),
             NetworkFilter::SetFilterState(written) => {
-                gates.push(Gate::SetFilterState(filter_state::entries(&written.on_new_connection)?.into()));
-                last = Some((filter.value.name, config.place));
-                continue;
+                Err(Gate::SetFilterState(filter_state::entries(&written.on_new_connection)?.into()))
             }
             NetworkFilter::HttpConnectionManager(manager) => {
                 let mut manager = connection_manager::connection_manager(*manager, &config.place, clusters, notes)?;
                 manager.resolve(&|operator| said_of_chain(operator, &chain.value, listener));
-                manager.gates = gates;
-                Terminal::Http(Arc::new(manager))
+                manager.gates = std::mem::take(&mut gates);
+                Ok(Terminal::Http(Arc::new(manager)))
             }
             NetworkFilter::TcpProxy(proxy) => {
                 let mut proxy = tcp_proxy::tcp_proxy(*proxy, &config.place, clusters, notes)?;
                 proxy.resolve(&|operator| said_of_chain(operator, &chain.value, listener));
-                proxy.gates = gates;
-                Terminal::Tcp(Arc::new(proxy))
+                proxy.gates = std::mem::take(&mut gates);
+                Ok(Terminal::Tcp(Arc::new(proxy)))
+            }
+        };
+        let terminal = match filter_or_end {
+            Ok(terminal) => terminal,
+            Err(gate) => {
+                gates.push(gate);
+                last = Some((filter.value.name, config.place));
+                continue;
             }
         };
         return match filters.next() {

@@ -215,7 +215,7 @@ fn action(at: &At<RateLimitAction>) -> Result<Action, Problem> {
     }
 }
 
-fn bucket(written: &At<TokenBucket>) -> Result<BucketSize, Problem> {
+pub(super) fn bucket(written: &At<TokenBucket>) -> Result<BucketSize, Problem> {
     let TokenBucket { fill_interval, max_tokens, tokens_per_fill } = &written.value;
     if fill_interval.value.0 < FILL_INTERVAL_MIN {
         return Err(fill_interval.invalid("local rate limit token bucket fill timer must be >= 50ms"));

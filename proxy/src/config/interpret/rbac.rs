@@ -2,35 +2,30 @@
 
 use super::address::cidr;
 use super::pattern::string_match;
+use super::rule_tree::{self, Scope, action};
 use super::{matching, metadata};
 use crate::config::bootstrap::filter::{HttpRbac, RbacPerRoute};
 use crate::config::bootstrap::matchers::{HeaderMatcher, MetadataMatcher};
 use crate::config::bootstrap::network_filter::{
-    Authenticated, Permission, Principal, Rbac as WrittenRules, RbacAction, RbacPolicy, UrlPath,
+    Authenticated, Permission, Principal, Rbac as WrittenRules, RbacPolicy, UrlPath,
 };
+use crate::config::bootstrap::rule_tree::UnifiedMatcher;
 use crate::config::filter::{Rbac, RbacPrefixes};
+use crate::config::judge::Judge;
 use crate::config::problem::Problem;
-use crate::config::rbac::{Action, Policy, Rule, Rules};
+use crate::config::rbac::{Policy, Rule, Rules};
 use crate::config::route::Sense;
 use crate::config::yaml::At;
 
-/// What rules are about.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Scope {
-    Connections,
-    Requests,
-}
-
 /// The rules of the HTTP filter, or of a route for it.
 pub(super) fn of_requests_alone(written: &HttpRbac) -> Result<Rbac, Problem> {
-    let rules = |written: &WrittenRules| rules(written, Scope::Requests);
     let prefixes = RbacPrefixes {
         rules: written.rules_stat_prefix.clone(),
         shadow_rules: written.shadow_rules_stat_prefix.clone(),
     };
     Ok(Rbac {
-        rules: written.rules.as_ref().map(rules).transpose()?,
-        shadow_rules: written.shadow_rules.as_ref().map(rules).transpose()?,
+        rules: judge(written.rules.as_ref(), written.matcher.as_deref(), Scope::Requests)?,
+        shadow_rules: judge(written.shadow_rules.as_ref(), written.shadow_matcher.as_deref(), Scope::Requests)?,
         of_filter: prefixes.clone(),
         prefixes,
     })
@@ -52,12 +47,23 @@ pub(super) fn below(filter: &Rbac, of_route: &Rbac) -> Rbac {
     Rbac { prefixes, of_filter: others.clone(), ..of_route.clone() }
 }
 
-pub(super) fn rules(written: &WrittenRules, scope: Scope) -> Result<Rules, Problem> {
-    let action = match written.action {
-        None | Some(RbacAction::Allow) => Action::Allow,
-        Some(RbacAction::Deny) => Action::Deny,
-        Some(RbacAction::Log) => Action::Log,
-    };
+/// Rules or a tree of matchers, whichever is written.
+pub(super) fn judge(
+    written: Option<&WrittenRules>,
+    matcher: Option<&At<UnifiedMatcher>>,
+    scope: Scope,
+) -> Result<Option<Judge>, Problem> {
+    match (written, matcher) {
+        (Some(_), Some(matcher)) => {
+            Err(matcher.invalid_but("rules have no effect beside a matcher", "write one of the two"))
+        }
+        (Some(written), None) => rules(written, scope).map(|rules| Some(Judge::Policies(rules))),
+        (None, Some(matcher)) => rule_tree::tree(matcher, scope).map(|tree| Some(Judge::Matcher(Box::new(tree)))),
+        (None, None) => Ok(None),
+    }
+}
+
+fn rules(written: &WrittenRules, scope: Scope) -> Result<Rules, Problem> {
     let policies = written.policies.iter().map(|(name, RbacPolicy { permissions, principals })| {
         Ok(Policy {
             name: name.clone(),
@@ -65,7 +71,7 @@ pub(super) fn rules(written: &WrittenRules, scope: Scope) -> Result<Rules, Probl
             principals: principals.iter().map(|id| principal(id, scope)).collect::<Result<_, _>>()?,
         })
     });
-    Ok(Rules { action, policies: policies.collect::<Result<_, Problem>>()? })
+    Ok(Rules { action: action(written.action), policies: policies.collect::<Result<_, Problem>>()? })
 }
 
 /// Envoy takes `any: true` alone.

@@ -74,7 +74,8 @@ fn cause((kind, name, _, reason): &Extension) -> Cause {
 }
 
 // What to do without one, where several share it.
-const AUTHENTICATION: &str = "clients are not authenticated; do it in front of finwait or in the application";
+const AUTHENTICATION: &str =
+    "clients are authenticated by certificates, jwt_authn, basic_auth and ext_authz; use one of them";
 const AUTHORISATION: &str = "requests are not authorised; do it in front of finwait or in the application";
 const CACHE: &str = "nothing is stored here; serve it from an application behind a cluster";
 const CHECKS: &str = "checks speak HTTP/1.1 or plain TCP; write http_health_check or tcp_health_check";
@@ -111,7 +112,6 @@ const EXTENSIONS: &[Extension] = &[
     (HttpFilter, "envoy.filters.http.aws_request_signing", &["filters.http.aws_request_signing.v3.AwsRequestSigning", "filters.http.aws_request_signing.v3.AwsRequestSigningPerRoute"], NO_FILTER),
     (HttpFilter, "envoy.filters.http.bandwidth_limit", &["filters.http.bandwidth_limit.v3.BandwidthLimit"], RATE_LIMIT),
     (HttpFilter, "envoy.filters.http.bandwidth_share", &["filters.http.bandwidth_share.v3.BandwidthShare"], RATE_LIMIT),
-    (HttpFilter, "envoy.filters.http.basic_auth", &["filters.http.basic_auth.v3.BasicAuth", "filters.http.basic_auth.v3.BasicAuthPerRoute"], AUTHENTICATION),
     (HttpFilter, "envoy.filters.http.body_size_limit", &["filters.http.body_size_limit.v3.BodySizeLimit"], NO_FILTER),
     (HttpFilter, "envoy.filters.http.cache", &["filters.http.cache.v3.CacheConfig"], CACHE),
     (HttpFilter, "envoy.filters.http.cache_v2", &["filters.http.cache_v2.v3.CacheV2Config"], CACHE),
@@ -166,7 +166,6 @@ const EXTENSIONS: &[Extension] = &[
     (NetworkFilter, "envoy.filters.network.geoip", &["filters.network.geoip.v3.Geoip"], PROTOCOL),
     (NetworkFilter, "envoy.filters.network.kafka_broker", &["filters.network.kafka_broker.v3.KafkaBroker"], PROTOCOL),
     (NetworkFilter, "envoy.filters.network.kafka_mesh", &["filters.network.kafka_mesh.v3alpha.KafkaMesh"], PROTOCOL),
-    (NetworkFilter, "envoy.filters.network.local_ratelimit", &["filters.network.local_ratelimit.v3.LocalRateLimit"], RATE_LIMIT),
     (NetworkFilter, "envoy.filters.network.mongo_proxy", &["filters.network.mongo_proxy.v3.MongoProxy"], PROTOCOL),
     (NetworkFilter, "envoy.filters.network.mysql_proxy", &["filters.network.mysql_proxy.v3.MySQLProxy"], PROTOCOL),
     (NetworkFilter, "envoy.filters.network.postgres_proxy", &["filters.network.postgres_proxy.v3alpha.PostgresProxy"], PROTOCOL),

@@ -73,8 +73,8 @@ const EXTENSION: &str = "there is no such extension here";
 const HEADER_EDITS: &str = "headers are edited by routes and by the filter envoy.filters.http.header_mutation alone";
 const LOAD_BALANCING: &str = "endpoints are chosen by round robin, least request, random, ring hash or Maglev, within priorities, localities and subsets";
 const METADATA: &str = "nothing here reads metadata";
-const NO_FILTER: &str = "the HTTP filters are buffer, compressor, cors, csrf, decompressor, ext_authz, fault, grpc_stats, grpc_web, header_mutation, header_to_metadata, health_check, jwt_authn, local_ratelimit, rbac, set_filter_state, set_metadata and router";
-const RATE_LIMIT: &str = "requests are limited by the filter envoy.filters.http.local_ratelimit alone";
+const NO_FILTER: &str = "the HTTP filters are basic_auth, buffer, compressor, cors, csrf, decompressor, ext_authz, fault, grpc_stats, grpc_web, header_mutation, header_to_metadata, health_check, jwt_authn, local_ratelimit, rbac, set_filter_state, set_metadata and router";
+const RATE_LIMIT: &str = "requests and connections are limited by the filters envoy.filters.http.local_ratelimit and envoy.filters.network.local_ratelimit alone";
 const RESOLVER: &str = "names are resolved by the operating system, as envoy.network.dns_resolver.getaddrinfo does it";
 const RESPONSE: &str = "a file says nothing to whom one could respond";
 const SOCKET: &str = "sockets are opened with fixed options";
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     /// Where the messages are; a line that names none of them would never be found.
-    pub(super) const MESSAGES: [&str; 27] = [
+    pub(super) const MESSAGES: [&str; 28] = [
         include_str!("../bootstrap/mod.rs"),
         include_str!("../bootstrap/access_log.rs"),
         include_str!("../bootstrap/balancing.rs"),
@@ -124,6 +124,7 @@ mod tests {
         include_str!("../bootstrap/rate_limit.rs"),
         include_str!("../bootstrap/route.rs"),
         include_str!("../bootstrap/route_match.rs"),
+        include_str!("../bootstrap/rule_tree.rs"),
         include_str!("../bootstrap/secret.rs"),
         include_str!("../bootstrap/socket_option.rs"),
         include_str!("../bootstrap/source.rs"),

@@ -12,10 +12,11 @@ use super::message::{
 };
 use super::{CheckBody, PARTIAL_BODY, listed};
 use crate::access_log::StreamInfo;
-use crate::codec::{RequestHead, names};
+use crate::codec::RequestHead;
 use crate::config::ext_authz::{Body, ExtAuthz, HeaderForm};
 use crate::config::metadata::{Struct as Known, Value};
 use crate::config::tls::x509::{NameKind, alt_names};
+use crate::filter::fields;
 use crate::net::{Address, TlsSession, tls};
 
 /// `id`: a number that no other request has.
@@ -112,26 +113,17 @@ fn fields<'r>(
     pseudo.into_iter().flatten().chain(others).filter(move |(name, _)| is_seen(name)).chain(partial)
 }
 
-/// Values of one name behind one another, with commas, as Envoy sends them; those of `cookie` as well.
-fn joined<'n>(fields: impl Iterator<Item = (&'n str, Bytes)>) -> BTreeMap<String, String> {
-    let mut joined = BTreeMap::<String, String>::new();
-    for (name, value) in fields {
-        let value = text(&value);
-        match joined.get_mut(name) {
-            None => drop(joined.insert(name.to_owned(), value)),
-            Some(before) => {
-                before.push(',');
-                before.push_str(&value);
-            }
-        }
+/// The fields by their names, with all values of each.
+fn joined<'n>(all: impl Iterator<Item = (&'n str, Bytes)>) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::<String, Vec<String>>::new();
+    for (name, value) in all {
+        values.entry(name.to_owned()).or_default().push(text(&value));
     }
-    joined
+    values.into_iter().map(|(name, values)| (name, fields::joined(&values))).collect()
 }
 
-/// The scheme of the request: that of its URI, or what was said of the connection to another proxy.
 fn scheme(request: &RequestHead) -> &[u8] {
-    let forwarded = || request.headers.get(&names::X_FORWARDED_PROTO);
-    request.scheme.as_ref().or_else(forwarded).map_or(b"http", HeaderValue::as_bytes)
+    fields::scheme(request).map_or(b"http", HeaderValue::as_bytes)
 }
 
 fn protocol(version: Version) -> &'static str {

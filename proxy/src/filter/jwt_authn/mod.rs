@@ -15,11 +15,12 @@ use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, USER_AGENT, WWW_AUTHEN
 use http::{HeaderValue, Method, StatusCode};
 
 use super::call::{Call, CallEnd, Sender};
+use super::fields::realm;
 use super::reply::EndedReply;
 use super::{FilterContext, FilterReply, Flow};
 use crate::access_log::{Details, JwtDenied, JwtFailure, StreamInfo};
 use crate::codec::route_matching::{condition_holds, path_takes};
-use crate::codec::{Headers, RequestHead, names};
+use crate::codec::{Headers, RequestHead};
 use crate::config::jwks::Keys;
 use crate::config::jwt_authn::{JwtAuthn, RemoteKeys, Requirement, Requires, Rule};
 use crate::config::metadata::{Metadata, merge};
@@ -27,8 +28,6 @@ use evaluation::{Evaluation, Fetched, Stop};
 
 /// Where payloads are left for logs and other filters.
 const NAMESPACE: &str = "envoy.filters.http.jwt_authn";
-/// The longest path in the realm of a response.
-const REALM_PATH_BYTES_MAX: usize = 256;
 /// The largest set of keys that is read. Those of large providers have some ten kilobytes.
 const KEYS_BYTES_MAX: usize = 1024 * 1024;
 
@@ -180,16 +179,6 @@ impl<'c> Authentication<'c> {
         }
         reply.end()
     }
-}
-
-/// The URL that the client has requested.
-fn realm(request: &RequestHead) -> Vec<u8> {
-    let bytes = |value: Option<&HeaderValue>| value.map_or(Vec::new(), |value| value.as_bytes().to_vec());
-    let path = request.headers.get(&names::X_ENVOY_ORIGINAL_PATH).or(request.path.as_ref());
-    let mut path = bytes(path);
-    path.truncate(REALM_PATH_BYTES_MAX);
-    let scheme = bytes(request.headers.get(&names::X_FORWARDED_PROTO));
-    [scheme, b"://".to_vec(), bytes(request.authority.as_ref()), path].concat()
 }
 
 fn is_preflight(request: &RequestHead) -> bool {

@@ -169,6 +169,24 @@ impl CorsStats {
 }
 
 scope! {
+    /// `http.<stat_prefix>.basic_auth.`: the filter `envoy.filters.http.basic_auth`, where it is in a chain.
+    BasicAuthStats {
+        /// A request has the credentials of a user.
+        allowed: Counter,
+        /// A request has not, and goes no further.
+        denied: Counter,
+    }
+}
+
+impl BasicAuthStats {
+    /// The scope of a connection manager.
+    #[must_use]
+    pub fn new(registry: &Registry, stat_prefix: &str) -> Self {
+        Self::under(registry, &format!("http.{}.basic_auth", one_segment(stat_prefix)))
+    }
+}
+
+scope! {
     /// `http.<stat_prefix>.csrf.`: the filter `envoy.filters.http.csrf`, where it is in a chain.
     CsrfStats {
         /// A request that changes something has neither `origin` nor `referer`.

@@ -22,6 +22,22 @@ impl ConnectionLimitStats {
     }
 }
 
+scope! {
+    /// `local_rate_limit.<stat_prefix>.`
+    ConnectionRateStats {
+        /// A connection was closed, because there was no token for it.
+        rate_limited: Counter,
+    }
+}
+
+impl ConnectionRateStats {
+    /// The scope of a filter.
+    #[must_use]
+    pub fn new(registry: &Registry, stat_prefix: &str) -> Self {
+        Self::under(registry, &format!("local_rate_limit.{}", one_segment(stat_prefix)))
+    }
+}
+
 /// `<stat_prefix>.rbac.`, and `http.<stat_prefix>.rbac.` of the HTTP filter.
 #[derive(Clone, Debug)]
 pub struct RbacStats {

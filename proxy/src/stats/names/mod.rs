@@ -33,11 +33,11 @@ pub use cluster::{AssignmentStats, BreakerStats, ClusterStats, FlowStats, TableS
 pub use codecs::CodecStats;
 pub use compression::{CompressorStats, DecompressorStats, RecodedBytes, RecodingStats};
 pub use downstream::{
-    AuthorisationEvent, AuthorisationStats, CorsStats, CsrfStats, HealthCheckStats, HttpStats, ListenerStats,
-    RateLimitStats, ResponseStats, SetMetadataStats, TokenStats,
+    AuthorisationEvent, AuthorisationStats, BasicAuthStats, CorsStats, CsrfStats, HealthCheckStats, HttpStats,
+    ListenerStats, RateLimitStats, ResponseStats, SetMetadataStats, TokenStats,
 };
 pub use fault::{FaultStats, Origin, OriginFaults};
-pub use gates::{ConnectionLimitStats, RbacStats};
+pub use gates::{ConnectionLimitStats, ConnectionRateStats, RbacStats};
 pub use http1::Http1Stats;
 pub use http2::Http2Stats;
 pub use log::LogStats;
