@@ -124,16 +124,16 @@ fn agreed(state: &CommonState) -> TlsSession {
     }
 }
 
-/// A group as BoringSSL names it; those that rustls has none of are left out.
+/// A group as BoringSSL names it. rustls with ring has no others.
 fn name_of_group(group: NamedGroup) -> &'static str {
-    match group {
-        NamedGroup::X25519 => "X25519",
-        NamedGroup::X25519MLKEM768 => "X25519MLKEM768",
-        NamedGroup::secp256r1 => "P-256",
-        NamedGroup::secp384r1 => "P-384",
-        NamedGroup::secp521r1 => "P-521",
-        _ => "",
-    }
+    const NAMES: [(NamedGroup, &str); 5] = [
+        (NamedGroup::X25519, "X25519"),
+        (NamedGroup::X25519MLKEM768, "X25519MLKEM768"),
+        (NamedGroup::secp256r1, "P-256"),
+        (NamedGroup::secp384r1, "P-384"),
+        (NamedGroup::secp521r1, "P-521"),
+    ];
+    NAMES.iter().find(|(known, _)| *known == group).map_or("", |(_, name)| name)
 }
 
 /// A suite as OpenSSL calls it, where it has a name of its own.
