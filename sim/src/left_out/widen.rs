@@ -20,6 +20,7 @@ pub(super) fn feature(path: &str, name: &Name) -> String {
         }
         Name::Field if path.ends_with(".udp_listener_config") => listener(path),
         Name::Field if path.contains(".sds_config.") => through(".sds_config"),
+        Name::Field if path.contains(".eds_cluster_config.") => through(".eds_cluster_config"),
         Name::Value(value) if value.eq_ignore_ascii_case("UDP") => listener(path),
         Name::Extension { .. } | Name::Field | Name::Type(_) | Name::Value(_) => None,
     };
@@ -74,6 +75,11 @@ mod tests {
                 "static_resources.clusters[0].lb_policy",
             ),
             ("a.x[0].sds_config.api_config_source", Name::Field, "a.x[0].sds_config"),
+            (
+                "static_resources.clusters[0].eds_cluster_config.eds_config.ads",
+                Name::Field,
+                "static_resources.clusters[0].eds_cluster_config",
+            ),
         ] {
             assert_eq!(feature(path, &name), whole, "{path}");
         }

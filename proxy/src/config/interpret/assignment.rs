@@ -22,10 +22,20 @@ pub(super) struct File {
 /// Why a file is of no use.
 type Refusal = Found;
 
+fn leaves_out_source(cluster: &Written, notes: &Notes) -> bool {
+    let of = cluster.name.place.path.strip_suffix(".name").unwrap_or_default();
+    notes.surroundings().leaves_out(&format!("{of}.eds_cluster_config"))
+}
+
 impl File {
     /// The file of a cluster of type EDS; others have none.
     pub(super) fn of(cluster: &mut Written, notes: &Notes) -> Result<Option<Self>, Problem> {
         match (cluster.r#type, &cluster.eds_cluster_config) {
+            // Without its source, which is left out, it is a cluster without endpoints of its own.
+            (Some(DiscoveryType::Eds), None) if leaves_out_source(cluster, notes) => {
+                cluster.r#type = None;
+                return Ok(None);
+            }
             (Some(DiscoveryType::Eds), _) => {}
             (_, Some(config)) => {
                 return Err(config.invalid_but("eds_cluster_config set in a non-EDS cluster", "write type: EDS"));
