@@ -203,7 +203,7 @@ fn tracked(config: &config::Cluster, registry: &Registry) -> Arc<TrackedStats> {
     Arc::new(TrackedStats::new(registry, config.stat_name(), config.extra_stats))
 }
 
-fn tls_stats(config: &config::Cluster, registry: &Registry) -> Option<HandshakeStats> {
+fn tls_stats(config: &config::Cluster, registry: &Arc<Registry>) -> Option<HandshakeStats> {
     config
         .sockets()
         .find_map(|socket| socket.tls.as_ref())

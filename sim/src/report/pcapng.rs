@@ -44,7 +44,7 @@ struct Packets<'a> {
     interfaces: Vec<(HostId, HostId)>,
     addresses: BTreeMap<IpAddr, HostId>,
     /// Who receives what a host sends to an address: where a rule redirects it, not the host that has the address.
-    receivers: BTreeMap<(HostId, IpAddr), HostId>,
+    receivers: BTreeMap<(HostId, SocketAddr), HostId>,
     sent: Vec<Packet<'a>>,
 }
 
@@ -66,13 +66,13 @@ impl<'a> Packets<'a> {
                 && let Some((sender, segment)) = trace.sent_by(*packet)
             {
                 packets.addresses.insert(segment.to.ip(), *host);
-                packets.receivers.insert((sender, segment.to.ip()), *host);
+                packets.receivers.insert((sender, segment.to), *host);
             }
         }
         let fates = fates(trace);
         for (number, entry) in (0..).zip(trace.entries()) {
             let Event::Sent { host, segment } = &entry.event else { continue };
-            let received = packets.receivers.get(&(*host, segment.to.ip())).copied();
+            let received = packets.receivers.get(&(*host, segment.to)).copied();
             // A segment to an address of no host leaves by the sender's own interface.
             let known = || packets.addresses.get(&segment.to.ip()).copied();
             let to = received.or_else(known).unwrap_or(*host);

@@ -1,5 +1,7 @@
 //! What comes before the protocol of a connection: PROXY headers, and handshakes of TLS.
 
+use std::sync::Arc;
+
 use super::downstream::listener_prefix;
 use super::{cluster_prefix, last_words, one_segment, scope};
 use crate::stats::{Counter, Derived, Registry};
@@ -119,7 +121,7 @@ impl TlsInspectorStats {
 #[derive(Debug)]
 pub struct HandshakeStats {
     counted: TlsStats,
-    registry: Registry,
+    registry: Arc<Registry>,
     prefix: String,
 }
 
@@ -141,19 +143,18 @@ pub struct Handshake {
 impl HandshakeStats {
     /// The scope of a listening socket.
     #[must_use]
-    pub fn of_listener(registry: &Registry, listener: &str) -> Self {
+    pub fn of_listener(registry: &Arc<Registry>, listener: &str) -> Self {
         Self::under(registry, format!("{}.ssl", listener_prefix(listener)))
     }
 
     /// The scope of a cluster.
     #[must_use]
-    pub fn of_cluster(registry: &Registry, cluster: &str) -> Self {
+    pub fn of_cluster(registry: &Arc<Registry>, cluster: &str) -> Self {
         Self::under(registry, format!("{}.ssl", cluster_prefix(cluster)))
     }
 
-    fn under(registry: &Registry, prefix: String) -> Self {
-        let registry = registry.scope();
-        Self { counted: TlsStats::under(&registry, &prefix), registry, prefix }
+    fn under(registry: &Arc<Registry>, prefix: String) -> Self {
+        Self { counted: TlsStats::under(registry, &prefix), registry: Arc::clone(registry), prefix }
     }
 
     /// Counts a handshake that was completed.
