@@ -213,6 +213,29 @@ fn an_upstream_is_spoken_to_over_tls_and_its_certificate_is_checked() {
 }
 
 #[test]
+fn an_upstream_whose_certificate_was_revoked_is_a_503_with_the_reason() {
+    let of_lister = |list: &str| {
+        let more = format!(", crl: {{ filename: {} }}, only_verify_leaf_cert_crl: true", file(list));
+        cluster("app", app("revoked"), &more).replace("authority.pem", "lister.pem")
+    };
+    let ruled_out = "503 UF sni - from - - - to - - TLS_error:|268435581:SSL_routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:\
+                     verify_cert_failed:_X509_verify_cert:_certificate_verification_error_at_depth_0:_certificate_revocation_check_\
+                     against_provided_CRLs_failed:_";
+    for (list, status, words, failures) in [
+        ("before.crl", "200", None, 0),
+        ("after.crl", "503", Some("certificate_revoked:TLS_error_end"), 1),
+        ("late.crl", "503", Some("CRL_has_expired:TLS_error_end"), 1),
+    ] {
+        let proxy = Proxy::start(list, &[chain(None, "route: { cluster: app }", "")], "", &of_lister(list));
+        let response = proxy.get_plain();
+        assert_eq!(response.split(' ').nth(1), Some(status), "{list}: {response}");
+        assert_eq!(proxy.stat("cluster.app.ssl.fail_verify_error"), failures, "{list}");
+        let lines = proxy.stop();
+        assert!(words.is_none_or(|words| lines == [format!("{ruled_out}{words}")]), "{list}: {lines:?}");
+    }
+}
+
+#[test]
 fn an_upstream_without_tls_is_a_503_with_the_reason() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -57,6 +57,8 @@ pub enum Content {
     CertificateChain,
     /// `private_key`, in PEM.
     PrivateKey,
+    /// `crl`, in PEM.
+    Revocations,
 }
 
 impl Surroundings {

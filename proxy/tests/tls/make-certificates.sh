@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes the certificates of these tests anew: an authority, a server and a client that it has signed, and a client that it has not.
+# Makes the certificates of these tests anew: an authority, a server and a client that it has signed, a client that it has not, and
+# lists of revoked certificates.
 set -eu
 cd "$(dirname "$0")"
 key() { openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt -out "$1.key"; }
@@ -22,4 +23,17 @@ signed expired authority 'subjectAltName=DNS:server.test' -1
 signed other authority 'subjectAltName=DNS:other.test'
 signed client authority 'extendedKeyUsage=clientAuth\nsubjectAltName=DNS:client.test,URI:spiffe://test/client'
 signed foreigner stranger 'basicConstraints=CA:FALSE'
+# An authority with lists of what it has revoked: `before.crl` is empty, `after.crl` has one certificate, `late.crl` has expired.
+authority lister
+signed kept lister 'extendedKeyUsage=clientAuth,serverAuth'
+signed revoked lister 'extendedKeyUsage=clientAuth,serverAuth'
+: > index
+echo 01 > number
+printf '[ca]\ndefault_ca=one\n[one]\ndatabase=index\ncrlnumber=number\ndefault_md=sha256\nunique_subject=no\n' > ca.conf
+lister() { openssl ca -config ca.conf -cert lister.pem -keyfile lister.key "$@"; }
+lister -gencrl -crldays 36500 -out before.crl
+lister -revoke revoked.pem
+lister -gencrl -crldays 36500 -out after.crl
+lister -gencrl -crl_lastupdate 20200101000000Z -crl_nextupdate 20200102000000Z -out late.crl
+rm -f ca.conf index* number* lister.key
 rm -f authority.key stranger.key ./*.srl

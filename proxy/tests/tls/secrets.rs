@@ -113,3 +113,38 @@ fn renewed_certificates_fail_no_request() {
     assert_eq!(proxy.stat("server.config_version"), 1, "the configuration is the same");
     proxy.stop();
 }
+
+#[test]
+fn a_revoked_certificate_is_refused_as_soon_as_the_list_is_there() {
+    let folder = folder("revoked");
+    let list = |name: &str| {
+        fs::copy(file(name), folder.join("fresh.crl")).unwrap();
+        fs::rename(folder.join("fresh.crl"), folder.join("lister.crl")).unwrap();
+    };
+    list("before.crl");
+    let context = format!(
+        "trusted_ca: {{ filename: {} }}, crl: {{ filename: lister.crl }}, watched_directory: {{ path: . }}",
+        file("lister.pem")
+    );
+    let options = format!(
+        "require_client_certificate: true, common_tls_context: {{ tls_certificates: [{}], validation_context: {{ {context} }} }}",
+        certificate("server")
+    );
+    let chains = [chain(Some(&options), &responds("hello"), "")];
+    let mut proxy = Proxy::start_in(folder.clone(), &chains, "", "", "");
+    let shows = |certificate| Client { certificate: Some(certificate), ..Client::default() };
+    assert!(proxy.get(shows("revoked"), "server.test").unwrap().ends_with("hello"));
+    let renewed = |proxy: &mut Proxy, name: &str| {
+        list(name);
+        proxy.finwait.as_mut().unwrap().until("files were read again and are in use: listener web").unwrap();
+    };
+    renewed(&mut proxy, "after.crl");
+    assert!(proxy.get(shows("revoked"), "server.test").unwrap_err().contains("CertificateRevoked"));
+    assert!(proxy.get(shows("kept"), "server.test").unwrap().ends_with("hello"));
+    assert_eq!(proxy.stat("ssl.fail_verify_error"), 1);
+    // A list whose end has passed rules out everybody.
+    renewed(&mut proxy, "late.crl");
+    assert!(proxy.get(shows("kept"), "server.test").is_err());
+    assert_eq!(proxy.stat("ssl.fail_verify_error"), 2);
+    proxy.stop();
+}

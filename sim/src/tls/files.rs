@@ -40,6 +40,9 @@ impl NamedFiles for Files {
                 self.made.borrow_mut().push(describe_certificate(path, &self.host, &wanted));
                 Ok(pem("CERTIFICATE", &issued.certificate))
             }
+            Content::Revocations => {
+                Err(io::Error::other("no list of revoked certificates is made up; write inline_string"))
+            }
             Content::PrivateKey => Ok(pem("PRIVATE KEY", &self.authorities.key_of(&self.host))),
         }
     }

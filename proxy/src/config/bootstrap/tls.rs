@@ -154,8 +154,10 @@ pub(crate) struct TlsCertificate {
 /// `envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext`
 #[derive(Debug, Deserialize)]
 pub(crate) struct CertificateValidationContext {
+    pub(crate) crl: Option<At<DataSource>>,
     #[serde(default)]
     pub(crate) match_typed_subject_alt_names: Vec<At<SubjectAltNameMatcher>>,
+    pub(crate) only_verify_leaf_cert_crl: Option<bool>,
     pub(crate) trust_chain_verification: Option<TrustChainVerification>,
     pub(crate) trusted_ca: Option<At<DataSource>>,
     pub(crate) watched_directory: Option<WatchedDirectory>,

@@ -16,7 +16,7 @@ use crate::config::error::{Cause, Place};
 use crate::config::problem::Problem;
 use crate::config::string_match::Pattern;
 use crate::config::surroundings::{Content, SecretKind};
-use crate::config::tls::{Certificate, CertificateError, Origin, PeerName, PeerRules};
+use crate::config::tls::{Certificate, CertificateError, Origin, PeerName, PeerRules, Revocations};
 use crate::config::yaml::{At, Node, Notes, decode};
 
 /// `static_resources.secrets`, by name; each kind has its own names.
@@ -246,20 +246,30 @@ struct Context {
     place: Place,
     names: Vec<PeerName>,
     trusted: Option<(At<Vec<u8>>, Origin)>,
+    /// Lists of revoked certificates.
+    revocations: Option<At<Vec<u8>>>,
+    /// They are for the certificates of peers alone.
+    only_ends: Option<bool>,
     verification: Option<TrustChainVerification>,
 }
 
 impl Context {
     fn new(written: &At<CertificateValidationContext>, reading: Reading, notes: &Notes) -> Result<Self, Problem> {
         let CertificateValidationContext {
+            crl,
             match_typed_subject_alt_names,
+            only_verify_leaf_cert_crl,
             trust_chain_verification,
             trusted_ca,
             watched_directory,
         } = &written.value;
-        if let (Some(source), true) = (trusted_ca, [reading, watched_directory.into()].contains(&Reading::Watched)) {
-            watch(source, notes);
+        if [reading, watched_directory.into()].contains(&Reading::Watched) {
+            trusted_ca.iter().chain(crl).for_each(|source| watch(source, notes));
         }
+        let revocations = match crl {
+            Some(source) => Some(data_source::certificates(source, Content::Revocations, notes)?),
+            None => None,
+        };
         let trusted = match trusted_ca {
             Some(source) => Some((data_source::certificates(source, Content::Authorities, notes)?, origin(source))),
             None => None,
@@ -268,6 +278,8 @@ impl Context {
             place: written.place.clone(),
             names: match_typed_subject_alt_names.iter().map(peer_name).collect::<Result<_, _>>()?,
             trusted,
+            revocations: revocations.filter(|lists| !lists.value.is_empty()),
+            only_ends: *only_verify_leaf_cert_crl,
             verification: *trust_chain_verification,
         })
     }
@@ -284,12 +296,15 @@ impl Context {
             place: self.place,
             names: self.names.into_iter().chain(over.names).collect(),
             trusted: over.trusted.or(self.trusted),
+            revocations: over.revocations.or(self.revocations),
+            only_ends: over.only_ends.or(self.only_ends),
             verification: over.verification.or(self.verification),
         }
     }
 
     fn validation(self) -> Result<Validation, Problem> {
-        let Self { place, names, trusted, verification } = self;
+        let Self { place, names, trusted, revocations, only_ends, verification } = self;
+        let revocations = lists(revocations.as_ref(), trusted.is_some(), only_ends == Some(true))?;
         if !names.is_empty() && trusted.is_none() {
             let what = "SAN-based verification of peer certificates without trusted CA is insecure and not allowed";
             let cause = Cause::Invalid { what: what.into(), remedy: Some("write trusted_ca".into()) };
@@ -302,8 +317,17 @@ impl Context {
             let place = trusted.as_ref().map_or(&place, |(pem, _)| &pem.place);
             Problem::invalid(place, error.to_string())
         })?;
-        Ok(Validation { has_ca: trusted.is_some(), rules })
+        Ok(Validation { has_ca: trusted.is_some(), rules: rules.with_revocations(revocations) })
     }
+}
+
+/// Lists of revoked certificates, which authorities sign that are trusted.
+fn lists(read: Option<&At<Vec<u8>>>, has_ca: bool, only_ends: bool) -> Result<Option<Revocations>, Problem> {
+    let Some(read) = read else { return Ok(None) };
+    if !has_ca {
+        return Err(read.invalid_but("Failed to load CRL without trusted CA", "write trusted_ca"));
+    }
+    Revocations::new(&read.value, only_ends).map(Some).map_err(|error| read.invalid(error.to_string()))
 }
 
 fn peer_name(written: &At<SubjectAltNameMatcher>) -> Result<PeerName, Problem> {

@@ -7,6 +7,7 @@ mod certificates;
 mod crypto;
 mod inventory;
 mod renewable;
+mod revocations;
 mod suites;
 mod verify;
 pub mod x509;
@@ -23,6 +24,7 @@ pub use certificates::{Certificate, CertificateError};
 pub use crypto::Crypto;
 pub use inventory::{InUse, Inventory, Origin, Use};
 pub use renewable::{MadeOf, Material, Renewable};
+pub use revocations::{NoRevocations, Revocations};
 pub use suites::{CipherSuites, suite_by_name};
 pub use verify::{PeerName, PeerRules, Presence};
 
@@ -207,9 +209,12 @@ impl MadeOf for ClientContext {
 /// What these differ in from others.
 fn material(common: &CommonTls, rules: Option<&PeerRules>, presence: Presence) -> Material {
     let trusted = rules.into_iter().flat_map(PeerRules::certificates);
+    let revocations = rules.and_then(PeerRules::revocations);
+    let depth = revocations.map(|lists| format!(" {:?}", lists.depth())).unwrap_or_default();
     Material {
         certificates: common.certificates.iter().flat_map(Certificate::chain).chain(trusted).cloned().collect(),
-        demands: format!("{presence:?} {:?}", rules.map(PeerRules::names).unwrap_or_default()),
+        revocations: revocations.map(Revocations::read),
+        demands: format!("{presence:?} {:?}{depth}", rules.map(PeerRules::names).unwrap_or_default()),
     }
 }
 

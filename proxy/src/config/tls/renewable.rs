@@ -16,6 +16,8 @@ pub struct Renewable<T>(Mutex<Arc<T>>);
 pub struct Material {
     /// Those of our own, and those that are trusted.
     pub(super) certificates: Vec<CertificateDer<'static>>,
+    /// `crl`, as it was read.
+    pub(super) revocations: Option<Arc<[u8]>>,
     /// What peers have to fulfil beside being trusted.
     pub(super) demands: String,
 }

@@ -7,10 +7,11 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_sig
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError as Fault, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme};
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::{EndEntityCert, KeyUsage, RevocationOptions};
 
 use super::certificates::{CertificateError, chain_of};
 use super::inventory::{InUse, Origin};
+use super::revocations::{self, Revocations};
 use super::x509::{NameKind, alt_names};
 use crate::config::string_match::{Pattern, StringMatch};
 
@@ -19,6 +20,8 @@ use crate::config::string_match::{Pattern, StringMatch};
 pub struct PeerRules {
     /// The authorities one of which has to have signed it; `None` permits any certificate.
     trusted: Option<Trusted>,
+    /// The lists on which it must not be.
+    revocations: Option<Revocations>,
     /// It has one of these names; an empty list permits any name.
     names: Vec<PeerName>,
 }
@@ -27,7 +30,8 @@ pub struct PeerRules {
 struct Trusted {
     origin: Origin,
     anchors: Vec<TrustAnchor<'static>>,
-    /// The same, whole: a certificate that is trusted itself needs no signature, as with OpenSSL.
+    /// The same, whole: a certificate that is trusted itself needs no signature, as with OpenSSL, but a list needs one that
+    /// has signed it.
     certificates: Vec<CertificateDer<'static>>,
 }
 
@@ -50,7 +54,19 @@ impl PeerRules {
     /// # Errors
     /// There is no certificate.
     pub fn new(trusted_ca: Option<(&[u8], Origin)>, names: Vec<PeerName>) -> Result<Self, CertificateError> {
-        Ok(Self { trusted: trusted_ca.map(|(pem, origin)| Trusted::new(pem, origin)).transpose()?, names })
+        let trusted = trusted_ca.map(|(pem, origin)| Trusted::new(pem, origin)).transpose()?;
+        Ok(Self { trusted, revocations: None, names })
+    }
+
+    /// The same with `crl`.
+    #[must_use]
+    pub fn with_revocations(self, revocations: Option<Revocations>) -> Self {
+        Self { revocations, ..self }
+    }
+
+    /// `crl`.
+    pub(super) fn revocations(&self) -> Option<&Revocations> {
+        self.revocations.as_ref()
     }
 
     /// The first of those that are trusted, as operators see it.
@@ -79,11 +95,15 @@ impl PeerRules {
     ) -> Result<(), Error> {
         let end = EndEntityCert::try_from(certificate).map_err(|_| Fault::BadEncoding)?;
         if let Some(trusted) = &self.trusted
-            && !trusted.certificates.iter().any(|one| one.as_ref() == certificate.as_ref())
+            && (self.revocations.is_some() || !trusted.holds(certificate))
         {
             let algorithms = algorithms.all;
-            end.verify_for_usage(algorithms, &trusted.anchors, intermediates, now, usage, None, None)
-                .map_err(|error| Error::InvalidCertificate(fault(error)))?;
+            let verify = |revocation: Option<RevocationOptions<'_>>| {
+                end.verify_for_usage(algorithms, &trusted.anchors, intermediates, now, usage, revocation, None)
+                    .map(drop)
+                    .map_err(|error| Error::InvalidCertificate(fault(error)))
+            };
+            self.revocations.as_ref().map_or_else(|| verify(None), |lists| lists.within(verify))?;
         }
         if self.names.is_empty() || self.names.iter().any(|name| name.is_among(&end, certificate)) {
             Ok(())
@@ -94,6 +114,10 @@ impl PeerRules {
 }
 
 impl Trusted {
+    fn holds(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.certificates.iter().any(|one| one.as_ref() == certificate.as_ref())
+    }
+
     fn new(pem: &[u8], origin: Origin) -> Result<Self, CertificateError> {
         let certificates = chain_of(pem)?;
         let anchor = |certificate| webpki::anchor_from_trusted_cert(certificate).map(|anchor| anchor.to_owned());
@@ -120,6 +144,9 @@ impl PeerName {
 /// What is wrong with a chain, in rustls' terms, from which the alert follows.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the enum may grow, and has no more that TLS has an alert for")]
 fn fault(error: webpki::Error) -> Fault {
+    if let Some(fault) = revocations::fault(&error) {
+        return fault;
+    }
     match error {
         webpki::Error::BadDer | webpki::Error::BadDerTime => Fault::BadEncoding,
         webpki::Error::CertExpired { .. } => Fault::Expired,

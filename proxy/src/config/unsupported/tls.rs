@@ -56,11 +56,9 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
 
     ("CertificateValidationContext", "allow_expired_certificate", Only("false", "a certificate that has expired is not accepted")),
     ("CertificateValidationContext", "ca_certificate_provider_instance", Refused(VERIFICATION)),
-    ("CertificateValidationContext", "crl", Refused("no revocation lists are read")),
     ("CertificateValidationContext", "custom_validator_config", Refused(VERIFICATION)),
     ("CertificateValidationContext", "match_subject_alt_names", Old("match_typed_subject_alt_names")),
     ("CertificateValidationContext", "max_verify_depth", Refused("a chain has at most 6 certificates of authorities")),
-    ("CertificateValidationContext", "only_verify_leaf_cert_crl", Only("false", "no revocation lists are read")),
     ("CertificateValidationContext", "require_signed_certificate_timestamp", Only("false", "nothing is read beside a certificate")),
     ("CertificateValidationContext", "system_root_certs", Refused("write trusted_ca: { filename: /etc/ssl/certs/ca-certificates.crt }")),
     ("CertificateValidationContext", "verify_certificate_hash", Refused(VERIFICATION)),

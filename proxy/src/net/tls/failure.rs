@@ -45,6 +45,9 @@ fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
+/// What stands in Envoy's text in front of BoringSSL's words.
+const REVOCATION: &str = "certificate revocation check against provided CRLs failed";
+
 #[expect(clippy::wildcard_enum_match_arm, reason = "the enum may grow; rustls has words for all others")]
 fn fault_of(fault: &CertificateError) -> String {
     match fault {
@@ -53,6 +56,9 @@ fn fault_of(fault: &CertificateError) -> String {
         CertificateError::NotValidYet => "certificate is not yet valid".into(),
         CertificateError::UnknownIssuer => "unable to get local issuer certificate".into(),
         CertificateError::BadSignature => "certificate signature failure".into(),
+        CertificateError::Revoked => format!("{REVOCATION}: certificate revoked"),
+        CertificateError::UnknownRevocationStatus => format!("{REVOCATION}: unable to get certificate CRL"),
+        CertificateError::ExpiredRevocationList => format!("{REVOCATION}: CRL has expired"),
         other => other.to_string(),
     }
 }
