@@ -366,7 +366,10 @@ fn refuse_pipes(config: &Config) -> Result<(), String> {
     let listener = config.listeners.iter().find(|listener| listener.bindings().any(|binding| is_pipe(&binding.at)));
     let cluster = config.clusters.iter().find(|cluster| match &cluster.discovery {
         Discovery::Static(endpoints) => endpoints.iter().any(is_pipe),
-        Discovery::LogicalDns { .. } | Discovery::Original(_) | Discovery::StrictDns { .. } => false,
+        Discovery::Aggregate(_)
+        | Discovery::LogicalDns { .. }
+        | Discovery::Original(_)
+        | Discovery::StrictDns { .. } => false,
     });
     let what = match (listener, cluster) {
         (Some(listener), _) => format!("listener '{}' listens on a pipe", listener.name),

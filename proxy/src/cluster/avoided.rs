@@ -82,14 +82,14 @@ impl Cluster {
         let draw = |attempt| self.draw(Wish { attempt, not_of: &avoided.priorities.avoided, ..wish });
         let mut drawn = draw(0)?;
         for attempt in 1..=avoided.options.draws_max {
-            if !avoided.rejects(self, &drawn) {
+            if !avoided.rejects(&self.home(&drawn), &drawn) {
                 break;
             }
             drawn = draw(attempt)?;
         }
         avoided.tried.push(drawn.address.clone());
         if avoided.options.other_priorities_every.is_some() {
-            avoided.priorities.add(self.placement(&drawn).priority);
+            avoided.priorities.add(self.linked_priority(&drawn));
         }
         Some(drawn)
     }

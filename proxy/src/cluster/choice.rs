@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use tokio::time::Instant;
 
-use super::balancer::{Balancer, Condition, Live, Member, Turns, Wish};
+use super::balancer::{Balancer, Census, Condition, Live, Member, Turns, Wish};
 use super::{Cluster, Endpoint};
 use crate::config::balancing::{HashedName, LeastRequest, Policy, SlowStart};
 use crate::config::cluster::Discovery;
@@ -48,6 +48,9 @@ impl Cluster {
         if let Discovery::Original(_) = self.shared.config.discovery {
             return self.endpoint_at(wish.destination?);
         }
+        if let Discovery::Aggregate(names) = &self.shared.config.discovery {
+            return self.draw_linked(names, wish);
+        }
         let endpoints = self.endpoints.borrow();
         if let [only] = &endpoints[..]
             && only.counts.health.is_good()
@@ -62,6 +65,16 @@ impl Cluster {
             let (random, stats) = (&*self.outside.random, &self.shared.stats);
             let chosen = choice.balancer.choose(wish, &config.balancing, live, random, stats)?;
             endpoints.get(usize::try_from(chosen).ok()?).map(Rc::clone)
+        })
+    }
+
+    /// How many endpoints there are of each priority.
+    pub(super) fn censuses(&self) -> Vec<Census> {
+        let endpoints = self.endpoints.borrow();
+        self.with_live(&endpoints, |live| {
+            let mut choice = self.choice.borrow_mut();
+            self.bring_up_to_date(&mut choice, &endpoints, live);
+            choice.balancer.censuses().to_vec()
         })
     }
 

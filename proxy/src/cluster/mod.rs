@@ -3,6 +3,7 @@
 //! [`Cluster::choose`] picks an endpoint, [`Pool::checkout`](pool::Pool::checkout) lends a connection to it.
 //! Each worker has its own endpoints and pools, as Envoy's workers do; only stats and breakers are shared.
 
+mod aggregate;
 mod assigned;
 mod avoided;
 pub mod balancer;
@@ -40,6 +41,7 @@ use std::time::{Duration, SystemTime};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+pub use aggregate::Home;
 pub use avoided::Avoided;
 pub use balancer::Wish;
 pub use clusters::Clusters;
@@ -258,6 +260,8 @@ pub struct Cluster {
     /// Decisions of authorisation services about requests to it.
     pub authorisations: Rc<ClusterAuthorisations>,
     outside: Outside,
+    /// The clusters of the worker, itself among them.
+    beside: Weak<Clusters>,
     endpoints: RefCell<Vec<Rc<Endpoint>>>,
     /// The same by where they are, where that is how they are chosen.
     by_destination: RefCell<BTreeMap<SocketAddr, Rc<Endpoint>>>,
@@ -328,7 +332,13 @@ const FIRST_RESOLUTION_WAIT: Duration = Duration::from_secs(5);
 
 impl Cluster {
     /// A cluster with its endpoints known: those of the file, or those that the names resolve to first.
-    pub async fn start(shared: Arc<ClusterShared>, codes: CodeStats, outside: Outside, before: Handover) -> Rc<Self> {
+    pub async fn start(
+        shared: Arc<ClusterShared>,
+        codes: CodeStats,
+        outside: Outside,
+        beside: Weak<Clusters>,
+        before: Handover,
+    ) -> Rc<Self> {
         let choice = RefCell::new(Choice::new(outside.random.next_u64()));
         let name = Rc::from(&*shared.config.name);
         let is_first = || !shared.is_looked_after.swap(true, Ordering::Relaxed);
@@ -342,6 +352,7 @@ impl Cluster {
             shared,
             codes,
             outside,
+            beside,
             endpoints: RefCell::default(),
             by_destination: RefCell::default(),
             choice,
@@ -351,6 +362,7 @@ impl Cluster {
             known: RefCell::new(before.known.clone()),
         });
         match &cluster.shared.config.discovery {
+            Discovery::Aggregate(_) => {}
             Discovery::Static(addresses) => {
                 let endpoints = (0..).zip(addresses).map(|(nth, at)| (nth, Location::from(at.clone()))).collect();
                 let watches = cluster.set_endpoints(endpoints, &before);

@@ -293,6 +293,8 @@ pub enum Discovery {
         /// How often to ask.
         refresh: Refresh,
     },
+    /// Those of other clusters, one cluster behind the other.
+    Aggregate(Vec<ClusterName>),
     /// Where each connection or request was to go.
     Original(OriginalDestination),
 }

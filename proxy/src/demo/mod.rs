@@ -301,7 +301,10 @@ mod tests {
                 .iter()
                 .flat_map(|cluster| match &cluster.discovery {
                     Discovery::Static(endpoints) => endpoints.clone(),
-                    Discovery::LogicalDns { .. } | Discovery::Original(_) | Discovery::StrictDns { .. } => Vec::new(),
+                    Discovery::Aggregate(_)
+                    | Discovery::LogicalDns { .. }
+                    | Discovery::Original(_)
+                    | Discovery::StrictDns { .. } => Vec::new(),
                 })
                 .collect();
             assert_eq!(endpoints, [expected], "{}", hop.file);

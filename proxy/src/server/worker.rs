@@ -183,7 +183,8 @@ impl Worker {
             let zone = snapshot.config.zone.as_deref();
             let codes = CodeStats::new(&shared.registry, shared.config.stat_name(), zone);
             let before = Handover::from(self.clusters.get(name).as_deref(), *change);
-            let cluster = Cluster::start(Arc::clone(shared), codes, self.outside.clone(), before);
+            let cluster =
+                Cluster::start(Arc::clone(shared), codes, self.outside.clone(), Rc::downgrade(&self.clusters), before);
             let cluster = cluster.await;
             if let Some(before) = self.clusters.insert(Rc::clone(&cluster)) {
                 before.retire(Some(&cluster));

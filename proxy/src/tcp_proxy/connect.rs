@@ -65,6 +65,8 @@ async fn attempt(options: &Options, cluster: &Cluster, info: &mut StreamInfo) ->
         stats.upstream_cx_none_healthy.inc();
         return Err(Attempt::Refused(ResponseFlag::UH));
     };
+    let home = cluster.home(&endpoint);
+    let cluster = &*home;
     info.attempts += 1;
     info.upstream_host = Some(endpoint.address.clone());
     info.upstream_name = if info.shows_upstream_name { cluster.hostname(&endpoint) } else { None };

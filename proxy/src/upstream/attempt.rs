@@ -83,12 +83,13 @@ pub(super) async fn run(
         return Ok(TryEnd::unconnected(Failure::NoHealthyUpstream));
     };
     let mut tracked = Tracked::begin(cluster, head, how.timeout, exchange);
-    let leased = checkout(exchange, head, cluster, &endpoint, how, info).await;
+    let home = cluster.home(&endpoint);
+    let leased = checkout(exchange, head, &home, &endpoint, how, info).await;
     let lease = match leased.inspect_err(|by| interrupt(&mut tracked, *by))? {
         Ok(lease) => lease,
         Err(failure) => return Ok(TryEnd::unconnected(failure)),
     };
-    set_host(how, cluster, &endpoint, head);
+    set_host(how, &home, &endpoint, head);
     info.trace.iter().for_each(|trace| trace.inject(head));
     info.parts.iter().for_each(|part| part.counters.upstream_rq_total.inc());
     let mut limit = TryLimit::new(how.timeout, how.idle_timeout, how.longest);
@@ -113,7 +114,7 @@ pub(super) async fn run(
     if how.hedges
         && let Ok(Err(TryExpired::Idle | TryExpired::Timeout)) = &received
     {
-        cluster.note_timeout(&endpoint);
+        home.note_timeout(&endpoint);
         return Ok(TryEnd::Late(Box::new(LateTry::new(sent, tracked, exchange.rest(), info))));
     }
     Ok(TryEnd::Tried(conclude(cluster, &endpoint, (sent, tracked), received, (how, limit), info)?))
@@ -134,7 +135,7 @@ fn conclude(
         interrupt(&mut tracked, *by);
     }
     if let Err(Interrupted::Timer(Expired::Global)) = &received {
-        cluster.report_timeout(endpoint);
+        cluster.home(endpoint).report_timeout(endpoint);
         endpoint.counts.rq_error.inc();
     }
     let mut result = match received? {

@@ -37,12 +37,13 @@ pub(crate) fn charge(cluster: &Cluster, status: StatusCode, info: &StreamInfo) {
 
 /// What an attempt came to, for the endpoint's health and its stats.
 pub(super) fn report(cluster: &Cluster, endpoint: &Rc<Endpoint>, result: &Result<Box<UpstreamResponse>, Failed>) {
-    cluster.report(endpoint, result.as_ref().map(|response| response.head.status).map_err(|failed| &failed.failure));
+    let home = cluster.home(endpoint);
+    home.report(endpoint, result.as_ref().map(|response| response.head.status).map_err(|failed| &failed.failure));
     let (stats, counts) = (&cluster.shared.stats, &endpoint.counts);
     match result {
         Ok(response) => {
             if response.head.headers.contains(&names::X_ENVOY_IMMEDIATE_HEALTH_CHECK_FAIL) {
-                cluster.fail_at_once(endpoint);
+                home.fail_at_once(endpoint);
             }
         }
         // As in Envoy, it is no error of the endpoint.

@@ -40,7 +40,7 @@ pub(super) fn unresolved(case: &Case<'_>, at: ProxyView<'_>, when: Duration) -> 
     let Some((_, Action::Forward(forward))) = &led.route else { return None };
     let (path, cluster) = settings.cluster(forward)?;
     let names: Vec<&str> = match &cluster.discovery {
-        Discovery::Static(_) => return None,
+        Discovery::Aggregate(_) | Discovery::Static(_) => return None,
         Discovery::LogicalDns { target: (name, _), .. } => vec![name],
         Discovery::Original(original) => return Some(nowhere(original)),
         Discovery::StrictDns { targets, .. } => targets.iter().map(|(name, _)| name.as_str()).collect(),

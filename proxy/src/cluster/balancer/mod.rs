@@ -29,7 +29,8 @@ use crate::stats::ClusterStats;
 use edf::Edf;
 use group::Group;
 use overload::Share;
-use shares::{Availability, Census, Shares};
+pub use shares::Availability;
+pub(super) use shares::{Census, Shares};
 use subsets::Subsets;
 use table::Table;
 pub use table::TableSizes;
@@ -87,6 +88,8 @@ pub struct Wish<'w> {
     pub attempt: u32,
     /// Priorities that it does not want as long as another one has an endpoint.
     pub not_of: &'w [u32],
+    /// The priority, and which endpoints of it, that are chosen already: by an aggregate cluster, which links priorities.
+    pub part: Option<(usize, Availability)>,
     /// Where it was to go, for a cluster of type ORIGINAL_DST.
     pub destination: Option<SocketAddr>,
 }
@@ -97,6 +100,8 @@ pub struct Balancer {
     members: Vec<Member>,
     priorities: Vec<PriorityGroups>,
     shares: Shares,
+    /// How many there are of each priority.
+    censuses: Vec<Census>,
     /// By what the metadata of endpoints says.
     subsets: Option<Box<Subsets>>,
 }
@@ -144,6 +149,11 @@ impl Balancer {
         self.subsets.as_ref().map_or(0, |subsets| subsets.count())
     }
 
+    /// How many endpoints there are of each priority.
+    pub(super) fn censuses(&self) -> &[Census] {
+        &self.censuses
+    }
+
     /// Where its turns stand.
     fn turn(&self) -> usize {
         self.priorities.first().map_or(0, |groups| groups.all.turn())
@@ -164,7 +174,7 @@ impl Balancer {
         let shares = Shares::new(&censuses, how, threshold);
         let build = |(at, of)| builder.priority(of, &before, at, shares.panics(at));
         let priorities = priorities.map(build).collect();
-        Self { members, priorities, shares, subsets: None }
+        Self { members, priorities, shares, censuses, subsets: None }
     }
 
     /// The size of its last table, where hashes choose.
@@ -202,7 +212,8 @@ impl Balancer {
         }
         let other_shares = self.shares.without(wish.not_of);
         let shares = other_shares.as_ref().unwrap_or(&self.shares);
-        let (priority, availability) = shares.only().unwrap_or_else(|| shares.draw(random.next_u64()));
+        let (priority, availability) =
+            wish.part.or_else(|| shares.only()).unwrap_or_else(|| shares.draw(random.next_u64()));
         let panics = self.shares.panics(priority);
         let groups = self.priorities.get_mut(priority)?;
         let group = if panics {
@@ -227,7 +238,8 @@ impl Balancer {
         stats: &ClusterStats,
     ) -> Option<u32> {
         let hash = wish.hash.unwrap_or_else(|| random.next_u64());
-        let (priority, _) = self.shares.without(wish.not_of).as_ref().unwrap_or(&self.shares).draw(hash);
+        let drawn = || self.shares.without(wish.not_of).as_ref().unwrap_or(&self.shares).draw(hash);
+        let (priority, _) = wish.part.unwrap_or_else(drawn);
         if self.shares.panics(priority) {
             stats.lb_healthy_panic.inc();
         }

@@ -7,9 +7,9 @@ use crate::config::balancing::{Balancing, HealthBy};
 
 /// How many endpoints of one priority there are, and how many of them are of use.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Census {
+pub(in crate::cluster) struct Census {
     /// All of them.
-    pub(super) all: u64,
+    pub(in crate::cluster) all: u64,
     /// Those that do not count, not even as unhealthy.
     pub(super) excluded: u64,
     /// Those that are healthy.
@@ -22,14 +22,16 @@ pub(super) struct Census {
 
 /// Which endpoints of a priority are to be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Availability {
+pub enum Availability {
+    /// The degraded ones.
     Degraded,
+    /// The healthy ones.
     Healthy,
 }
 
 /// The shares of all priorities. Those of healthy and degraded endpoints together are 100 percent.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Shares {
+pub(in crate::cluster) struct Shares {
     healthy: Vec<u32>,
     degraded: Vec<u32>,
     panics: Vec<bool>,
@@ -40,7 +42,12 @@ pub(super) struct Shares {
 impl Shares {
     /// Of these priorities. `threshold`: with fewer healthy endpoints, in hundredths of a percent, a priority panics.
     pub(super) fn new(priorities: &[Census], how: &Balancing, threshold: u32) -> Self {
-        let part = |census: &Census, which: usize| {
+        Self::linked(&priorities.iter().map(|census| (*census, how)).collect::<Vec<_>>(), threshold)
+    }
+
+    /// The same of the priorities of several clusters.
+    pub(in crate::cluster) fn linked(linked: &[(Census, &Balancing)], threshold: u32) -> Self {
+        let part = |(census, how): &(Census, &Balancing), which: usize| {
             let counted = census.all.saturating_sub(census.excluded);
             let (some, all) = match how.health_by {
                 HealthBy::Endpoints => ([census.healthy, census.degraded][which], counted),
@@ -51,20 +58,20 @@ impl Shares {
                 (_, all) => percent(u64::from(how.overprovisioning).saturating_mul(some) / all),
             }
         };
-        let healthy: Vec<u32> = priorities.iter().map(|census| part(census, 0)).collect();
-        let degraded: Vec<u32> = priorities.iter().map(|census| part(census, 1)).collect();
+        let healthy: Vec<u32> = linked.iter().map(|of| part(of, 0)).collect();
+        let degraded: Vec<u32> = linked.iter().map(|of| part(of, 1)).collect();
         let available = sum(&healthy, &degraded);
         let mut shares = Self::of_availability(&healthy, &degraded, available);
-        shares.panics = vec![false; priorities.len()];
+        shares.panics = vec![false; linked.len()];
         shares.available = [healthy, degraded];
         if available == 0 && threshold == 0 {
             shares.healthy.iter_mut().take(1).for_each(|first| *first = 100); // where nothing will be found
             return shares;
         }
         if available < 100 {
-            shares.panics = priorities.iter().map(|census| census.panics(threshold)).collect();
+            shares.panics = linked.iter().map(|(census, _)| census.panics(threshold)).collect();
             if shares.panics.iter().all(|panics| *panics) {
-                shares.divide_by_size(priorities);
+                shares.divide_by_size(linked);
             }
         }
         shares
@@ -97,7 +104,7 @@ impl Shares {
     }
 
     /// The shares without some priorities, if any is named and the others have something available.
-    pub(super) fn without(&self, priorities: &[u32]) -> Option<Self> {
+    pub(in crate::cluster) fn without(&self, priorities: &[u32]) -> Option<Self> {
         if priorities.is_empty() {
             return None; // the common case allocates nothing
         }
@@ -109,25 +116,25 @@ impl Shares {
     }
 
     /// Every priority panics: each gets its part by the number of its endpoints, healthy or not.
-    fn divide_by_size(&mut self, priorities: &[Census]) {
-        let all: u64 = priorities.iter().map(|census| census.all).sum();
-        let part = |census: &Census| percent((census.all * 100).checked_div(all).unwrap_or(0));
+    fn divide_by_size(&mut self, priorities: &[(Census, &Balancing)]) {
+        let all: u64 = priorities.iter().map(|(census, _)| census.all).sum();
+        let part = |(census, _): &(Census, &Balancing)| percent((census.all * 100).checked_div(all).unwrap_or(0));
         self.healthy = priorities.iter().map(part).collect();
         self.degraded = vec![0; priorities.len()];
         let rest = 100 - self.healthy.iter().sum::<u32>().min(100);
-        let first = priorities.iter().position(|census| census.all > 0).unwrap_or(0);
+        let first = priorities.iter().position(|(census, _)| census.all > 0).unwrap_or(0);
         self.healthy.iter_mut().skip(first).take(1).for_each(|share| *share += rest);
     }
 
     /// Does one priority get everything?
-    pub(super) fn only(&self) -> Option<(usize, Availability)> {
+    pub(in crate::cluster) fn only(&self) -> Option<(usize, Availability)> {
         let whole = |shares: &[u32]| shares.iter().position(|share| *share == 100);
         let healthy = whole(&self.healthy).map(|at| (at, Availability::Healthy));
         healthy.or_else(|| whole(&self.degraded).map(|at| (at, Availability::Degraded)))
     }
 
     /// The priority that `chance` draws.
-    pub(super) fn draw(&self, chance: u64) -> (usize, Availability) {
+    pub(in crate::cluster) fn draw(&self, chance: u64) -> (usize, Availability) {
         let drawn = chance % 100 + 1;
         let mut sum = 0;
         for (shares, availability) in [(&self.healthy, Availability::Healthy), (&self.degraded, Availability::Degraded)]

@@ -299,7 +299,10 @@ impl Budget {
         let passing = self.socket().passing.as_ref()?;
         let at = match &self.shared.config.discovery {
             Discovery::Static(addresses) => addresses.iter().position(|address| *address == self.location.address),
-            Discovery::LogicalDns { .. } | Discovery::Original(_) | Discovery::StrictDns { .. } => None,
+            Discovery::Aggregate(_)
+            | Discovery::LogicalDns { .. }
+            | Discovery::Original(_)
+            | Discovery::StrictDns { .. } => None,
         };
         let (metadata, missing) = self.shared.config.passed(passing, at);
         if let Some(no_metadata) = &self.shared.no_metadata {

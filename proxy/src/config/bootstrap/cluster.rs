@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::aggregate::CustomClusterType;
 use super::balancing::{
     AssignmentPolicy, CommonLbConfig, HealthStatus, LbPolicy, LbSubsetConfig, LeastRequestLbConfig,
     LoadBalancingPolicy, Locality, MaglevLbConfig, RingHashLbConfig, RoundRobinLbConfig,
@@ -24,6 +25,7 @@ pub(crate) struct Cluster {
     pub(crate) alt_stat_name: Option<String>,
     pub(crate) circuit_breakers: Option<CircuitBreakers>,
     pub(crate) cleanup_interval: Option<Positive>,
+    pub(crate) cluster_type: Option<At<CustomClusterType>>,
     pub(crate) common_http_protocol_options: Option<At<UpstreamHttpProtocolOptions>>,
     pub(crate) common_lb_config: Option<CommonLbConfig>,
     pub(crate) connect_timeout: Option<Positive>,

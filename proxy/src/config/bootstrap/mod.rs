@@ -5,6 +5,7 @@
 //! they are unknown there too. What is written here is given a meaning by [`interpret`](super::interpret).
 
 pub(crate) mod access_log;
+pub(crate) mod aggregate;
 pub(crate) mod balancing;
 pub(crate) mod cluster;
 pub(crate) mod compression;

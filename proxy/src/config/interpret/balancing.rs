@@ -107,6 +107,7 @@ fn old_policy(cluster: &Written) -> Result<Policy, Problem> {
             let written = cluster.maglev_lb_config.as_ref().map(|at| &at.value);
             Policy::Maglev(maglev(written.and_then(|config| config.table_size.as_ref()), hashing)?)
         }
+        Some(LbPolicy::ClusterProvided) if cluster.cluster_type.is_some() => Policy::RoundRobin(None),
         // A cluster that chooses by itself has one endpoint for each choice.
         Some(LbPolicy::ClusterProvided) => match cluster.r#type {
             Some(DiscoveryType::OriginalDst) => Policy::RoundRobin(None),
@@ -133,7 +134,7 @@ fn old_policy(cluster: &Written) -> Result<Policy, Problem> {
 /// CLUSTER_PROVIDED, of a cluster whose type leaves the choice to a policy.
 fn policy_of_others(cluster: &Written) -> Problem {
     let place = cluster.lb_policy.as_ref().map_or(&cluster.name.place, |policy| &policy.place);
-    let reason = "of the types of clusters ORIGINAL_DST alone chooses endpoints by itself; write ROUND_ROBIN, LEAST_REQUEST or RANDOM";
+    let reason = "of the types of clusters ORIGINAL_DST and aggregate alone choose endpoints by themselves; write ROUND_ROBIN, LEAST_REQUEST or RANDOM";
     Problem::at(place, Cause::Unsupported { name: Name::Value("CLUSTER_PROVIDED".into()), reason })
 }
 

@@ -11,8 +11,8 @@ use super::metadata;
 use super::rewrite::literal_host;
 use super::secret::Secrets;
 use super::{
-    address, assignment, balancing, basis_points, buffer_bytes_max, health, http2_options, name_case, original_dst,
-    socket_option, trailer_rule, upstream_socket,
+    address, aggregate, assignment, balancing, basis_points, buffer_bytes_max, health, http2_options, name_case,
+    original_dst, socket_option, trailer_rule, upstream_socket,
 };
 use crate::config::bootstrap::Http2ProtocolOptions;
 use crate::config::bootstrap::cluster::{
@@ -107,6 +107,7 @@ fn without_file(cluster: &Written, secrets: &Secrets<'_>, notes: &Notes) -> Resu
     }
     note_deprecated(cluster, notes);
     original_dst::note_unused(cluster, notes);
+    aggregate::note_unused(cluster, notes);
     let protocol = protocol(cluster)?;
     let alpn: HttpAlpn = match protocol {
         UpstreamProtocol::Alpn(_) => &[b"h2", b"http/1.1"],
@@ -329,6 +330,9 @@ fn idle_timeout(cluster: &Written) -> Option<Duration> {
 }
 
 fn discovery(cluster: &Written) -> Result<Discovery, Problem> {
+    if let Some(custom) = &cluster.cluster_type {
+        return aggregate::discovery(cluster, custom);
+    }
     let assigned = cluster.load_assignment.iter().flat_map(|assignment| &assignment.value.endpoints);
     let mut addresses = assigned.flat_map(|locality| &locality.lb_endpoints).map(|lb| &lb.endpoint.address);
     let refresh = refresh(cluster)?;

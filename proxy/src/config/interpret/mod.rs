@@ -5,6 +5,7 @@
 
 mod access_log;
 mod address;
+mod aggregate;
 mod assignment;
 mod balancing;
 mod basic_auth;
@@ -96,9 +97,13 @@ pub(super) fn interpret(
     let admin = bootstrap.admin.and_then(|admin| admin.address);
     let admin = admin.map(|address| address::bound(&address)).transpose()?;
     let connect_in_clusters = connect_in_clusters(&written.clusters);
+    let listed = aggregate::names(&written.clusters);
     let secrets = Secrets::new(&written.secrets)?;
     let clusters = clusters(written.clusters, &secrets, notes)?;
     let names = ClusterNames::new(&clusters);
+    for (place, name) in listed.iter().filter(|(_, name)| !names.has(name)) {
+        notes.note(place, format!("has no effect: there is no cluster {name:?}"));
+    }
     let internal = listener::internal_listeners(&bootstrap.bootstrap_extensions)?;
     let mut listeners = listeners(written.listeners, internal, &names, &secrets, notes)?;
     name_node(&mut listeners, bootstrap.node.as_ref())?;

@@ -228,7 +228,6 @@ const EXTENSIONS: &[Extension] = &[
     (StatsSink, "envoy.stat_sinks.wasm", &["stat_sinks.wasm.v3.Wasm"], SINK),
     (ClusterType, "envoy.cluster.dns", &["clusters.dns.v3.DnsCluster"], CLUSTER_TYPE),
     (ClusterType, "envoy.cluster.original_dst", &["clusters.original_dst.v3.OriginalDstCluster"], CLUSTER_TYPE),
-    (ClusterType, "envoy.clusters.aggregate", &["clusters.aggregate.v3.ClusterConfig"], CLUSTER_TYPE),
     (ClusterType, "envoy.clusters.composite", &["clusters.composite.v3.ClusterConfig"], CLUSTER_TYPE),
     (ClusterType, "envoy.clusters.dynamic_forward_proxy", &["clusters.dynamic_forward_proxy.v3.ClusterConfig"], FORWARD_PROXY),
     (ClusterType, "envoy.clusters.dynamic_modules", &["clusters.dynamic_modules.v3.ClusterConfig"], CLUSTER_TYPE),

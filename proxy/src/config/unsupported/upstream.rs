@@ -22,7 +22,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("UpstreamHttpProtocolOptions", "max_response_headers_kb", Refused("the limits of a response head are fixed")),
 
     ("Cluster", "close_connections_on_host_health_failure", Only("false", "idle connections to an unhealthy endpoint are closed, others finish their request")),
-    ("Cluster", "cluster_type", Refused(EXTENSION)),
     ("Cluster", "connect_timeout_ms", Old("connect_timeout: in seconds with an s, as in 0.25s")),
     ("Cluster", "connection_pool_per_downstream_connection", Only("false", "connections are shared")),
     ("Cluster", "dns_resolution_config", Refused("names are resolved by the operating system")),
