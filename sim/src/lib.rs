@@ -19,7 +19,7 @@
 //! A module names only modules that stand after it here:
 //!
 //! `main`, `command`, `suite`, `explore`, `draft`, `check`, `report`, `explain`, `run`, `actor`, `proxy`, `world`, `tls`,
-//! `kernel`, `left_out`, `scenario`, `course`, `trace`, `chance`, `clock`, `columns`, `words`, `segment`.
+//! `kernel`, `left_out`, `scenario`, `course`, `trace`, `chance`, `clock`, `columns`, `words`, `segment`, `fnv`.
 
 pub mod actor;
 pub mod chance;
@@ -30,6 +30,7 @@ pub mod course;
 pub mod draft;
 pub mod explain;
 pub mod explore;
+mod fnv;
 pub mod kernel;
 pub mod left_out;
 mod proxy;

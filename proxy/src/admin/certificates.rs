@@ -1,5 +1,6 @@
 //! `/certs`: the certificates in use, of each context in the configuration's order, and when they expire.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
@@ -15,24 +16,24 @@ const NEVER: u64 = 4_294_967_295;
 
 pub(super) fn certs(_: &Query, state: &AdminState) -> AdminResponse {
     let (snapshot, now) = ((state.in_force)().snapshot, state.clock.wall());
-    let contexts: Vec<Value> = inventories(&snapshot).iter().map(|inventory| context(inventory, now)).collect();
-    AdminResponse::json(&json!({ "certificates": contexts }))
+    let all: Vec<Value> = contexts(&snapshot).iter().map(|it| context(it.inventory(), now)).collect();
+    AdminResponse::json(&json!({ "certificates": all }))
 }
 
 /// Whole days until the first of all certificates expires.
 pub(super) fn days_until_first_expires(state: &AdminState) -> u64 {
     let now = state.clock.wall();
-    let inventories = inventories(&(state.in_force)().snapshot);
-    let days = inventories.iter().flat_map(Inventory::all).map(|(_, one)| one.days_left(now));
+    let contexts = contexts(&(state.in_force)().snapshot);
+    let days = contexts.iter().flat_map(|it| it.inventory().all()).map(|(_, one)| one.days_left(now));
     days.min().unwrap_or(NEVER)
 }
 
 /// Those of listeners, and then those of clusters.
-fn inventories(snapshot: &Snapshot) -> Vec<Inventory> {
+fn contexts(snapshot: &Snapshot) -> Vec<Arc<dyn MadeOf>> {
     let listeners = snapshot.listeners.iter().flat_map(|listener| listener.config.filter_chains.encryptions());
-    let listeners = listeners.map(|tls| tls.current().inventory().clone());
+    let listeners = listeners.map(|tls| tls.current() as Arc<dyn MadeOf>);
     let clusters = snapshot.clusters.iter().flat_map(|cluster| cluster.config.sockets());
-    let clusters = clusters.filter_map(|socket| Some(socket.tls.as_ref()?.current().inventory().clone()));
+    let clusters = clusters.filter_map(|socket| Some(socket.tls.as_ref()?.current() as Arc<dyn MadeOf>));
     listeners.chain(clusters).collect()
 }
 

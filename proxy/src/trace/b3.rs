@@ -132,15 +132,8 @@ pub fn inject(form: Form, context: &Context, headers: &mut Headers) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::headers;
     use super::*;
-
-    fn headers(lines: &[(&HeaderName, &str)]) -> Headers {
-        let mut headers = Headers::default();
-        for (name, value) in lines {
-            headers.append((*name).clone(), value.parse().unwrap());
-        }
-        headers
-    }
 
     /// As Envoy 1.40 read them.
     #[test]

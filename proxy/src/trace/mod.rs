@@ -94,3 +94,18 @@ impl Context {
         text
     }
 }
+
+#[cfg(test)]
+mod testing {
+    use http::HeaderName;
+
+    use crate::codec::Headers;
+
+    pub(super) fn headers(lines: &[(&HeaderName, &str)]) -> Headers {
+        let mut headers = Headers::default();
+        for (name, value) in lines {
+            headers.append((*name).clone(), value.parse().unwrap());
+        }
+        headers
+    }
+}

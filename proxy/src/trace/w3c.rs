@@ -67,15 +67,8 @@ pub fn inject(context: &Context, state: &HeaderValue, headers: &mut Headers) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::headers;
     use super::*;
-
-    fn headers(lines: &[(&HeaderName, &str)]) -> Headers {
-        let mut headers = Headers::default();
-        for (name, value) in lines {
-            headers.append((*name).clone(), value.parse().unwrap());
-        }
-        headers
-    }
 
     /// As Envoy 1.40 read them.
     #[test]

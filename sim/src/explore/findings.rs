@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Shard, Table};
+use crate::fnv::fnv1a;
 use crate::scenario::{ProxyConfig, Role, Scenario};
 
 /// What was found with some parts of the seeds.
@@ -111,23 +112,18 @@ fn unfinished(name: &str) -> String {
     format!("{name} has not all of its seeds: its exploration was stopped")
 }
 
-/// FNV-1a over what is played: the texts, and the configurations with their patches. No defence against an author who wants
-/// two scenarios to look the same.
+/// Of what is played: the texts, and the configurations with their patches.
 fn digest(runs: &[Scenario]) -> String {
-    let mut hash = 0xCBF2_9CE4_8422_2325_u64;
-    let mut add = |text: &str| {
-        for byte in text.bytes().chain([0]) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
-        }
-    };
+    let mut texts = Vec::new();
     for run in runs {
-        add(&run.label.to_string());
-        add(run.document.as_read());
+        texts.push(run.label.to_string());
+        texts.push(run.document.as_read().to_owned());
         for host in &run.hosts {
             if let Role::Proxy(ProxyConfig { text, .. }) = &host.role {
-                add(text);
+                texts.push(text.clone());
             }
         }
     }
+    let hash = fnv1a(texts.iter().flat_map(|text| text.bytes().chain([0])));
     format!("{hash:016x}")
 }

@@ -7,6 +7,7 @@ use finwait::net::ListenOptions;
 
 use super::SocketId;
 use super::readiness::KnownReadiness;
+use crate::fnv::fnv1a;
 
 /// Connections that Linux keeps half open for a listener at least, however small its backlog.
 const HALF_OPEN_MIN: usize = 8;
@@ -65,11 +66,8 @@ fn takes_family(at: SocketAddr, how: &ListenOptions, to: SocketAddr) -> bool {
     at.is_ipv4() == to.is_ipv4() || (at.is_ipv6() && !how.ipv6_only)
 }
 
-/// Which of `listeners` that share a port gets the connection: by a hash of its addresses that begins with `key`. FNV-1a,
-/// whose upper half is the one that is well mixed.
+/// Which of `listeners` that share a port gets the connection: by a hash of its addresses that begins with `key`.
 pub(super) fn share_of(key: u64, from: SocketAddr, to: SocketAddr, listeners: usize) -> usize {
-    const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
     let octets = |at: SocketAddr| {
         let ip = match at.ip() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
@@ -78,6 +76,5 @@ pub(super) fn share_of(key: u64, from: SocketAddr, to: SocketAddr, listeners: us
         ip.octets().into_iter().chain(at.port().to_be_bytes())
     };
     let bytes = key.to_be_bytes().into_iter().chain(octets(from)).chain(octets(to));
-    let hash = bytes.fold(OFFSET_BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
-    usize::try_from(hash >> 32).ok().and_then(|hash| hash.checked_rem(listeners)).unwrap_or_default()
+    usize::try_from(fnv1a(bytes) >> 32).ok().and_then(|hash| hash.checked_rem(listeners)).unwrap_or_default()
 }

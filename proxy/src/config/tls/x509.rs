@@ -99,14 +99,12 @@ pub fn alternatives(certificate: &[u8]) -> Vec<AltName> {
     elements(names).filter_map(read).collect()
 }
 
-/// Its serial number, in hexadecimal digits without zeros at the front.
+/// Its serial number, two hexadecimal digits a byte, without bytes of zero at the front.
 #[must_use]
 pub fn serial(certificate: &[u8]) -> Option<String> {
     const INTEGER: u8 = 0x02;
     let (INTEGER, number) = parts(certificate)?.next()? else { return None };
-    let digits: String = number.iter().map(|byte| format!("{byte:02x}")).collect();
-    let digits = digits.trim_start_matches('0');
-    Some(if digits.is_empty() { "0".into() } else { digits.into() })
+    Some(number.iter().skip_while(|byte| **byte == 0).map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn alternative_names(certificate: &[u8]) -> Option<&[u8]> {

@@ -8,6 +8,8 @@ use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
+use crate::config::tls::x509::serial;
+
 /// The certificate of a peer, and those that came with it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct PeerCertificate {
@@ -35,7 +37,7 @@ impl PeerCertificate {
         Some(Self {
             dns_names: read.valid_dns_names().map(str::to_owned).collect(),
             issuer: name(read.issuer()),
-            serial: hex(read.serial().get(leading_zeros(read.serial())..).unwrap_or_default()),
+            serial: serial(first).unwrap_or_default(),
             sha256: sha256(first),
             subject: name(read.subject()),
             uris: read.valid_uri_names().map(str::to_owned).collect(),
@@ -65,10 +67,6 @@ impl PeerCertificate {
 /// Whose a certificate in DER is, by RFC 2253.
 pub(crate) fn subject(certificate: &CertificateDer<'_>) -> Option<String> {
     EndEntityCert::try_from(certificate).ok().map(|read| name(read.subject()))
-}
-
-fn leading_zeros(bytes: &[u8]) -> usize {
-    bytes.iter().take_while(|byte| **byte == 0).count()
 }
 
 fn sha256(bytes: &[u8]) -> String {
