@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::thread::available_parallelism;
 
 use clap::Args;
@@ -98,7 +97,8 @@ impl Explore {
             print_missing(&findings, out)?;
             self.explain_failures(&library, &runs, &findings, out)?;
         }
-        let held = findings.runs.iter().all(|found| found.outcomes.failures().is_empty());
+        // Seeds that were not played have not held.
+        let held = findings.is_complete && findings.runs.iter().all(|found| found.outcomes.failures().is_empty());
         Ok(if held { ExitStatus::Passed } else { ExitStatus::Failed })
     }
 
@@ -124,9 +124,6 @@ impl Explore {
         let stop = stop_on_interrupt()
             .map_err(|error| ScenarioError::of_file(&self.file, format!("Ctrl-C cannot be waited for: {error}")))?;
         for (nth, run) in runs.iter().enumerate() {
-            if stop.load(Ordering::Relaxed) {
-                break;
-            }
             match explore(run, &seeds, jobs, stop, |done| progress.show(nth * seeds.len() + done)) {
                 Ok(table) => tables.push(table),
                 Err(error) => {
