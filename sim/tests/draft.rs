@@ -48,7 +48,7 @@ fn what_only_envoy_has_is_refused_unless_it_may_be_left_out() {
     let library = Library::Disk(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
     let input = Input { path: path.to_owned(), text: library.read(path).expect("the file is there") };
     let why = draft(&[input], &LeaveOut::Nothing).unwrap_err();
-    assert!(why.contains("`leave_out: [HTTP3, envoy.tracers.skywalking, envoy.filters.http.lua"), "{why}");
+    assert!(why.contains("`leave_out: [HTTP3, envoy.tracers.skywalking, envoy.filters.http.wasm"), "{why}");
     let (_, performance) = drafted(&[path], &LeaveOut::Anything);
     assert_eq!(seen(&performance), ["client: GET /: 200"]);
 }

@@ -73,6 +73,8 @@ text_enum! {
         LocalRateLimited = "local_rate_limited",
         /// A runtime key has the cluster refuse requests.
         MaintenanceMode = "maintenance_mode",
+        /// A script has responded.
+        LuaResponse = "lua_response",
         /// `max_stream_duration` passed.
         MaxDurationTimeout = "max_duration_timeout",
         /// An HTTP/1.1 request without `host`.
@@ -120,6 +122,8 @@ text_enum! {
         JwtDenied(JwtDenied),
         /// Rules do not let the request through.
         RbacAccessDenied(DeniedBy),
+        /// A filter has made the request one that cannot be sent.
+        Unsendable(Unsendable),
         /// A header that is checked has an invalid value.
         StrictCheckFailed(StrictHeader),
         /// The upstream failed.
@@ -305,6 +309,33 @@ impl Text for StrictHeader {
     #[cfg(test)]
     fn examples() -> Vec<Self> {
         Self::ALL.into()
+    }
+}
+
+/// `filter_removed_required_request_headers{invalid_header_name:_x_y}`: what about a request cannot be sent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unsendable(String);
+
+const UNSENDABLE: &str = "filter_removed_required_request_headers{";
+
+impl From<String> for Unsendable {
+    fn from(what: String) -> Self {
+        Self(what.replace(' ', "_"))
+    }
+}
+
+impl Text for Unsendable {
+    fn pieces(&self) -> Pieces<'_> {
+        [UNSENDABLE, &self.0, "}", ""]
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        Some(Self(text.strip_prefix(UNSENDABLE)?.strip_suffix('}')?.to_owned()))
+    }
+
+    #[cfg(test)]
+    fn examples() -> Vec<Self> {
+        vec![Self("invalid_header_name:_x_y".to_owned())]
     }
 }
 

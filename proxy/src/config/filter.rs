@@ -20,6 +20,7 @@ use super::fraction::Fraction;
 use super::header_to_metadata::HeaderToMetadata;
 use super::judge::Judge;
 pub use super::jwt_authn::JwtAuthn;
+use super::lua::Lua;
 use super::metadata::Struct;
 pub use super::mutation::{AppendAction, Mutation};
 use super::rate_limit::{Policy, RateLimit};
@@ -84,6 +85,8 @@ pub enum Filter {
     HealthCheck(Arc<HealthCheck>),
     /// `envoy.filters.http.jwt_authn`
     JwtAuthn(Arc<JwtAuthn>),
+    /// `envoy.filters.http.lua`
+    Lua(Arc<Lua>),
     /// `envoy.filters.http.local_ratelimit`
     RateLimit(RateLimited),
     /// `envoy.filters.http.rbac`
@@ -115,6 +118,8 @@ pub enum Kind {
     HealthCheck,
     /// `envoy.filters.http.jwt_authn`, with its `stat_prefix`
     JwtAuthn(String),
+    /// `envoy.filters.http.lua`, with its `stat_prefix`
+    Lua(String),
     /// `envoy.filters.http.rbac`
     Rbac(RbacPrefixes),
     /// `envoy.filters.http.set_metadata`

@@ -3,7 +3,7 @@
 use super::{Exchange, Received};
 use crate::access_log::StreamInfo;
 use crate::codec::{Payload, RequestHead};
-use crate::filter::{End, FilterReply, Flow, Piece, Refusal};
+use crate::filter::{End, FilterReply, Flow, Piece, Refusal, Released};
 
 impl Exchange<'_> {
     /// Lets the filters see the request's head, which `payload` follows, and what waited with it; to be called again once
@@ -15,13 +15,17 @@ impl Exchange<'_> {
         info: &mut StreamInfo,
     ) -> Flow<FilterReply> {
         loop {
-            let waiting = self.filters.requested();
+            let (waiting, had_read) = (self.filters.requested(), self.filters.reads());
             let flow = self.filters.on_request(request, payload, info);
             if let Flow::Respond(_) = flow {
                 return flow;
             }
-            // The filter that waits has seen the body that is here; those behind it have not.
-            let first = if std::mem::take(&mut self.is_anew) { 0 } else { waiting + 1 };
+            // The filter that waited for the body has seen what is here; those behind it have not.
+            let mut first = if std::mem::take(&mut self.is_anew) { 0 } else { waiting + usize::from(had_read) };
+            if let Some((index, released)) = self.filters.take_released() {
+                self.take_back(released);
+                first = index + 1;
+            }
             if let Err(refusal) = self.filter_held(first) {
                 return Flow::Respond(FilterReply::Refused(refusal));
             }
@@ -29,6 +33,14 @@ impl Exchange<'_> {
                 return flow;
             }
         }
+    }
+
+    /// A filter that has held the whole body lets this go on.
+    fn take_back(&mut self, released: Released) {
+        if !released.data.is_empty() {
+            self.replay.push(released.data);
+        }
+        self.received = Received::Complete { trailers: released.trailers };
     }
 
     /// Takes the body that waits through the filters from `first` on.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
 
 use crate::codec::{Headers, RequestHead, ResponseHead};
 use crate::config::service::Service;
@@ -26,11 +28,28 @@ pub(crate) enum Sender {
     Forwarded,
 }
 
+/// What stands in the place of a response: what a client would have got.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Unanswered {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Bytes,
+}
+
+impl Unanswered {
+    /// As a response.
+    pub(super) fn into_response(self) -> (ResponseHead, Bytes) {
+        let mut head = ResponseHead::new(self.status);
+        head.headers.set(CONTENT_LENGTH, HeaderValue::from(self.body.len()));
+        head.headers.set(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        (head, self.body)
+    }
+}
+
 /// What a call came to.
 #[derive(Debug)]
 pub(crate) enum CallEnd {
     /// There is no response, or none that is whole.
-    Failed,
+    Failed(Unanswered),
     /// A response of any status.
     Response { head: ResponseHead, body: Bytes, trailers: Option<Headers> },
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::fetched_keys::FetchedKeys;
 use super::health_sources::{CheckStats, HealthSources, KeptStatuses};
 use super::limits::Limits;
+use super::scripts::Scripts;
 use crate::config::compression::{Coding, CompressorName, Decompressor};
 use crate::config::filter::{Kind, RbacPrefixes};
 use crate::config::fraction::{Fraction, is_drawn};
@@ -18,7 +19,7 @@ use crate::net::{Clock, Random};
 use crate::runtime::{Runtime, Watched};
 use crate::stats::{
     AuthorisationStats, BasicAuthStats, CompressorStats, CorsStats, CsrfStats, DecompressorStats, FaultStats,
-    HealthCheckStats, OriginFaults, RbacStats, Registry, SetMetadataStats, TokenStats,
+    HealthCheckStats, LuaStats, OriginFaults, RbacStats, Registry, SetMetadataStats, TokenStats,
 };
 
 use crate::token_bucket::Buckets;
@@ -39,6 +40,8 @@ pub(crate) struct FilterStats {
     tokens: Vec<(String, TokenStats)>,
     pub(super) fault: Option<FaultCounts>,
     pub(super) health_check: Option<CheckStats>,
+    /// By their prefixes.
+    lua: Vec<(String, LuaStats)>,
     /// By their prefixes.
     rbac: Vec<(RbacPrefixes, RbacStats)>,
     pub(super) set_metadata: Option<MetadataStats>,
@@ -71,6 +74,10 @@ impl FilterStats {
             let Kind::JwtAuthn(prefix) = kind else { return None };
             Some((prefix.clone(), TokenStats::new(registry, &options.stat_prefix, prefix)))
         };
+        let lua = |kind: &Kind| {
+            let Kind::Lua(prefix) = kind else { return None };
+            Some((prefix.clone(), LuaStats::new(registry, &options.stat_prefix, prefix)))
+        };
         let compressor = |kind: &Kind| {
             let Kind::Compressor(name) = kind else { return None };
             Some((name.clone(), Rc::new(CompressorStats::new(registry, &options.stat_prefix, name))))
@@ -99,6 +106,7 @@ impl FilterStats {
                 own: HealthCheckStats::new(registry, &options.stat_prefix),
                 checks: HealthCheckStats::checks(registry, &options.stat_prefix),
             }),
+            lua: options.counted.iter().filter_map(lua).collect(),
             rbac: options.counted.iter().filter_map(rbac).collect(),
             set_metadata: options.counted.contains(&Kind::SetMetadata).then(|| MetadataStats {
                 own: SetMetadataStats::new(registry, &options.stat_prefix),
@@ -130,6 +138,11 @@ impl FilterStats {
         self.tokens.iter().find(|(known, _)| known == prefix).map(|(_, stats)| stats)
     }
 
+    /// Those of the filter `envoy.filters.http.lua` with this prefix.
+    pub(super) fn lua(&self, prefix: &str) -> Option<&LuaStats> {
+        self.lua.iter().find(|(known, _)| known == prefix).map(|(_, stats)| stats)
+    }
+
     /// Those of the filter `envoy.filters.http.rbac` with these prefixes.
     pub(super) fn rbac(&self, prefixes: &RbacPrefixes) -> Option<&RbacStats> {
         self.rbac.iter().find(|(known, _)| known == prefixes).map(|(_, stats)| stats)
@@ -152,6 +165,7 @@ pub(crate) struct FilterContext {
     pub(super) limits: Limits,
     pub(super) health: HealthSources,
     pub(super) kept_statuses: KeptStatuses,
+    pub(super) scripts: Scripts,
 }
 
 impl FilterContext {
@@ -175,6 +189,7 @@ impl FilterContext {
             limits: Limits::new(registry, buckets),
             health,
             kept_statuses: KeptStatuses::default(),
+            scripts: Scripts::default(),
         }
     }
 

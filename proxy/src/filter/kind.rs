@@ -1,7 +1,7 @@
 //! The filters there are, while they serve one stream, each with what it does at every step.
 
 use super::buffer::Buffer;
-use super::call::CallEnd;
+use super::call::{Call, CallEnd};
 use super::compression::{Compression, Decompression, Encodings};
 use super::context::FilterContext;
 use super::cors::Cors;
@@ -13,6 +13,7 @@ use super::header_mutation::HeaderMutation;
 use super::health_check::HealthChecked;
 use super::jwt_authn::Authentication;
 use super::keeper::Keeper;
+use super::lua::{Released, Scripted};
 use super::piece::Direction;
 use super::rate_limit::RateLimited;
 use super::{
@@ -41,6 +42,7 @@ pub(super) enum Filter<'c> {
     HeaderToMetadata(&'c HeaderToMetadata),
     HealthCheck(HealthChecked<'c>),
     JwtAuthn(Box<Authentication<'c>>),
+    Lua(Box<Scripted<'c>>),
     RateLimit(RateLimited<'c>),
     Rbac(&'c filter::Rbac),
     SetFilterState(&'c filter::SetFilterState),
@@ -64,6 +66,7 @@ impl<'c> Filter<'c> {
             filter::Filter::HeaderToMetadata(rules) => Self::HeaderToMetadata(rules),
             filter::Filter::HealthCheck(options) => Self::HealthCheck(HealthChecked::new(options)),
             filter::Filter::JwtAuthn(options) => Self::JwtAuthn(Box::new(Authentication::new(options))),
+            filter::Filter::Lua(options) => Self::Lua(Box::new(Scripted::new(options))),
             filter::Filter::RateLimit(options) => Self::RateLimit(RateLimited::new(options)),
             filter::Filter::Rbac(options) => Self::Rbac(options),
             filter::Filter::SetFilterState(options) => Self::SetFilterState(options),
@@ -88,6 +91,7 @@ impl<'c> Filter<'c> {
             | Self::HeaderToMetadata(_)
             | Self::HealthCheck(_)
             | Self::JwtAuthn(_)
+            | Self::Lua(_)
             | Self::RateLimit(_)
             | Self::Rbac(_)
             | Self::SetFilterState(_)
@@ -100,6 +104,7 @@ impl<'c> Filter<'c> {
         let call = match self {
             Self::ExtAuthz(authorisation) => authorisation.take_call(),
             Self::JwtAuthn(authentication) => authentication.take_call(),
+            Self::Lua(script) => script.take_call(),
             Self::Fault(faults) => return faults.continues_at().map_or(Awaited::Body, Awaited::Instant),
             Self::Buffer(_)
             | Self::Compressor(_)
@@ -141,6 +146,7 @@ impl<'c> Filter<'c> {
         match self {
             Self::ExtAuthz(authorisation) => authorisation.end_call(end),
             Self::JwtAuthn(authentication) => authentication.end_call(end, context),
+            Self::Lua(script) => script.end_call(end),
             Self::Buffer(_)
             | Self::Compressor(_)
             | Self::Cors(_)
@@ -160,10 +166,26 @@ impl<'c> Filter<'c> {
         }
     }
 
+    /// Calls that it has made, and does not wait for.
+    pub(super) fn take_detached(&mut self) -> Vec<Call> {
+        if let Self::Lua(script) = self { script.take_detached() } else { Vec::new() }
+    }
+
+    /// What it has made of a request's body that it held, once.
+    pub(super) fn release_request(&mut self) -> Option<Released> {
+        if let Self::Lua(script) = self { script.release_request() } else { None }
+    }
+
+    /// The same of a response's.
+    pub(super) fn release_response(&mut self) -> Option<Released> {
+        if let Self::Lua(script) = self { script.release_response() } else { None }
+    }
+
     pub(super) fn clears_route(&self) -> bool {
         match self {
             Self::ExtAuthz(authorisation) => authorisation.clears_route(),
             Self::JwtAuthn(authentication) => authentication.clears_route(),
+            Self::Lua(script) => script.clears_route(),
             Self::SetFilterState(options) => options.clears_route,
             Self::Buffer(_)
             | Self::Compressor(_)
@@ -223,6 +245,7 @@ impl<'c> Filter<'c> {
             }
             Self::HealthCheck(check) => check.on_request(request, info, around.context),
             Self::JwtAuthn(authentication) => authentication.on_request(request, info, around.context),
+            Self::Lua(script) => script.on_request(request, payload, info, around.context),
             Self::RateLimit(limited) => limited.on_request(request, info, around.context),
             Self::Rbac(options) => rbac::on_request(options, request, info, around.context),
             Self::SetFilterState(options) => {
@@ -238,7 +261,7 @@ impl<'c> Filter<'c> {
         }
     }
 
-    pub(super) fn on_request_data(&mut self, piece: &mut Piece) -> Flow<Refusal> {
+    pub(super) fn on_request_data(&mut self, piece: &mut Piece, context: &FilterContext) -> Flow<Refusal> {
         match self {
             Self::Buffer(buffer) => buffer.on_request_data(piece),
             Self::Compressor(compression) => {
@@ -255,6 +278,7 @@ impl<'c> Filter<'c> {
                 Flow::Continue
             }
             Self::GrpcWeb(web) => web.on_request_data(piece),
+            Self::Lua(script) => script.on_request_data(piece, context),
             Self::BasicAuth(_)
             | Self::Cors(_)
             | Self::Csrf(_)
@@ -297,6 +321,7 @@ impl<'c> Filter<'c> {
             Self::HeaderMutation(mutation) => mutation.on_response(response, request, info),
             Self::HeaderToMetadata(rules) => header_to_metadata::on_response(rules, response, info),
             Self::HealthCheck(check) => check.on_response(response, context),
+            Self::Lua(script) => return script.on_response(response, payload, request, info, context),
             Self::RateLimit(limited) => limited.on_response(response),
         }
         Flow::Continue
@@ -321,6 +346,7 @@ impl<'c> Filter<'c> {
                 Flow::Continue
             }
             Self::GrpcWeb(web) => web.on_response_data(piece, context),
+            Self::Lua(script) => script.on_response_data(piece, context),
             Self::Buffer(_)
             | Self::Cors(_)
             | Self::BasicAuth(_)

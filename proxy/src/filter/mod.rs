@@ -35,10 +35,12 @@ mod jwt_authn;
 mod keeper;
 mod kind;
 mod limits;
+mod lua;
 mod piece;
 mod rate_limit;
 mod rbac;
 mod reply;
+mod scripts;
 mod set_filter_state;
 mod set_metadata;
 #[cfg(test)]
@@ -56,12 +58,13 @@ use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::filter;
 use crate::config::route::HeaderEdits;
 use crate::stats::{AuthorisationEvent, ClusterAuthorisations, GrpcStats};
-pub(crate) use call::{Call, CallEnd, Sender};
+pub(crate) use call::{Call, CallEnd, Sender, Unanswered};
 use compression::Encodings;
 pub(crate) use context::{FilterContext, FilterStats};
 pub(crate) use health_sources::{HealthSources, Membership};
 pub(crate) use keeper::Kept;
 use kind::Filter;
+pub(crate) use lua::Released;
 use piece::Direction;
 pub(crate) use piece::{End, Piece};
 pub(crate) use reply::{EndedReply, FilterReply, Refusal};
@@ -85,6 +88,10 @@ pub(crate) struct Filters<'c> {
     awaited: Awaited,
     /// How many have not continued with the response's head: those before this index.
     undecided: usize,
+    /// Does the filter that the request's head has come to get what comes of the body?
+    reads: bool,
+    /// What a filter has made of a body that it held, until it goes on.
+    released: Option<(usize, Released)>,
 }
 
 /// What filters count for the cluster that a route leads to.
@@ -143,6 +150,8 @@ impl<'c> Filters<'c> {
             next: Next::Requested,
             awaited: Awaited::Body,
             undecided,
+            reads: false,
+            released: None,
         }
     }
 
@@ -158,6 +167,8 @@ impl<'c> Filters<'c> {
             next: Next::Requested,
             awaited: Awaited::Body,
             undecided: 0,
+            reads: false,
+            released: None,
         }
     }
 
@@ -231,9 +242,14 @@ impl<'c> Filters<'c> {
         let around = Around { context: self.context, cluster: self.cluster.as_ref() };
         while let Some(filter) = self.filters.get_mut(self.requested) {
             match filter.on_request(request, payload, info, around) {
-                Flow::Continue => self.requested += 1,
+                Flow::Continue => {
+                    let released = filter.release_request();
+                    self.released = released.map(|released| (self.requested, released)).or(self.released.take());
+                    (self.requested, self.reads) = (self.requested + 1, false);
+                }
                 Flow::Wait => {
                     self.awaited = filter.take_awaited();
+                    self.reads |= matches!(self.awaited, Awaited::Body);
                     self.next = match self.awaited {
                         Awaited::Body => Next::Waiting,
                         Awaited::Call(_) | Awaited::Instant(_) => Next::Calling,
@@ -276,7 +292,7 @@ impl<'c> Filters<'c> {
     pub(crate) fn on_held_data(&mut self, first: usize, piece: &mut Piece) -> Result<(), Refusal> {
         let seen = self.requested + usize::from(self.next == Next::Waiting);
         for (index, filter) in self.filters.iter_mut().enumerate().take(seen).skip(first) {
-            match filter.on_request_data(piece) {
+            match filter.on_request_data(piece, self.context) {
                 Flow::Continue if index == self.requested => self.next = Next::Requested,
                 Flow::Continue | Flow::Wait => {}
                 Flow::Respond(refusal) => return Err(refusal),
@@ -299,7 +315,11 @@ impl<'c> Filters<'c> {
         {
             let encodings = self.encodings.as_deref_mut();
             match filter.on_response(response, payload, request, info, encodings, self.context) {
-                Flow::Continue => self.undecided = index,
+                Flow::Continue => {
+                    let released = filter.release_response();
+                    self.released = released.map(|released| (index, released)).or(self.released.take());
+                    self.undecided = index;
+                }
                 stop @ (Flow::Respond(_) | Flow::Wait) => return stop,
             }
         }
@@ -330,6 +350,35 @@ impl<'c> Filters<'c> {
             }
         }
         flow
+    }
+
+    /// Does the filter that the request's head has come to get what comes of the body?
+    pub(crate) fn reads(&self) -> bool {
+        self.reads
+    }
+
+    /// What a filter has made of a body that it held, with the index of the filter, once.
+    pub(crate) fn take_released(&mut self) -> Option<(usize, Released)> {
+        self.released.take()
+    }
+
+    /// Calls that filters have made, and do not wait for.
+    pub(crate) fn take_detached(&mut self) -> Vec<Call> {
+        self.filters.iter_mut().flat_map(Filter::take_detached).collect()
+    }
+
+    /// The call that the filter waits for which the response's head has come to.
+    pub(crate) fn take_call_of_response(&mut self) -> Option<Box<Call>> {
+        let index = self.undecided.checked_sub(1)?;
+        let awaited = self.filters.get_mut(index).map(Filter::take_awaited);
+        if let Some(Awaited::Call(call)) = awaited { Some(call) } else { None }
+    }
+
+    /// What that call came to.
+    pub(crate) fn end_call_of_response(&mut self, end: CallEnd) {
+        if let Some(filter) = self.undecided.checked_sub(1).and_then(|index| self.filters.get_mut(index)) {
+            filter.end_call(end, self.context);
+        }
     }
 
     /// What filters have kept of the request's body for a time.
@@ -389,25 +438,36 @@ impl<'c> Filters<'c> {
         }
     }
 
-    /// Takes a response that is there as a whole through all filters.
+    /// Takes a response that is there as a whole through all filters, from those before `below` on, which are all at first. It
+    /// ends where one of them waits for a call, and is to be called again once that has ended.
     pub(crate) fn on_whole_response(
         &mut self,
         response: &mut ResponseHead,
         piece: &mut Piece,
         request: &RequestHead,
         info: &mut StreamInfo,
-    ) {
+        below: &mut usize,
+    ) -> Option<Box<Call>> {
         let payload = if piece.data.is_empty() { Payload::None } else { Payload::Some };
-        let mut below = usize::MAX;
-        // Each filter waits once at most: what is there is the whole body, and such a body is not refused.
+        // Each filter waits for the body once at most: what is there is the whole body, and such a body is not refused.
         for _ in 0..=self.filters.len() {
             let flow = self.on_response(response, payload, request, info);
-            let _is_last = self.on_held_response_data(below, piece);
-            if flow != Flow::Wait {
-                return;
+            if let Some((index, released)) = self.take_released() {
+                released.replace(piece);
+                *below = index;
             }
-            below = self.undecided.saturating_sub(1);
+            if flow == Flow::Wait
+                && let Some(call) = self.take_call_of_response()
+            {
+                return Some(call);
+            }
+            let _is_last = self.on_held_response_data(*below, piece);
+            if flow != Flow::Wait {
+                return None;
+            }
+            *below = self.undecided.saturating_sub(1);
         }
+        None
     }
 }
 

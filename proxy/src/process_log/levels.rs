@@ -120,7 +120,7 @@ const LOGGERS: &[Logger] = &[
     logger("json_rpc", &[]),
     logger("kafka", &[]),
     logger("key_value_store", &[]),
-    logger("lua", &[]),
+    logger("lua", &["finwait::filter::lua"]),
     logger("local_rate_limit", &[]),
     logger("main", &["finwait"]),
     logger("matcher", &[]),

@@ -63,7 +63,8 @@ impl<'a> Found<'a> {
 /// The virtual host and the route that take this request, or `None`: the response is 404 then.
 #[must_use]
 pub fn route<'a>(table: &'a RouteTable, head: &RequestHead, chance: &Chance<'_>) -> Option<Found<'a>> {
-    let authority = head.authority.as_ref()?.as_bytes();
+    // A filter may have taken it off.
+    let authority = head.authority.as_ref().map(http::HeaderValue::as_bytes).unwrap_or_default();
     let authority = match table.ports {
         PortMatch::Compared => authority,
         PortMatch::Ignored => port_at(authority).and_then(|at| authority.get(..at)).unwrap_or(authority),

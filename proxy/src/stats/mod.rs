@@ -33,10 +33,10 @@ pub use names::{
     AssignmentStats, AuthorisationEvent, AuthorisationStats, BasicAuthStats, BreakerStats, ByteStats, ClusterStats,
     CodecStats, CompressorStats, ConnectionLimitStats, ConnectionRateStats, CorsStats, CsrfStats, DecompressorStats,
     FaultStats, FlowStats, Handshake, HandshakeFailure, HandshakeStats, HealthCheckStats, Http1Stats, Http2Stats,
-    HttpInspectorStats, HttpStats, ListenerStats, LogStats, ManagerStats, Origin, OriginFaults, ProxyProtocolStats,
-    RateLimitStats, RbacStats, RecodedBytes, RecodingStats, ResponseStats, RuntimeStats, ServerState, ServerStats,
-    SetMetadataStats, SpanStats, TableStats, TcpStats, TlsInspectorStats, TlsStats, TokenStats, TracingStats,
-    TrackedStats, ZipkinStats,
+    HttpInspectorStats, HttpStats, ListenerStats, LogStats, LuaStats, ManagerStats, Origin, OriginFaults,
+    ProxyProtocolStats, RateLimitStats, RbacStats, RecodedBytes, RecodingStats, ResponseStats, RuntimeStats,
+    ServerState, ServerStats, SetMetadataStats, SpanStats, TableStats, TcpStats, TlsInspectorStats, TlsStats,
+    TokenStats, TracingStats, TrackedStats, ZipkinStats,
 };
 
 /// A number that only grows.

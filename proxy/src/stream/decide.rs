@@ -183,8 +183,10 @@ async fn filter_request(stream: &mut StreamContext<'_>, cluster: Option<&Cluster
     }
     let payload = if stream.exchange.has_no_body() { Payload::None } else { Payload::Some };
     loop {
-        let StreamContext { request, exchange, info, .. } = stream;
-        match exchange.filter_request(request, payload, info) {
+        let StreamContext { service, request, exchange, info, .. } = stream;
+        let flow = exchange.filter_request(request, payload, info);
+        call::detach(service, exchange.filters.take_detached(), info);
+        match flow {
             Flow::Continue => return Ok(()),
             Flow::Respond(FilterReply::Ended(reply)) => {
                 if let Some(cluster) = cluster.filter(|_| reply.is_charged) {

@@ -49,7 +49,12 @@ pub(super) async fn deliver(
             return reply_locally(stream, &refused(stream.service, refusal), responder).await;
         }
     };
-    let payload = if first.as_ref().is_some_and(Piece::is_bare_end) { Payload::None } else { payload };
+    let payload = match (&first, payload) {
+        (Some(piece), _) if piece.is_bare_end() => Payload::None,
+        // A filter has given a body to a response that had none.
+        (Some(_), Payload::None) => Payload::Some,
+        _ => payload,
+    };
     if ends_with_connection(&stream.request, &head, payload) {
         stream.client_persistence = Persistence::Close;
     }

@@ -3,8 +3,8 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use super::StreamContext;
 use super::relay::{RelayEnd, failure_after_response};
+use super::{StreamContext, call};
 use crate::cluster::Failure;
 use crate::codec::{Frame, Payload, ResponseHead};
 use crate::exchange::Exchange;
@@ -30,7 +30,7 @@ pub(super) async fn filter_response(
     head: &mut ResponseHead,
     payload: Payload,
 ) -> Result<Option<Piece>, Stopped> {
-    let StreamContext { request, exchange, info, .. } = stream;
+    let StreamContext { service, request, exchange, info, .. } = stream;
     if exchange.filters.is_empty() {
         return Ok(None);
     }
@@ -40,14 +40,20 @@ pub(super) async fn filter_response(
     loop {
         let before = exchange.filters.undecided();
         let flow = exchange.filters.on_response(head, payload, request, info);
+        call::detach(service, exchange.filters.take_detached(), info);
         if let Flow::Respond(refusal) = flow {
             return Err(Stopped::Refused(refusal));
         }
-        // The filter that waits has seen the piece; those behind it have not.
+        // The filter that waited for the body has seen the piece; those behind it have not.
+        let mut below = before.saturating_sub(1);
+        if let Some((index, released)) = exchange.filters.take_released() {
+            released.replace(waited.get_or_insert_default());
+            below = index;
+        }
         if let Some(piece) = &mut waited
             && exchange.filters.undecided() < before
         {
-            match exchange.filters.on_held_response_data(before - 1, piece) {
+            match exchange.filters.on_held_response_data(below, piece) {
                 Flow::Continue if flow == Flow::Wait => continue,
                 Flow::Continue | Flow::Wait => {}
                 Flow::Respond(refusal) => return Err(Stopped::Refused(refusal)),
@@ -55,6 +61,13 @@ pub(super) async fn filter_response(
         }
         if flow == Flow::Continue {
             return Ok(waited);
+        }
+        if let Some(call) = exchange.filters.take_call_of_response() {
+            let called = exchange.alongside(&mut response.writer, call::make(service, *call, info)).await;
+            let called = called.map_err(|interrupted| Stopped::Ended(RelayEnd::Interrupted(interrupted)))?;
+            exchange.filters.end_call_of_response(called);
+            response.restart_idle_timeout(); // it is a filter that delays, not the upstream
+            continue;
         }
         waited = Some(wait(exchange, response, payload).await?);
     }

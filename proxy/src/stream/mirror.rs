@@ -30,7 +30,7 @@ pub(super) fn begin(stream: &mut StreamContext<'_>, to: &Forward, options: &Requ
         // One try, within the time that the request has.
         let to = Forward::to(mirror.cluster.clone(), options.timeout);
         tokio::task::spawn_local(async move {
-            copy.send(&to, &RequestOptions::of_copy(to.timeout), Kept::Nothing).await;
+            drop(copy.send(&to, &RequestOptions::of_copy(to.timeout), Kept::Nothing).await);
         });
     }
 }

@@ -10,7 +10,7 @@ use super::local_reply::{Content, Form, LocalReply, Row};
 use super::respond::{Remaining, Responder, Response, after_response, begin_response, edit_response};
 use super::service::Service;
 use super::unsent::push_out;
-use super::{After, Persistence, StreamContext};
+use super::{After, Persistence, StreamContext, call};
 use crate::access_log::{ResponseFlag, StreamInfo};
 use crate::codec::http1::{Close, Refusal as HeadRefusal};
 use crate::codec::{Payload, RequestHead, ResetReason, ResponseHead, Writer};
@@ -37,10 +37,8 @@ pub(super) async fn reply_locally(
     let StreamContext { service, request, exchange, client_persistence, info, .. } = stream;
     let data = if request.method == Method::HEAD { Bytes::new() } else { body };
     let mut piece = Piece { data, end: End::Complete(None) };
-    if !exchange.filters.is_empty() {
-        info.bytes_received = exchange.bytes_received;
-        info.response_code = Some(head.status.as_u16());
-        exchange.filters.on_whole_response(&mut head, &mut piece, request, info);
+    if filter(service, exchange, (&mut head, &mut piece), request, info).await.is_err() {
+        return (After::Gone, None);
     }
     // A request to switch protocols has no end before the protocol is switched, at least on HTTP/1.
     let is_endless = request.upgrade().is_some() && request.version != Version::HTTP_2;
@@ -72,6 +70,31 @@ pub(super) async fn reply_locally(
         Ok(()) => (after_response(persistence, remaining), Some(down)),
         Err(_gone) => (After::Gone, None),
     }
+}
+
+/// Takes the response through the filters, and makes the calls that they wait for.
+///
+/// # Errors
+/// The client has gone, or a timer ends the stream.
+async fn filter(
+    service: &Service,
+    exchange: &mut Exchange<'_>,
+    (head, piece): (&mut ResponseHead, &mut Piece),
+    request: &RequestHead,
+    info: &mut StreamInfo,
+) -> Result<(), Interrupted> {
+    if exchange.filters.is_empty() {
+        return Ok(());
+    }
+    info.bytes_received = exchange.bytes_received;
+    info.response_code = Some(head.status.as_u16());
+    let mut below = usize::MAX;
+    while let Some(call) = exchange.filters.on_whole_response(head, piece, request, info, &mut below) {
+        let end = exchange.alongside(&mut None, call::make(service, *call, info)).await?;
+        exchange.filters.end_call_of_response(end);
+    }
+    call::detach(service, exchange.filters.take_detached(), info);
+    Ok(())
 }
 
 /// Sends the body of one of the proxy's own responses, which filters may keep for a time.
@@ -143,7 +166,11 @@ pub(crate) async fn refuse_head(
     info.response_code = Some(head.status.as_u16());
     let mut piece = Piece { data: body, end: End::Complete(None) };
     let mut filters = Filters::of(&service.options.filters.default, &service.filters);
-    filters.on_whole_response(&mut head, &mut piece, &request, info);
+    let mut below = usize::MAX;
+    while let Some(call) = filters.on_whole_response(&mut head, &mut piece, &request, info, &mut below) {
+        filters.end_call_of_response(call::make(service, *call, info).await);
+    }
+    call::detach(service, filters.take_detached(), info);
     let body = piece.data;
     record_reply(&row, &request, info);
     if !matches!(reply, LocalReply::BadMessage(HeadRefusal::LowVersion)) {

@@ -123,8 +123,8 @@ impl Reports {
         under_way.spawn_local(async move {
             let options = RequestOptions::resolve(&to, &RouterOptions::default(), &mut Headers::default());
             match subrequest.send(&to, &options, Kept::Nothing).await {
-                Some(whole) if whole.head.status == StatusCode::ACCEPTED => stats.sent(),
-                Some(_) | None => stats.dropped(),
+                Ok(whole) if whole.head.status == StatusCode::ACCEPTED => stats.sent(),
+                Ok(_) | Err(_) => stats.dropped(),
             }
         });
     }

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 
+use super::local_reply::LocalReply;
 use crate::access_log::StreamInfo;
 use crate::cluster::Cluster;
 use crate::codec::{Body, ExchangeError, Frame, Headers, RequestHead, ResponseHead, copied, names};
@@ -16,7 +17,7 @@ use crate::config::filter::RouterOptions;
 use crate::config::listener::ManagerTimeouts;
 use crate::config::route::Forward;
 use crate::exchange::{Exchange, Expired, Interrupted, LazyTimer, Timers};
-use crate::filter::{FilterContext, Filters};
+use crate::filter::{FilterContext, Filters, Unanswered};
 use crate::net::Outside;
 use crate::stats::{Charged, HttpStats};
 use crate::upstream::request_options::RequestOptions;
@@ -80,12 +81,19 @@ impl Subrequest {
         Self { head, body, cluster, parts, info }
     }
 
-    /// Sends it and reads the response to its end, so that the connection can be used again. `None` if there is no response, or
-    /// none that is whole and as small as it may be.
+    /// Sends it and reads the response to its end, so that the connection can be used again.
+    ///
+    /// # Errors
+    /// There is no response, or none that is whole and as small as it may be.
     ///
     /// # Cancellation
     /// Safe to drop: what is under way is broken off.
-    pub(super) async fn send(mut self, to: &Forward, options: &RequestOptions<'_>, kept: Kept) -> Option<Whole> {
+    pub(super) async fn send(
+        mut self,
+        to: &Forward,
+        options: &RequestOptions<'_>,
+        kept: Kept,
+    ) -> Result<Whole, Unanswered> {
         let router = RouterOptions::default();
         let timers = Timers::new(LazyTimer::default(), &ManagerTimeouts::default(), Instant::now());
         let SubrequestParts { outside, filters, stats, buffer_bytes_max } = self.parts;
@@ -103,25 +111,36 @@ impl Subrequest {
             random: &*outside.random,
             info: &mut self.info,
         };
-        let status = match upstream::forward(&mut forwarding).await {
+        let unanswered = match upstream::forward(&mut forwarding).await {
             Ok(mut response) => {
                 self.cluster.codes.charge(response.head.status, Charged { is_internal: true, ..self.info.charged() });
                 if let Some(sent) = exchange.completed_at() {
                     let took = HeaderValue::from(u64::try_from(sent.elapsed().as_millis()).unwrap_or(u64::MAX));
                     response.head.headers.set(names::X_ENVOY_SERVICE_TIME.clone(), took);
                 }
-                return read(response, &mut exchange, kept).await;
+                return read(response, &mut exchange, kept).await.ok_or_else(broken_off);
             }
-            Err(Ended::Failed { failure, .. }) => failure.status(),
+            Err(Ended::Failed { failure, retried }) => {
+                let row = LocalReply::Upstream { failure, retried, response: self.info.response_start }.row();
+                Unanswered { status: row.status, body: row.body }
+            }
             Err(Ended::Interrupted(Interrupted::Timer(Expired::Global))) => {
                 self.cluster.shared.stats.upstream_rq_timeout.inc();
-                StatusCode::GATEWAY_TIMEOUT
+                Unanswered {
+                    status: StatusCode::GATEWAY_TIMEOUT,
+                    body: Bytes::from_static(b"upstream request timeout"),
+                }
             }
-            Err(Ended::Interrupted(_) | Ended::InterruptedBetweenTries(_)) => return None,
+            Err(Ended::Interrupted(_) | Ended::InterruptedBetweenTries(_)) => return Err(broken_off()),
         };
-        self.cluster.codes.charge(status, Charged { is_internal: true, ..self.info.charged() });
-        None
+        self.cluster.codes.charge(unanswered.status, Charged { is_internal: true, ..self.info.charged() });
+        Err(unanswered)
     }
+}
+
+/// As Envoy has it for a response that is not whole.
+fn broken_off() -> Unanswered {
+    Unanswered { status: StatusCode::SERVICE_UNAVAILABLE, body: Bytes::from_static(b"upstream failure") }
 }
 
 /// How a response's body has ended.

@@ -1,11 +1,13 @@
 //! The reasons of HTTP filters that respond by themselves, but for those that authorise.
 
+use finwait::access_log::Details;
+
 use super::proposal::{Proposal, set};
 use super::reason::{At, Reason, reason};
 
 pub(super) const PAYLOAD_TOO_LARGE: Reason = reason(
-    "because the body is larger than the buffer filter permits",
-    "raise max_request_bytes of the buffer filter, for the route or for all",
+    "because the body is larger than a filter that waits for the whole of it permits",
+    "raise max_request_bytes of the buffer filter, for the route or for all, or per_connection_buffer_limit_bytes of the listener",
     Some((At::Filter("buffer.v3.Buffer"), "max_request_bytes", set("1073741824"))),
 );
 
@@ -33,31 +35,31 @@ pub(super) const HEALTH_CHECK: Reason = reason(
     Some((At::Filter("health_check.v3.HealthCheck"), "pass_through_mode", set("true"))),
 );
 
-pub(super) const CHECK_CACHED: Reason = reason(
+const CHECK_CACHED: Reason = reason(
     "because this was the app's status for a health check less than cache_time ago",
     "shorten cache_time of the health_check filter",
     Some((At::Filter("health_check.v3.HealthCheck"), "cache_time", set("0.001s"))),
 );
 
-pub(super) const CHECK_FAILED: Reason = reason(
+const CHECK_FAILED: Reason = reason(
     "because POST /healthcheck/fail has marked this proxy as unhealthy",
     "send POST /healthcheck/ok to its admin interface",
     None,
 );
 
-pub(super) const CHECK_EMPTY: Reason = reason(
+const CHECK_EMPTY: Reason = reason(
     "because a cluster that the health_check filter names has no endpoints",
     "give it endpoints, or take it out of cluster_min_healthy_percentages",
     Some((At::Filter("health_check.v3.HealthCheck"), "cluster_min_healthy_percentages", Proposal::Remove)),
 );
 
-pub(super) const CHECK_UNHEALTHY: Reason = reason(
+const CHECK_UNHEALTHY: Reason = reason(
     "because too few endpoints of a cluster that the health_check filter names are healthy",
     "mend its endpoints, or lower its percentage in cluster_min_healthy_percentages",
     Some((At::Filter("health_check.v3.HealthCheck"), "cluster_min_healthy_percentages", Proposal::Remove)),
 );
 
-pub(super) const CHECK_WITHOUT_CLUSTER: Reason = reason(
+const CHECK_WITHOUT_CLUSTER: Reason = reason(
     "because the health_check filter names a cluster that does not exist",
     "correct the name in cluster_min_healthy_percentages",
     Some((At::Filter("health_check.v3.HealthCheck"), "cluster_min_healthy_percentages", Proposal::Remove)),
@@ -87,3 +89,27 @@ pub(super) const NOT_DECODABLE: Reason = reason(
     "have the sender name the coding that its body has, or let bodies through as they are",
     Some((At::Manager, "http_filters", Proposal::WithoutFilter("decompressor.v3.Decompressor"))),
 );
+
+pub(super) const SCRIPT: Reason = reason(
+    "because the script of the lua filter responded",
+    "let such requests through by the script",
+    Some((At::Manager, "http_filters", Proposal::WithoutFilter("lua.v3.Lua"))),
+);
+
+pub(super) const UNSENDABLE: Reason = reason(
+    "because a filter gave the request a header that no message can have",
+    "correct the script of the lua filter",
+    Some((At::Manager, "http_filters", Proposal::WithoutFilter("lua.v3.Lua"))),
+);
+
+/// Of a health check that the filter has failed, or responded to with a status that it kept.
+pub(super) fn of_failed_check(details: &Details) -> Option<Reason> {
+    let reasons = [
+        (Details::HealthCheckCached, CHECK_CACHED),
+        (Details::HealthCheckClusterEmpty, CHECK_EMPTY),
+        (Details::HealthCheckClusterUnhealthy, CHECK_UNHEALTHY),
+        (Details::HealthCheckFailed, CHECK_FAILED),
+        (Details::HealthCheckNoCluster, CHECK_WITHOUT_CLUSTER),
+    ];
+    reasons.into_iter().find(|(known, _)| known == details).map(|(_, reason)| reason)
+}

@@ -337,14 +337,15 @@ fn of_details(details: &Details) -> Option<Reason> {
         Details::FaultFilterAbort => filters::FAULT,
         Details::ExtAuthzError => authorisation::NO_VERDICT,
         Details::ExtAuthzInvalid => authorisation::INVALID,
-        Details::HealthCheckCached => filters::CHECK_CACHED,
-        Details::HealthCheckClusterEmpty => filters::CHECK_EMPTY,
+        Details::HealthCheckCached
+        | Details::HealthCheckClusterEmpty
+        | Details::HealthCheckClusterUnhealthy
+        | Details::HealthCheckFailed
+        | Details::HealthCheckNoCluster => return filters::of_failed_check(details),
         Details::HealthCheckClusterHealthy | Details::HealthCheckOk => filters::HEALTH_CHECK,
-        Details::HealthCheckClusterUnhealthy => filters::CHECK_UNHEALTHY,
-        Details::HealthCheckFailed => filters::CHECK_FAILED,
-        Details::HealthCheckNoCluster => filters::CHECK_WITHOUT_CLUSTER,
         Details::InvalidPath => NO_UDP_TARGET,
         Details::JwtDenied(JwtDenied(failure)) => authorisation::of_token(*failure),
+        Details::LuaResponse => filters::SCRIPT,
         Details::MaintenanceMode => MAINTENANCE,
         Details::MissingHost => NO_HOST,
         Details::NoHealthyUpstream => NO_ENDPOINT,
@@ -355,6 +356,7 @@ fn of_details(details: &Details) -> Option<Reason> {
         Details::QueryMissingContentType => QUERY_WITHOUT_TYPE,
         Details::ResponsePayloadTooLarge => filters::RESPONSE_TOO_LARGE,
         Details::RouteNotFound => NO_ROUTE,
+        Details::Unsendable(_) => filters::UNSENDABLE,
         Details::UpgradeFailed => NO_UPGRADE,
         Details::UpstreamReset(UpstreamReset { response: ResponseStart::Before, cause: ResetCause::Overflow }) => {
             OVERFLOW

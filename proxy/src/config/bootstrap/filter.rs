@@ -11,6 +11,7 @@ use super::fault::HttpFault;
 use super::filter_state::HttpSetFilterState;
 use super::header_to_metadata::HeaderToMetadata;
 use super::jwt_authn::{JwtAuthentication, JwtPerRoute};
+use super::lua::{Lua, LuaPerRoute};
 use super::matchers::HeaderMatcher;
 use super::network_filter::Rbac;
 use super::rate_limit::{
@@ -67,6 +68,8 @@ pub(crate) enum HttpFilterConfig {
     JwtAuthn(Box<JwtAuthentication>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit")]
     LocalRateLimit(Box<LocalRateLimit>),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua")]
+    Lua(Box<Lua>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC")]
     Rbac(HttpRbac),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router")]
@@ -254,6 +257,8 @@ pub(crate) enum PerFilterConfig {
     JwtAuthn(JwtPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit")]
     LocalRateLimit(Box<LocalRateLimit>),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute")]
+    Lua(Box<LuaPerRoute>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute")]
     Rbac(RbacPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config")]
@@ -298,6 +303,8 @@ pub(crate) enum PerRouteConfig {
     JwtAuthn(JwtPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit")]
     LocalRateLimit(Box<LocalRateLimit>),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute")]
+    Lua(Box<LuaPerRoute>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute")]
     Rbac(RbacPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config")]

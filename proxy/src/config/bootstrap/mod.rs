@@ -17,6 +17,7 @@ pub(crate) mod grpc_service;
 pub(crate) mod header_to_metadata;
 pub(crate) mod jwt_authn;
 pub(crate) mod listener;
+pub(crate) mod lua;
 pub(crate) mod matchers;
 pub(crate) mod network_filter;
 pub(crate) mod policies;

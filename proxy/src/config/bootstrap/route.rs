@@ -95,6 +95,7 @@ pub(crate) struct Route {
     pub(crate) name: String,
     pub(crate) r#match: At<RouteMatch>,
     pub(crate) decorator: Option<Decorator>,
+    pub(crate) metadata: Option<At<Metadata>>,
     pub(crate) direct_response: Option<At<DirectResponseAction>>,
     pub(crate) non_forwarding_action: Option<NonForwardingAction>,
     pub(crate) per_request_buffer_limit_bytes: Option<u32>,

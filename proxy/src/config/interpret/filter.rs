@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::filter_override::{Override, OverrideOptions, buffer, csrf, overridden};
+use super::lua::LuaTemplate;
 use super::rate_limit::{self, OfLevel, Owner};
 use super::{
-    basic_auth, compression, cors, ext_authz, fault, filter_state, header_to_metadata, health_check, jwt_authn,
+    basic_auth, compression, cors, ext_authz, fault, filter_state, header_to_metadata, health_check, jwt_authn, lua,
     metadata, mutation, rbac,
 };
 use crate::config::basic_auth::BasicAuth;
@@ -28,6 +29,7 @@ use crate::config::filter::{
     StrictHeader,
 };
 use crate::config::header_to_metadata::HeaderToMetadata;
+use crate::config::metadata::Metadata;
 use crate::config::problem::{Problem, unknown};
 use crate::config::rate_limit::RateLimit;
 use crate::config::yaml::{At, Notes};
@@ -68,6 +70,7 @@ enum Options {
     HeaderToMetadata(Arc<HeaderToMetadata>),
     HealthCheck(Arc<HealthCheck>),
     JwtAuthn(Arc<JwtAuthn>),
+    Lua(LuaTemplate),
     RateLimit(Arc<RateLimit>),
     Rbac(Arc<Rbac>),
     SetFilterState(SetFilterState),
@@ -83,6 +86,8 @@ pub(super) struct Level {
     cors: Option<Arc<cors::Policy>>,
     /// `rate_limits`
     pub(super) limits: Option<OfLevel>,
+    /// `metadata` of a route
+    pub(super) metadata: Option<Metadata>,
 }
 
 /// What becomes of the requests that a chain is for.
@@ -134,6 +139,11 @@ impl Template {
         self.filters().filter_map(limit).collect()
     }
 
+    /// Does a filter read the metadata of routes?
+    pub(super) fn reads_metadata(&self) -> bool {
+        self.filters().any(|filter| matches!(filter.options, Options::Lua(_)))
+    }
+
     /// Does a limit tell requests apart by what routes say?
     pub(super) fn tells_apart(&self) -> bool {
         self.filters().any(|filter| matches!(filter.options, Options::RateLimit(_)))
@@ -158,7 +168,7 @@ impl Template {
         notes: &Notes,
     ) -> Result<Level, Problem> {
         let cors = cors.map(|policy| cors::Policy::new(policy, notes)).transpose()?.map(Arc::new);
-        let mut level = Level { overrides: BTreeMap::new(), cors, limits: None };
+        let mut level = Level { overrides: BTreeMap::new(), cors, limits: None, metadata: None };
         for (name, config) in written {
             let said = overridden(config, name, notes)?;
             let mut named = self.filters().filter(|filter| filter.name == *name).peekable();
@@ -181,6 +191,15 @@ impl Template {
                     return Err(config.invalid(format!("requirement_map of filter {name} has no {requirement}")));
                 }
             }
+            if let Some(named) = said.options.as_ref().and_then(OverrideOptions::lua).and_then(lua::OfRoute::named) {
+                let lacks = |filter: &FilterTemplate| {
+                    let Options::Lua(options) = &filter.options else { return false };
+                    filter.name == *name && !options.named.contains_key(named)
+                };
+                if self.filters().any(lacks) {
+                    notes.note(&config.place, format!("runs nothing: source_codes of filter {name} has no {named}"));
+                }
+            }
             if let Some(OverrideOptions::RateLimit(limit)) = &said.options {
                 self.limits_of_routes.borrow_mut().push(Arc::clone(limit));
             }
@@ -193,7 +212,7 @@ impl Template {
 impl Level {
     /// Does it leave every filter as it is?
     pub(super) fn is_empty(&self) -> bool {
-        self.overrides.is_empty() && self.cors.is_none() && self.limits.is_none()
+        self.overrides.is_empty() && self.cors.is_none() && self.limits.is_none() && self.metadata.is_none()
     }
 }
 
@@ -243,6 +262,10 @@ impl FilterTemplate {
             Options::JwtAuthn(own) => {
                 return jwt_authn::below(own, options().rev().find_map(OverrideOptions::jwt_authn))
                     .map(Filter::JwtAuthn);
+            }
+            Options::Lua(own) => {
+                let metadata = levels.iter().rev().find_map(|level| level.metadata.as_ref());
+                return lua::below(own, options().rev().find_map(OverrideOptions::lua), metadata).map(Filter::Lua);
             }
             Options::RateLimit(own) => Filter::RateLimit(rate_limited(&said, own, levels)),
             Options::Rbac(own) => match options().rev().find_map(OverrideOptions::rbac) {
@@ -314,6 +337,7 @@ impl Options {
             Self::HeaderToMetadata(_) => "envoy.filters.http.header_to_metadata",
             Self::HealthCheck(_) => "envoy.filters.http.health_check",
             Self::JwtAuthn(_) => "envoy.filters.http.jwt_authn",
+            Self::Lua(_) => "envoy.filters.http.lua",
             Self::RateLimit(_) => "envoy.filters.http.local_ratelimit",
             Self::Rbac(_) => "envoy.filters.http.rbac",
             Self::SetFilterState(_) => "envoy.filters.http.set_filter_state",
@@ -335,6 +359,7 @@ impl Options {
                 | (OverrideOptions::HeaderMutation(_), Self::HeaderMutation { .. })
                 | (OverrideOptions::HeaderToMetadata(_), Self::HeaderToMetadata(_))
                 | (OverrideOptions::JwtAuthn(_), Self::JwtAuthn(_))
+                | (OverrideOptions::Lua(_), Self::Lua(_))
                 | (OverrideOptions::RateLimit(_), Self::RateLimit(_))
                 | (OverrideOptions::Rbac(_), Self::Rbac(_))
                 | (OverrideOptions::SetFilterState(_), Self::SetFilterState(_))
@@ -354,6 +379,7 @@ impl Options {
             Self::Fault(_) => Some(Kind::Fault),
             Self::HealthCheck(_) => Some(Kind::HealthCheck),
             Self::JwtAuthn(options) => Some(Kind::JwtAuthn(options.stat_prefix.clone())),
+            Self::Lua(lua) => Some(Kind::Lua(lua.stat_prefix.clone())),
             Self::Rbac(rbac) => Some(Kind::Rbac(rbac.prefixes.clone())),
             Self::SetMetadata(_) => Some(Kind::SetMetadata),
             Self::Buffer(_)
@@ -406,6 +432,7 @@ fn chain(filters: &[At<HttpFilter>], place: &Place, kind: &str, notes: &Notes) -
             HttpFilterConfig::LocalRateLimit(written) => {
                 Options::RateLimit(Arc::new(rate_limit::rate_limit(written, Owner::Filter, &at.place, notes)?))
             }
+            HttpFilterConfig::Lua(written) => Options::Lua(lua::filter(written, &filter.name)?),
             HttpFilterConfig::Rbac(written) => Options::Rbac(Arc::new(rbac::of_requests_alone(written)?)),
             HttpFilterConfig::Router(_) if !is_last => return Err(misplaced(at, "terminal", ROUTER, "must be", kind)),
             HttpFilterConfig::Router(_) if disabled => {

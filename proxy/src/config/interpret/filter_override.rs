@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::rate_limit::{self, Owner};
 use super::{
-    basic_auth, compression, cors, ext_authz, fault, filter_state, fraction, header_to_metadata, jwt_authn, metadata,
-    mutation, pattern, rbac,
+    basic_auth, compression, cors, ext_authz, fault, filter_state, fraction, header_to_metadata, jwt_authn, lua,
+    metadata, mutation, pattern, rbac,
 };
 use crate::config::basic_auth::Users;
 use crate::config::bootstrap::ext_authz::ExtAuthzPerRoute;
@@ -46,6 +46,7 @@ pub(super) enum OverrideOptions {
     HeaderToMetadata(Arc<HeaderToMetadata>),
     JwtAuthn(jwt_authn::OfRoute),
     HeaderMutation(Arc<Mutations>),
+    Lua(lua::OfRoute),
     RateLimit(Arc<RateLimit>),
     /// `None` has nothing judged.
     Rbac(Option<Rbac>),
@@ -84,6 +85,10 @@ impl OverrideOptions {
 
     pub(super) fn jwt_authn(&self) -> Option<&jwt_authn::OfRoute> {
         if let Self::JwtAuthn(said) = self { Some(said) } else { None }
+    }
+
+    pub(super) fn lua(&self) -> Option<&lua::OfRoute> {
+        if let Self::Lua(said) = self { Some(said) } else { None }
     }
 
     pub(super) fn metadata(&self) -> Option<&Arc<[MetadataEntry]>> {
@@ -140,6 +145,7 @@ pub(super) fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) ->
                 Some(OverrideOptions::JwtAuthn(jwt_authn::of_route(written, &config.place)?))
             }
             PerRouteConfig::LocalRateLimit(written) => Some(rate_limit_override(written, &at.place, notes)?),
+            PerRouteConfig::Lua(written) => Some(OverrideOptions::Lua(lua::of_route(written, &config.place)?)),
             PerRouteConfig::Rbac(written) => Some(OverrideOptions::Rbac(rbac::of_route(written)?)),
             PerRouteConfig::SetFilterState(written) => Some(state_override(written)?),
             PerRouteConfig::SetMetadata(written) => Some(metadata_override(written)?),
@@ -157,6 +163,7 @@ pub(super) fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) ->
         PerFilterConfig::HeaderToMetadata(written) => Some(rules_override(written, &at.place)?),
         PerFilterConfig::JwtAuthn(written) => Some(OverrideOptions::JwtAuthn(jwt_authn::of_route(written, &at.place)?)),
         PerFilterConfig::LocalRateLimit(written) => Some(rate_limit_override(written, &at.place, notes)?),
+        PerFilterConfig::Lua(written) => Some(OverrideOptions::Lua(lua::of_route(written, &at.place)?)),
         PerFilterConfig::Rbac(written) => Some(OverrideOptions::Rbac(rbac::of_route(written)?)),
         PerFilterConfig::SetFilterState(written) => Some(state_override(written)?),
         PerFilterConfig::SetMetadata(written) => Some(metadata_override(written)?),

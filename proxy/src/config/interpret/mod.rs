@@ -28,6 +28,7 @@ mod health_check;
 mod jwt_authn;
 mod listener;
 mod local_reply;
+mod lua;
 mod matching;
 mod metadata;
 mod mutation;

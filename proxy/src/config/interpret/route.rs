@@ -214,6 +214,11 @@ fn route(
         let included = forward.value.include_vh_rate_limits.unwrap_or(false).then_some(OfHost::Included);
         own.limits = Some(OfLevel::Route(rate_limit::policies(&forward.value.rate_limits)?, included));
     }
+    if let Some(metadata) = &written.value.metadata
+        && targets.filters.reads_metadata()
+    {
+        own.metadata = Some(metadata::metadata(Some(metadata))?);
+    }
     let edits = HeaderEdits {
         request: edits(&written.value.request_headers_to_add, &written.value.request_headers_to_remove)?,
         response: edits(&written.value.response_headers_to_add, &written.value.response_headers_to_remove)?,

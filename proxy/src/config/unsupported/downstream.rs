@@ -290,7 +290,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("VirtualCluster", "pattern", Old("headers: [{name: \":path\", string_match: {safe_regex: ...}}]")),
 
     ("Route", "filter_action", Refused("a route has route, redirect or direct_response")),
-    ("Route", "metadata", Ignored(METADATA)),
 
     ("RouteMatch", "regex", Old("safe_regex: {regex: ...}")),
     ("RouteMatch", "runtime", Old("runtime_fraction: {default_value: {numerator: ...}, runtime_key: ...}")),

@@ -137,7 +137,6 @@ const EXTENSIONS: &[Extension] = &[
     (HttpFilter, "envoy.filters.http.grpc_json_transcoder", &["filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder"], TRANSLATION),
     (HttpFilter, "envoy.filters.http.ip_tagging", &["filters.http.ip_tagging.v3.IPTagging"], NO_FILTER),
     (HttpFilter, "envoy.filters.http.json_to_metadata", &["filters.http.json_to_metadata.v3.JsonToMetadata"], METADATA),
-    (HttpFilter, "envoy.filters.http.lua", &["filters.http.lua.v3.Lua", "filters.http.lua.v3.LuaPerRoute"], CODE),
     (HttpFilter, "envoy.filters.http.mcp", &["filters.http.mcp.v3.Mcp", "filters.http.mcp.v3.McpOverride"], NO_FILTER),
     (HttpFilter, "envoy.filters.http.mcp_json_rest_bridge", &["filters.http.mcp_json_rest_bridge.v3.McpJsonRestBridge", "filters.http.mcp_json_rest_bridge.v3.McpJsonRestBridgePerRoute"], NO_FILTER),
     (HttpFilter, "envoy.filters.http.mcp_router", &["filters.http.mcp_router.v3.McpRouter"], NO_FILTER),
@@ -273,9 +272,9 @@ mod tests {
 
     #[test]
     fn an_extension_is_called_by_its_name() {
-        let url = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute";
+        let url = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
         let said = refusal(url).map(|cause| cause.to_string());
-        assert!(said.is_some_and(|said| said.starts_with("HTTP filter `envoy.filters.http.lua` is not supported: ")));
+        assert!(said.is_some_and(|said| said.starts_with("HTTP filter `envoy.filters.http.wasm` is not supported: ")));
         assert!(refusal("type.googleapis.com/envoy.config.trace.v3.XRayConfig").is_some());
         assert_eq!(refusal("type.googleapis.com/envoy.extensions.nothing.v3.Nothing"), None);
     }

@@ -73,7 +73,7 @@ const EXTENSION: &str = "there is no such extension here";
 const HEADER_EDITS: &str = "headers are edited by routes and by the filter envoy.filters.http.header_mutation alone";
 const LOAD_BALANCING: &str = "endpoints are chosen by round robin, least request, random, ring hash or Maglev, within priorities, localities and subsets";
 const METADATA: &str = "nothing here reads metadata";
-const NO_FILTER: &str = "the HTTP filters are basic_auth, buffer, compressor, cors, csrf, decompressor, ext_authz, fault, grpc_stats, grpc_web, header_mutation, header_to_metadata, health_check, jwt_authn, local_ratelimit, rbac, set_filter_state, set_metadata and router";
+const NO_FILTER: &str = "the HTTP filters are basic_auth, buffer, compressor, cors, csrf, decompressor, ext_authz, fault, grpc_stats, grpc_web, header_mutation, header_to_metadata, health_check, jwt_authn, local_ratelimit, lua, rbac, set_filter_state, set_metadata and router";
 const RATE_LIMIT: &str = "requests and connections are limited by the filters envoy.filters.http.local_ratelimit and envoy.filters.network.local_ratelimit alone";
 const RESOLVER: &str = "names are resolved by the operating system, as envoy.network.dns_resolver.getaddrinfo does it";
 const RESPONSE: &str = "a file says nothing to whom one could respond";
@@ -103,11 +103,12 @@ mod tests {
     use super::*;
 
     /// Where the messages are; a line that names none of them would never be found.
-    pub(super) const MESSAGES: [&str; 28] = [
+    pub(super) const MESSAGES: [&str; 29] = [
         include_str!("../bootstrap/mod.rs"),
         include_str!("../bootstrap/access_log.rs"),
         include_str!("../bootstrap/balancing.rs"),
         include_str!("../bootstrap/cluster.rs"),
+        include_str!("../bootstrap/lua.rs"),
         include_str!("../bootstrap/compression.rs"),
         include_str!("../bootstrap/ext_authz.rs"),
         include_str!("../bootstrap/fault.rs"),

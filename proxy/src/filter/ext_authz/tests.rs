@@ -128,7 +128,11 @@ fn only_a_whole_message_with_status_0_in_the_trailers_is_a_decision() {
         ("a message that is cut", end(200, &[0, 0, 0, 0, 5, 1], zero), false),
         ("a prefix that is cut", end(200, &[0, 0], zero), false),
         ("no protobuf", end(200, &[0, 0, 0, 0, 3, 0xff, 0xff, 0xff], zero), false),
-        ("no response", CallEnd::Failed, false),
+        (
+            "no response",
+            CallEnd::Failed(crate::filter::Unanswered { status: StatusCode::SERVICE_UNAVAILABLE, body: Bytes::new() }),
+            false,
+        ),
     ] {
         assert_eq!(matches!(grpc::verdict(&options(), call), Verdict::Allowed(_)), is_decided, "{what}");
     }

@@ -78,7 +78,7 @@ impl<'c> Authentication<'c> {
             CallEnd::Response { head, body, .. } if head.status == StatusCode::OK => {
                 Keys::parse(&body).ok().map(Arc::new)
             }
-            CallEnd::Response { .. } | CallEnd::Failed => None,
+            CallEnd::Response { .. } | CallEnd::Failed(_) => None,
         };
         if let Some(stats) = context.stats.tokens(&self.options.stat_prefix) {
             let counter = if keys.is_some() { &stats.jwks_fetch_success } else { &stats.jwks_fetch_failed };

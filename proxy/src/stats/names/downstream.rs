@@ -187,6 +187,28 @@ impl BasicAuthStats {
 }
 
 scope! {
+    /// `http.<stat_prefix>.lua.`, or below that the `stat_prefix` of a filter: the filter `envoy.filters.http.lua`, where it is in a
+    /// chain.
+    LuaStats {
+        /// A function of a script has failed.
+        errors: Counter,
+        /// A function of a script has begun.
+        executions: Counter,
+    }
+}
+
+impl LuaStats {
+    /// The scope of a filter of a connection manager.
+    #[must_use]
+    pub fn new(registry: &Registry, stat_prefix: &str, own: &str) -> Self {
+        let prefix = format!("http.{}.lua", one_segment(stat_prefix));
+        let own = own.trim_end_matches('.');
+        let prefix = if own.is_empty() { prefix } else { format!("{prefix}.{}", one_segment(own)) };
+        Self::under(registry, &prefix)
+    }
+}
+
+scope! {
     /// `http.<stat_prefix>.csrf.`: the filter `envoy.filters.http.csrf`, where it is in a chain.
     CsrfStats {
         /// A request that changes something has neither `origin` nor `referer`.

@@ -34,7 +34,7 @@ pub use codecs::CodecStats;
 pub use compression::{CompressorStats, DecompressorStats, RecodedBytes, RecodingStats};
 pub use downstream::{
     AuthorisationEvent, AuthorisationStats, BasicAuthStats, CorsStats, CsrfStats, HealthCheckStats, HttpStats,
-    ListenerStats, RateLimitStats, ResponseStats, SetMetadataStats, TokenStats,
+    ListenerStats, LuaStats, RateLimitStats, ResponseStats, SetMetadataStats, TokenStats,
 };
 pub use fault::{FaultStats, Origin, OriginFaults};
 pub use gates::{ConnectionLimitStats, ConnectionRateStats, RbacStats};
