@@ -377,6 +377,8 @@ text_enum! {
         LengthAndChunked = "codec_error:http/1.1_protocol_error:_both_'Content-Length'_and_'Transfer-Encoding'_are_set.",
         /// [`Refusal::TooManyHeaders`]
         TooManyHeaders = "codec_error:http/1.1_protocol_error:_headers_count_exceeds_limit",
+        /// The handshake of TLS took too long.
+        SlowHandshake = "transport_socket_timeout_was_reached",
         /// [`Refusal::TransferEncoding`]
         TransferEncoding = "codec_error:http/1.1_protocol_error:_unsupported_transfer_encoding",
     }

@@ -4,6 +4,7 @@
 //! has left. [`flags`] and [`details`] hold the words for what went wrong and how, [`format`] turns the whole into a line.
 
 pub mod details;
+mod downstream;
 pub mod flags;
 pub mod format;
 pub(crate) mod grpc_status;
@@ -11,7 +12,7 @@ mod jwt;
 pub(crate) mod time;
 
 use std::borrow::Cow;
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,134 +20,22 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderValue, Version};
 use tokio::time::Instant;
 
-use crate::codec::{Counted, Headers, RequestHead, ResponseHead, Violation, WireBytes};
+use crate::codec::{Counted, Headers, RequestHead, ResponseHead, WireBytes};
 use crate::config::cluster::ClusterMetadata;
-use crate::config::filter_chain::Ends;
 use crate::config::filter_state::{FilterState, Object};
 use crate::config::log_filter::LogType;
 use crate::config::log_format::LineFormat;
 use crate::config::metadata::Metadata;
 use crate::gate::Denial;
-use crate::net::socket_ends::ends;
-use crate::net::{Address, Conn, ConnInfo, LogWriter, Passed, Random, SocketEnds, TlsSession};
+use crate::net::{Address, ConnInfo, LogWriter, Random};
 use crate::stats::{Charged, PartStats};
-use crate::token_bucket::BucketSet;
 use crate::trace::Trace;
 
 pub use details::{ConnectionTermination, DeniedBy, Details, ResetCause, ResponseStart, UpstreamReset};
+pub use downstream::{Downstream, LocalEnd};
 pub use flags::{ResponseFlag, ResponseFlags};
 use format::{Heads, Renderer, Source};
 pub use jwt::{JwtDenied, JwtFailure};
-
-/// What is known of the connection a stream came on.
-#[derive(Clone, Debug)]
-pub struct Downstream {
-    /// `%CONNECTION_ID%`
-    pub connection_id: u64,
-    /// The local address.
-    pub local: Address,
-    /// The client: the socket's other end, or what a PROXY header says.
-    pub peer: Address,
-    /// The ends of the socket, where a PROXY header has named others.
-    pub direct: Option<Box<SocketEnds>>,
-    /// What TLS has agreed upon; `None` is clear text.
-    pub tls: Option<Arc<TlsSession>>,
-    /// `%REQUESTED_SERVER_NAME%`: of the ClientHello, if `tls_inspector` has read it.
-    pub requested_server_name: Option<Box<str>>,
-    /// What its client, which is within the process, has passed on.
-    pub passed: Option<Arc<Passed>>,
-    /// What network filters have left for logs and filters, and what `passed` had of it.
-    pub state: Option<Arc<FilterState>>,
-    /// The name of its filter chain, where its listener has logs.
-    pub filter_chain: Option<Arc<str>>,
-    /// What it speaks, once its client has shown that.
-    pub protocol: Cell<Option<Version>>,
-    /// Its client has sent what is no message of that protocol.
-    pub is_malformed: Cell<bool>,
-    /// Why we ended it, once we did.
-    pub local_end: Cell<Option<LocalEnd>>,
-    /// From which its requests take tokens, where a limit is one for each connection.
-    pub buckets: OnceCell<Arc<BucketSet>>,
-}
-
-impl Downstream {
-    /// A connection that has just been accepted, and whose TLS handshake is over.
-    pub(crate) fn of(connection_id: u64, conn: &mut Conn) -> Self {
-        let passed = conn.passed.take();
-        Self {
-            direct: conn.direct.take(),
-            tls: conn.tls.clone(),
-            requested_server_name: conn.requested_server_name.take(),
-            state: passed.as_ref().and_then(|passed| passed.state.clone()),
-            passed,
-            filter_chain: conn.filter_chain.take(),
-            ..Self::new(connection_id, conn.local.clone(), conn.peer.clone())
-        }
-    }
-
-    /// Is its local address another than that of its socket: the one that it was made for?
-    #[must_use]
-    pub fn is_restored(&self) -> bool {
-        self.direct.as_ref().is_some_and(|direct| direct.local != self.local)
-    }
-
-    /// Its ends, as rules know them.
-    pub(crate) fn ends(&self) -> Ends {
-        ends(&self.local, &self.peer, self.direct.as_deref())
-    }
-
-    /// A connection in clear text between these ends.
-    #[must_use]
-    pub fn new(connection_id: u64, local: Address, peer: Address) -> Self {
-        Self {
-            connection_id,
-            local,
-            peer,
-            direct: None,
-            tls: None,
-            requested_server_name: None,
-            passed: None,
-            state: None,
-            filter_chain: None,
-            protocol: Cell::new(None),
-            is_malformed: Cell::new(false),
-            local_end: Cell::new(None),
-            buckets: OnceCell::new(),
-        }
-    }
-}
-
-/// Why we ended a connection while streams were under way on it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum LocalEnd {
-    /// A drain came to its end, or to that of a tunnel.
-    Drained,
-    /// The client did not answer a PING.
-    PingTimeout,
-    /// The client opened streams only to reset them.
-    TooManyResets,
-}
-
-impl LocalEnd {
-    /// What the line of each of those streams says.
-    #[must_use]
-    pub fn details(self) -> Details {
-        match self {
-            Self::Drained => Details::DrainEnded,
-            Self::PingTimeout => Details::PingTimeout,
-            Self::TooManyResets => Violation::TooManyResets.into(),
-        }
-    }
-
-    /// The response flag of the streams that end with the connection.
-    #[must_use]
-    pub fn flag(self) -> Option<ResponseFlag> {
-        match self {
-            Self::Drained | Self::PingTimeout => Some(ResponseFlag::DC),
-            Self::TooManyResets => None,
-        }
-    }
-}
 
 /// What is known of a stream. Every station writes its own part into the public fields.
 #[derive(Clone, Debug)]

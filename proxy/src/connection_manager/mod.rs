@@ -20,7 +20,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::{sleep, timeout};
 
-use crate::access_log::{Downstream, ResponseFlag};
+use crate::access_log::{ConnectionTermination, Downstream, ResponseFlag};
 use crate::config::listener::CodecType;
 use crate::config::network_filter::state_entries;
 use crate::config::route::RouteTable;
@@ -134,12 +134,13 @@ impl ConnectionManager {
         self.service.stats.downstream_cx_length_ms.record_ms(begun.elapsed());
     }
 
-    /// Counts a connection whose TLS handshake failed. As in Envoy it was one of this manager's, and the client ended it.
-    pub fn count_failed_handshake(&self, lasted: Duration) {
+    /// Counts a connection whose TLS handshake failed. As in Envoy it was one of this manager's, and the client ended it unless it
+    /// took too long.
+    pub(crate) fn count_failed_handshake(&self, lasted: Duration, why: Option<ConnectionTermination>) {
         let stats = &self.service.stats;
         stats.downstream_cx_total.inc();
         stats.downstream_cx_ssl_total.inc();
-        self.record_end(ConnectionEnd::Remote);
+        self.record_end(if why.is_some() { ConnectionEnd::Local } else { ConnectionEnd::Remote });
         stats.downstream_cx_length_ms.record_ms(lasted);
     }
 

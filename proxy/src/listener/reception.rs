@@ -1,5 +1,6 @@
 //! From an accepted connection to what serves it: its first bytes, the filter chain that takes it, and TLS.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,14 +9,14 @@ use tokio::time::{Instant, timeout};
 
 use super::filters::{Refusal, count_first_bytes};
 use super::{Server, Serving, http_inspector};
-use crate::access_log::Downstream;
+use crate::access_log::{ConnectionTermination, Downstream};
 use crate::config::filter_chain::{Arrival, ClientOffer, FilterChains};
 use crate::config::listener::Terminal;
 use crate::config::listener_filter::{HttpInspection, HttpVersion, OnTimeout};
 use crate::config::tls::{ServerContext, ServerTls};
 use crate::net::Conn;
 use crate::net::tls::{self, FirstBytes, failure};
-use crate::stats::{Counter, HandshakeFailure, Held, Histogram, ListenerStats};
+use crate::stats::{Counter, Held, Histogram, ListenerStats};
 use crate::stream::ConnectionLog;
 
 /// So long may a client take for its handshake, unless `transport_socket_connect_timeout` is set.
@@ -94,18 +95,11 @@ impl Serving {
             return None;
         };
         let counted = self.count();
-        let encrypted = match tls {
-            None => Some(conn),
-            Some(_) if first == FirstBytes::Plaintext => {
-                self.count_failure(HandshakeFailure::Protocol);
-                None // as in Envoy: FIN, and no alert, which the client could not read
-            }
-            Some(tls) => self.encrypt(conn, &tls.current(), handshake_max).await,
-        };
-        match encrypted {
-            Some(conn) => Some((conn, server, counted)),
-            None => {
-                count_failed_handshake(&server, &counted);
+        let Some(tls) = tls else { return Some((conn, server, counted)) };
+        match self.encrypt(conn, &tls.current(), handshake_max).await {
+            Ok(conn) => Some((conn, server, counted)),
+            Err(broken) => {
+                note_failed_handshake(&server, &counted, broken, log.take());
                 counted.end();
                 None
             }
@@ -147,7 +141,7 @@ impl Serving {
         if let (Some(HttpInspection::First), Some(stats)) = (inspection.http, &self.inspectors.http) {
             http = http_inspector::read(conn, unread, stats).await?;
         }
-        if !inspection.tls && !self.filter_chains.encrypts() {
+        if !inspection.tls {
             return Ok(First { tls: FirstBytes::Unknown, http });
         }
         let tls = FirstBytes::read(conn, unread).await?;
@@ -163,40 +157,49 @@ impl Serving {
     }
 
     /// Does the handshake of TLS.
-    async fn encrypt(&self, conn: Conn, with: &ServerContext, limit: Duration) -> Option<Conn> {
-        let peer = conn.peer.clone();
-        let Ok(done) = timeout(limit, tls::accept(conn, with)).await else {
-            self.stats.downstream_cx_transport_socket_connect_timeout.inc();
-            tracing::debug!(%peer, "a connection is closed: its TLS handshake takes too long");
-            return None;
-        };
-        match done {
+    async fn encrypt(&self, conn: Conn, with: &ServerContext, limit: Duration) -> Result<Conn, Broken> {
+        match tls::accept(conn, with, limit).await {
             Ok(conn) => {
                 if let Some((stats, session)) = self.tls_stats.as_ref().zip(conn.tls.as_ref()) {
                     stats.count(session.with_client());
                 }
-                Some(conn)
+                Ok(conn)
             }
-            Err(error) => {
-                self.count_failure(failure::kind(&error));
-                tracing::debug!(%peer, %error, "a TLS handshake failed");
-                None
+            Err(failed) => {
+                let (peer, error) = (&failed.peer, &failed.error);
+                let is_slow = failure::is_slow(error);
+                if is_slow {
+                    self.stats.downstream_cx_transport_socket_connect_timeout.inc();
+                    tracing::debug!(%peer, "a connection is closed: its TLS handshake takes too long");
+                } else {
+                    tracing::debug!(%peer, %error, "a TLS handshake failed");
+                }
+                if let Some(stats) = &self.tls_stats {
+                    stats.count_failure(failure::kind(error));
+                }
+                let why = is_slow.then_some(ConnectionTermination::SlowHandshake);
+                Err(Broken { downstream: Rc::new(Downstream::of_failed(0, *failed)), why })
             }
-        }
-    }
-
-    fn count_failure(&self, failure: HandshakeFailure) {
-        if let Some(stats) = &self.tls_stats {
-            stats.count_failure(failure);
         }
     }
 }
 
-fn count_failed_handshake(server: &Server, counted: &Counted) {
+/// A connection whose handshake has failed.
+struct Broken {
+    downstream: Rc<Downstream>,
+    why: Option<ConnectionTermination>,
+}
+
+/// Counts it, and writes its lines: as in Envoy, a connection manager has none.
+fn note_failed_handshake(server: &Server, counted: &Counted, broken: Broken, mut log: Option<Box<ConnectionLog>>) {
+    let Broken { downstream, why } = broken;
+    if let Some(log) = &mut log {
+        log.note_failed(Rc::clone(&downstream), why);
+    }
     match server {
-        Terminal::Http(manager) => manager.count_failed_handshake(counted.begun.elapsed()),
+        Terminal::Http(manager) => manager.count_failed_handshake(counted.begun.elapsed(), why),
         Terminal::Nothing => {}
-        Terminal::Tcp(proxy) => proxy.count_failed_handshake(),
+        Terminal::Tcp(proxy) => proxy.note_failed_handshake(downstream, (counted.begun, why), log),
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::logs::Logs;
 use crate::access_log::format::Heads;
-use crate::access_log::{Details, Downstream, ResponseFlag, StreamInfo, Wire};
+use crate::access_log::{ConnectionTermination, Details, Downstream, ResponseFlag, StreamInfo, Wire};
 use crate::config::log_filter::LogType;
 use crate::gate::Denial;
 use crate::net::{Conn, Outside, Traffic};
@@ -55,6 +55,12 @@ impl ConnectionLog {
         self.info.downstream = Rc::new(ends);
         self.info.flag(ResponseFlag::NR);
         self.info.detail(Details::FilterChainNotFound);
+    }
+
+    /// Its handshake of TLS has failed.
+    pub(crate) fn note_failed(&mut self, downstream: Rc<Downstream>, why: Option<ConnectionTermination>) {
+        self.info.downstream = downstream;
+        self.info.connection_termination = why;
     }
 
     /// A connection manager serves it.

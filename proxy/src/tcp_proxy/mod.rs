@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::access_log::{Downstream, LocalEnd, ResponseFlag, StreamInfo};
+use crate::access_log::{ConnectionTermination, Downstream, LocalEnd, ResponseFlag, StreamInfo};
 use crate::cluster::{Cluster, Clusters};
 use crate::config::filter_state::{Object, ObjectKind};
 use crate::config::log_filter::LogType;
@@ -133,9 +133,24 @@ impl TcpProxy {
         record.end();
     }
 
-    /// Counts a connection whose TLS handshake failed. As in Envoy it was one of this proxy's.
-    pub fn count_failed_handshake(&self) {
+    /// Counts and logs a connection whose TLS handshake failed. As in Envoy it was one of this proxy's, and of the cluster that
+    /// it would have been for.
+    pub(crate) fn note_failed_handshake(
+        &self,
+        downstream: Rc<Downstream>,
+        (begun, why): (Instant, Option<ConnectionTermination>),
+        log: Option<Box<ConnectionLog>>,
+    ) {
         self.parts.stats.downstream_cx_total.inc();
+        let mut record = Record::begin(&self.parts, downstream, log);
+        record.info.started = record.info.started.checked_sub(begun.elapsed()).unwrap_or(record.info.started);
+        record.info.times.begin = begun;
+        record.info.connection_termination = why;
+        record.info.upstream_cluster = self.cluster(&record.info).map(|cluster| Rc::clone(&cluster.name));
+        if self.parts.options.early_logs.at_start {
+            record.write(LogType::TcpConnectionStart);
+        }
+        record.end();
     }
 
     /// From the choice of a cluster to the end of both directions.

@@ -152,7 +152,10 @@ impl<'a> Handshake<'a> {
         match alert {
             "unknown_ca" => format!(": {certificate} is signed by no authority that it trusts"),
             "certificate_expired" => format!(": {certificate} is not valid at the time that its clock shows"),
-            "bad_certificate" => format!(": {certificate} is not for the name that it wants to see"),
+            // Actors send the one, proxies the other, as Envoy.
+            "bad_certificate" | "certificate_unknown" => {
+                format!(": {certificate} is not for the name that it wants to see")
+            }
             "no_application_protocol" => ": it takes none of the application protocols that are offered".into(),
             "certificate_required" | "handshake_failure" if shown.is_none() && !is_client => {
                 format!(": {of} showed no certificate, and it wants to see one")
@@ -183,7 +186,12 @@ impl<'a> Handshake<'a> {
         match name {
             "unknown_ca" if by_client => mismatch("trust the authority that has signed it", Some(TRUSTED)),
             "certificate_expired" => mismatch("show a certificate that is valid, or set the clock that is wrong", None),
-            "bad_certificate" if by_client => mismatch("require a name that the certificate has", Some(NAMES)),
+            "bad_certificate" | "certificate_unknown" if by_client => {
+                mismatch("require a name that the certificate has", Some(NAMES))
+            }
+            "bad_certificate" | "certificate_unknown" => {
+                mismatch("show a certificate for a name that the other side takes", Some(CERTIFICATES))
+            }
             "no_application_protocol" => mismatch("offer a protocol that the other side takes", Some(ALPN)),
             "certificate_required" | "handshake_failure" if !by_client => {
                 mismatch("show a certificate that the other side trusts", Some(CERTIFICATES))

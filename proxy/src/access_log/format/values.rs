@@ -10,7 +10,7 @@ use http::header::HeaderValue;
 use super::Source;
 use crate::access_log::grpc_status::GrpcStatus;
 use crate::access_log::time::{self, Second};
-use crate::access_log::{StreamInfo, Times};
+use crate::access_log::{ConnectionTermination, StreamInfo, Times};
 use crate::codec::{Headers, RequestHead, ResponseHead, names};
 use crate::config::filter_state::Object;
 use crate::config::log_format::{
@@ -89,6 +89,10 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
 fn termination(info: &StreamInfo, out: &mut Vec<u8>) -> Option<()> {
     match &info.denied_by {
         Some(denial) => text(&format!("rbac_access_denied_matched_policy[{}]", denial.policy), out),
+        // As in Envoy, the only one with blanks.
+        None if info.connection_termination == Some(ConnectionTermination::SlowHandshake) => {
+            text("transport socket timeout was reached", out)
+        }
         None => pieces(info.connection_termination.as_ref()?, out),
     }
 }
@@ -198,6 +202,7 @@ fn tls(with: TlsPeer, part: TlsPart, info: &StreamInfo, out: &mut Vec<u8>) -> Op
     let (peer, own) = (|| session.peer.as_ref(), || session.own.as_ref()?.chain().first());
     match part {
         TlsPart::Cipher => text(session.cipher, out),
+        TlsPart::Failure => one_word(session.failure.get()?, out),
         TlsPart::LocalNames(kind) => names_of(own()?, kind, out),
         TlsPart::LocalSubject => text(&subject(own()?)?, out),
         TlsPart::PeerCertificate => text(&peer()?.url_encoded(), out),

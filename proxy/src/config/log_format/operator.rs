@@ -316,6 +316,8 @@ pub enum TlsPeer {
 /// What is told of TLS.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TlsPart {
+    /// Why the handshake failed, or the connection broke.
+    Failure,
     /// The cipher suite.
     Cipher,
     /// Names of our own certificate.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use super::upstream_name::RequestedNames;
 use rustls::pki_types::ServerName;
 use rustls::server::NoServerSessionStorage;
-use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
+use rustls::{CipherSuite, ClientConfig, ServerConfig, SupportedProtocolVersion};
 
 pub use certificates::{Certificate, CertificateError};
 pub use crypto::Crypto;
@@ -26,7 +26,7 @@ pub use inventory::{InUse, Inventory, Origin, Use};
 pub use renewable::{MadeOf, Material, Renewable};
 pub use revocations::{NoRevocations, Revocations};
 pub use suites::{CipherSuites, suite_by_name};
-pub use verify::{PeerName, PeerRules, Presence};
+pub use verify::{OtherNames, PeerName, PeerRules, Presence};
 
 /// TLS towards clients.
 pub type ServerTls = Renewable<ServerContext>;
@@ -42,6 +42,7 @@ pub struct ServerContext {
     without_alpn: Arc<ServerConfig>,
     /// `require_client_certificate`
     pub presence: Presence,
+    versions: Versions,
     shown: Vec<Certificate>,
     material: Material,
     inventory: Inventory,
@@ -263,7 +264,8 @@ impl ServerContext {
         }
         let without_alpn = Arc::new(config.clone());
         config.alpn_protocols = common.alpn;
-        Ok(Renewable::new(Self { with_alpn: Arc::new(config), without_alpn, presence, shown, material, inventory }))
+        let (with_alpn, versions) = (Arc::new(config), common.versions);
+        Ok(Renewable::new(Self { with_alpn, without_alpn, presence, versions, shown, material, inventory }))
     }
 
     /// The first URI among the names of the certificate that a client gets with the SNI `server_name`.
@@ -277,6 +279,18 @@ impl ServerContext {
     pub fn own(&self, server_name: Option<&str>) -> Option<&Certificate> {
         let named = server_name.and_then(|name| self.shown.iter().find(|certificate| certificate.is_for(name)));
         named.or(self.shown.first())
+    }
+
+    /// The version that a client will get which offers these suites, if it gets one: those of 1.3 are suites of their own.
+    #[must_use]
+    pub fn version_for(&self, offer: &[CipherSuite]) -> &'static str {
+        const OF_TLS13: [CipherSuite; 3] = [
+            CipherSuite::TLS13_AES_128_GCM_SHA256,
+            CipherSuite::TLS13_AES_256_GCM_SHA384,
+            CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+        ];
+        let is_offered = || offer.iter().any(|suite| OF_TLS13.contains(suite));
+        if self.versions != Versions::Tls12 && is_offered() { "TLSv1.3" } else { "TLSv1.2" }
     }
 
     /// For a client that offers these application protocols; `None` if it offers none.

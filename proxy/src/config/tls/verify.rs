@@ -1,5 +1,6 @@
 //! Judges the certificates of peers as Envoy does: the chain and the names apart from each other, each only if it is configured.
 
+use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -12,7 +13,7 @@ use webpki::{EndEntityCert, KeyUsage, RevocationOptions};
 use super::certificates::{CertificateError, chain_of};
 use super::inventory::{InUse, Origin};
 use super::revocations::{self, Revocations};
-use super::x509::{NameKind, alt_names};
+use super::x509::{NameKind, alt_names, alternatives};
 use crate::config::string_match::{Pattern, StringMatch};
 
 /// What a peer's certificate has to fulfil.
@@ -108,7 +109,7 @@ impl PeerRules {
         if self.names.is_empty() || self.names.iter().any(|name| name.is_among(&end, certificate)) {
             Ok(())
         } else {
-            Err(Fault::NotValidForName.into())
+            Err(OtherNames::of(certificate).into())
         }
     }
 }
@@ -141,6 +142,25 @@ impl PeerName {
     }
 }
 
+/// The names of a certificate that has to have another one. As with Envoy, the alert for it is certificate_unknown.
+#[derive(Debug)]
+pub struct OtherNames(pub Vec<String>);
+
+impl OtherNames {
+    fn of(certificate: &CertificateDer<'_>) -> Fault {
+        let names = alternatives(certificate).into_iter().map(|name| name.text).collect();
+        Fault::Other(OtherError(Arc::new(Self(names))))
+    }
+}
+
+impl fmt::Display for OtherNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the certificate is for [{}]", self.0.join(", "))
+    }
+}
+
+impl std::error::Error for OtherNames {}
+
 /// What is wrong with a chain, in rustls' terms, from which the alert follows.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the enum may grow, and has no more that TLS has an alert for")]
 fn fault(error: webpki::Error) -> Fault {
@@ -149,7 +169,7 @@ fn fault(error: webpki::Error) -> Fault {
     }
     match error {
         webpki::Error::BadDer | webpki::Error::BadDerTime => Fault::BadEncoding,
-        webpki::Error::CertExpired { .. } => Fault::Expired,
+        webpki::Error::CertExpired { .. } | webpki::Error::InvalidCertValidity => Fault::Expired,
         webpki::Error::CertNotValidYet { .. } => Fault::NotValidYet,
         webpki::Error::InvalidSignatureForPublicKey => Fault::BadSignature,
         webpki::Error::CaUsedAsEndEntity | webpki::Error::UnknownIssuer => Fault::UnknownIssuer,
@@ -220,7 +240,7 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         self.rules.check(end_entity, intermediates, now, KeyUsage::server_auth(), &self.algorithms)?;
         if !self.certified.is_empty() && !self.certified.iter().any(|name| is_for(end_entity, name)) {
-            return Err(Fault::NotValidForName.into());
+            return Err(OtherNames::of(end_entity).into());
         }
         Ok(ServerCertVerified::assertion())
     }

@@ -6,20 +6,16 @@ use bytes::BytesMut;
 use rustls::server::Acceptor;
 use tokio::io::AsyncReadExt;
 
+use super::first_record::{HANDSHAKE, RECORD_HEAD_LEN};
 use crate::net::Conn;
 
 /// A ClientHello is not longer; Envoy's tls_inspector takes as much. Bytes.
 const HELLO_BYTES_MAX: usize = 16 * 1024;
-/// So many bytes begin a record of TLS: its type, version and length (RFC 8446 5.1). Envoy says of fewer neither that they are TLS
-/// nor that they are not.
-const RECORD_HEAD_LEN: usize = 5;
-/// The type of a record that carries a handshake (RFC 8446 5.1).
-const HANDSHAKE: u8 = 22;
 
 /// What the first bytes of a connection are.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum FirstBytes {
-    /// The bytes begin no TLS record: the connection is in clear text.
+    /// The bytes begin no TLS, or what begins like a ClientHello is none: as in Envoy the connection counts as clear text.
     Plaintext,
     /// TLS.
     Tls(ClientHello),
@@ -40,7 +36,7 @@ impl FirstBytes {
     /// Waits for them. What is read is in `bytes` then, behind what was read before.
     ///
     /// # Errors
-    /// The connection closed (`UnexpectedEof`) or broke, or what begins like TLS is none.
+    /// The connection closed (`UnexpectedEof`) or broke, or its ClientHello is too large.
     ///
     /// # Cancellation
     /// Dropped, it has read nothing that is not in `bytes`.
@@ -60,9 +56,11 @@ impl FirstBytes {
             let mut rest = bytes.get(seen..).unwrap_or_default();
             seen = bytes.len();
             while !rest.is_empty() {
-                acceptor.read_tls(&mut rest)?;
+                if acceptor.read_tls(&mut rest).is_err() {
+                    return Ok(Self::Plaintext);
+                }
             }
-            let accepted = acceptor.accept().map_err(|(error, _)| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            let Ok(accepted) = acceptor.accept() else { return Ok(Self::Plaintext) };
             if let Some(accepted) = accepted {
                 let hello = accepted.client_hello();
                 return Ok(Self::Tls(ClientHello {

@@ -3,12 +3,14 @@
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
 
+use super::{TlsSession, failure};
 use crate::net::{Io, Peek};
 
 /// What [`TlsIo::peek`] decrypts at most: the records of TLS that are no payload (session tickets, alerts) are shorter. Bytes.
@@ -20,6 +22,8 @@ pub(super) struct TlsIo(RefCell<State>);
 
 struct State {
     stream: TlsStream<Box<dyn Io + Send>>,
+    /// Where it is noted why the connection broke.
+    session: Arc<TlsSession>,
     /// Decrypted by a look. At most [`PEEK_BYTES_MAX`].
     early: BytesMut,
     /// The task that waits for something to read.
@@ -45,9 +49,10 @@ enum End {
 }
 
 impl TlsIo {
-    pub(super) fn new(stream: TlsStream<Box<dyn Io + Send>>) -> Self {
+    pub(super) fn new(stream: TlsStream<Box<dyn Io + Send>>, session: Arc<TlsSession>) -> Self {
         Self(RefCell::new(State {
             stream,
+            session,
             early: BytesMut::new(),
             reader: Waker::noop().clone(),
             end: None,
@@ -70,6 +75,10 @@ impl State {
         match ready!(Pin::new(&mut self.stream).poll_read(cx, buf)) {
             // FIN without close_notify. The framing of HTTP shows whether a message is whole, and Envoy takes it for the end too.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+            Err(error) => {
+                self.session.note_failure(failure::of_stream(&error));
+                Poll::Ready(Err(error))
+            }
             read => Poll::Ready(read),
         }
     }

@@ -1,19 +1,23 @@
 //! TLS on connections that are accepted and opened. Which certificates and versions: [`config::tls`](crate::config::tls).
 
 mod alert;
+mod alert_names;
 mod certificate;
 mod client_hello;
 pub mod failure;
+mod first_record;
 mod io;
 
-use std::io::Error;
-use std::sync::Arc;
+use std::io::{Error, ErrorKind};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use rustls::server::Acceptor;
 use rustls::{CommonState, HandshakeKind, NamedGroup};
-use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
+use tokio::time::timeout;
+use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream, server};
 
-use super::{Conn, Io};
+use super::{Address, Conn, Io, Passed, SocketEnds};
 use crate::config::tls::{Carries, Certificate, ClientContext, Presence, ServerContext};
 use crate::config::upstream_name::RequestedNames;
 use crate::stats::Handshake;
@@ -41,8 +45,10 @@ pub struct TlsSession {
     pub own: Option<Certificate>,
     /// The name in the SNI of a client.
     pub server_name: Option<String>,
-    /// `TLSv1.3`
+    /// `TLSv1.3`; of a handshake that failed, what it was about to be.
     pub version: &'static str,
+    /// Why the handshake failed, or the connection broke later, in the words of Envoy.
+    pub failure: OnceLock<Box<str>>,
 }
 
 impl TlsSession {
@@ -50,6 +56,13 @@ impl TlsSession {
     #[must_use]
     pub fn with_client(&self) -> Handshake {
         Handshake { is_anonymous: self.peer.is_none(), ..self.with_upstream() }
+    }
+
+    /// The connection has broken. The first call counts.
+    fn note_failure(&self, why: Option<String>) {
+        if let Some(why) = why {
+            self.failure.get_or_init(|| why.into());
+        }
     }
 
     /// What stats have of the handshake with an upstream.
@@ -60,28 +73,79 @@ impl TlsSession {
     }
 }
 
+/// A handshake that failed, and what is known of its connection, which has been closed.
+pub struct Failed {
+    /// Why. rustls' own error is within, or what [`first_record`] has found.
+    pub error: Error,
+    /// As far as the handshake came.
+    pub session: Arc<TlsSession>,
+    /// As in [`Conn`].
+    pub local: Address,
+    /// As in [`Conn`].
+    pub peer: Address,
+    /// As in [`Conn`].
+    pub direct: Option<Box<SocketEnds>>,
+    /// As in [`Conn`].
+    pub passed: Option<Arc<Passed>>,
+    /// As in [`Conn`].
+    pub requested_server_name: Option<Box<str>>,
+    /// As in [`Conn`].
+    pub filter_chain: Option<Arc<str>>,
+}
+
 /// Does the handshake of a connection that was accepted.
 ///
 /// # Errors
 /// The client sends something else, or there is nothing that both sides support; where TLS has an alert for it, the alert has
-/// been sent.
-pub async fn accept(conn: Conn, tls: &ServerContext) -> Result<Conn, Error> {
-    let Conn { io, local, peer, requested_server_name, direct, passed, filter_chain, .. } = conn;
+/// been sent. Or it takes longer than `limit` (`TimedOut`).
+pub async fn accept(mut conn: Conn, tls: &ServerContext, limit: Duration) -> Result<Conn, Box<Failed>> {
+    let filter_chain = conn.filter_chain.take();
+    let (local, peer) = (conn.local.clone(), conn.peer.clone());
+    let (requested_server_name, direct) = (conn.requested_server_name.take(), conn.direct.take());
+    let passed = conn.passed.take();
+    let done = timeout(limit, handshake(conn, tls)).await;
+    match done.unwrap_or_else(|_| Err((TLS12, ErrorKind::TimedOut.into()))) {
+        Ok((stream, session)) => {
+            let encrypted = over(TlsStream::from(stream), local, peer, session);
+            Ok(Conn { requested_server_name, direct, passed, filter_chain, ..encrypted })
+        }
+        Err((version, error)) => {
+            let version = if failure::lacks_version(&error) { TLS12 } else { version };
+            let session = TlsSession { version, ..TlsSession::default() };
+            session.note_failure(failure::of_client(&error, version));
+            let session = Arc::new(session);
+            Err(Box::new(Failed { error, session, local, peer, direct, passed, requested_server_name, filter_chain }))
+        }
+    }
+}
+
+/// The version that TLS was about to have, and why it did not come to that.
+type Failure = (&'static str, Error);
+
+const TLS12: &str = "TLSv1.2";
+const TLS13: &str = "TLSv1.3";
+
+async fn handshake(
+    conn: Conn,
+    tls: &ServerContext,
+) -> Result<(server::TlsStream<Box<dyn Io + Send>>, TlsSession), Failure> {
+    let conn = first_record::check(conn).await.map_err(|error| (TLS12, error))?;
     let io = match tls.presence {
-        Presence::Required => alert::of_version(io),
-        Presence::Optional => io,
+        Presence::Required => alert::of_version(conn.io),
+        Presence::Optional => conn.io,
     };
-    let start = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
+    // As long as there is no ClientHello, BoringSSL has that for the version.
+    let start = LazyConfigAcceptor::new(Acceptor::default(), io).await.map_err(|error| (TLS12, error))?;
+    let version = tls.version_for(start.client_hello().cipher_suites());
     let config = tls.for_offer(start.client_hello().alpn());
-    let stream = start.into_stream(config).await?;
+    let stream = start.into_stream(config).await.map_err(|error| (version, error))?;
     let mut session = agreed(stream.get_ref().1);
     session.server_name = stream.get_ref().1.server_name().map(str::to_owned);
     session.own = tls.own(stream.get_ref().1.server_name()).cloned();
     if session.peer.is_some() {
         session.own_uri = tls.own_uri(stream.get_ref().1.server_name());
     }
-    let encrypted = over(TlsStream::from(stream), local, peer, session);
-    Ok(Conn { requested_server_name, direct, passed, filter_chain, ..encrypted })
+    Ok((stream, session))
 }
 
 /// Does the handshake of a connection that was opened.
@@ -96,13 +160,10 @@ pub async fn connect(conn: Conn, tls: &ClientContext, names: &RequestedNames, ca
     Ok(Conn { number, ..over(TlsStream::from(stream), local, peer, session) })
 }
 
-fn over(
-    stream: TlsStream<Box<dyn Io + Send>>,
-    local: super::Address,
-    peer: super::Address,
-    session: TlsSession,
-) -> Conn {
-    Conn { tls: Some(Arc::new(session)), ..Conn::new(Box::new(TlsIo::new(stream)), local, peer) }
+fn over(stream: TlsStream<Box<dyn Io + Send>>, local: Address, peer: Address, session: TlsSession) -> Conn {
+    let session = Arc::new(session);
+    let io = TlsIo::new(stream, Arc::clone(&session));
+    Conn { tls: Some(session), ..Conn::new(Box::new(io), local, peer) }
 }
 
 fn agreed(state: &CommonState) -> TlsSession {
@@ -117,10 +178,11 @@ fn agreed(state: &CommonState) -> TlsSession {
         server_name: None,
         peer: state.peer_certificates().and_then(PeerCertificate::of),
         version: match state.protocol_version() {
-            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
-            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            Some(rustls::ProtocolVersion::TLSv1_2) => TLS12,
+            Some(rustls::ProtocolVersion::TLSv1_3) => TLS13,
             Some(_) | None => "",
         },
+        failure: OnceLock::new(),
     }
 }
 
