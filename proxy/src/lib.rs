@@ -28,7 +28,7 @@
 //! A module names only modules that stand after it here:
 //!
 //! `main`, `signals`, `config_file`, `arguments`, `demo`, `server`, `admin`, `listener`, `tcp_proxy`, `connection_manager`, `stream`,
-//! `upstream`, `tunnel`, `router`, `snapshot`, `cluster`, `probe`, `process_log`, `exchange`, `filter`, `access_log`, `trace`, `codec`, `drain`,
+//! `upstream`, `tunnel`, `router`, `snapshot`, `cluster`, `probe`, `process_log`, `exchange`, `filter`, `dns_cache`, `access_log`, `trace`, `codec`, `drain`,
 //! `gate`, `permits`, `token_bucket`, `runtime`, `net`, `stats`, `config`, `texts`.
 
 pub mod access_log;
@@ -39,6 +39,7 @@ pub mod codec;
 pub mod config;
 pub mod connection_manager;
 pub mod demo;
+pub mod dns_cache;
 pub mod drain;
 mod exchange;
 mod filter;

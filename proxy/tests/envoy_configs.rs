@@ -25,6 +25,7 @@ fn accepted_files_mean_what_is_recorded() {
             stats: _,
             dump: _,
             watched_files,
+            dns_caches,
         } = loaded.config;
         let mut limit = connections_max.map(|max| format!("connections_max: {max}\n")).unwrap_or_default();
         limit += &zone.map(|zone| format!("zone: {zone}\n")).unwrap_or_default();
@@ -32,10 +33,13 @@ fn accepted_files_mean_what_is_recorded() {
             limit += &format!("internal_buffer_bytes: {internal_buffer_bytes}\n");
         }
         let watched = if watched_files.is_empty() { String::new() } else { format!("watched: {watched_files:?}\n") };
+        let caches = if dns_caches.is_empty() { String::new() } else { format!("dns_caches: {dns_caches:#?}\n") };
         compare(
             "configs/accepted",
             &file,
-            &format!("{warnings}admin: {admin:?}\n{limit}{watched}listeners: {listeners:#?}\nclusters: {clusters:#?}"),
+            &format!(
+                "{warnings}admin: {admin:?}\n{limit}{watched}{caches}listeners: {listeners:#?}\nclusters: {clusters:#?}"
+            ),
         );
     }
 }

@@ -367,6 +367,7 @@ fn refuse_pipes(config: &Config) -> Result<(), String> {
     let cluster = config.clusters.iter().find(|cluster| match &cluster.discovery {
         Discovery::Static(endpoints) => endpoints.iter().any(is_pipe),
         Discovery::Aggregate(_)
+        | Discovery::Forward(_)
         | Discovery::LogicalDns { .. }
         | Discovery::Original(_)
         | Discovery::StrictDns { .. } => false,

@@ -29,6 +29,8 @@ text_enum! {
         CorsResponse = "cors_response",
         /// A request that changes something does not come from a page that may.
         CsrfOriginMismatch = "csrf_origin_mismatch",
+        /// A cache of hosts has no room for the one that the request names.
+        DnsCacheOverflow = "dns_cache_overflow",
         /// The route has a direct response.
         DirectResponse = "direct_response",
         /// A drain came to its end while the stream was under way.
@@ -37,6 +39,8 @@ text_enum! {
         PingTimeout = "downstream_local_disconnect(http2_ping_timeout)",
         /// The client closed its connection.
         DownstreamDisconnect = "downstream_remote_disconnect",
+        /// A request to be forwarded to its host names none.
+        EmptyHostHeader = "empty_host_header",
         /// An authorisation service has denied the request.
         ExtAuthzDenied = "ext_authz_denied",
         /// No authorisation service has allowed the request.
@@ -49,6 +53,8 @@ text_enum! {
         Base64Size = "grpc_base_64_decode_failed_bad_size",
         /// A fault was injected: the request was refused.
         FaultFilterAbort = "fault_filter_abort",
+        /// Too many requests wait for their hosts to be resolved.
+        ForwardProxyPendingOverflow = "dynamic_forward_proxy_pending_request_overflow",
         /// No filter chain of the listener takes the connection.
         FilterChainNotFound = "filter_chain_not_found",
         /// A health check got the status that the upstream had for the last.
@@ -118,6 +124,8 @@ text_enum! {
         ..
         /// The client broke the rules of HTTP, or reset the stream.
         Codec(Violation),
+        /// The host that a request names has no address.
+        DnsResolutionFailure(Unresolved),
         /// The request's tokens do not let it through.
         JwtDenied(JwtDenied),
         /// Rules do not let the request through.
@@ -291,6 +299,36 @@ impl Text for DeniedBy {
     #[cfg(test)]
     fn examples() -> Vec<Self> {
         vec![Self::new("a policy")]
+    }
+}
+
+/// Why a host has no address, with `_` for blanks.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unresolved(Box<str>);
+
+impl Unresolved {
+    /// From the resolver's words.
+    #[must_use]
+    pub fn new(reason: &str) -> Self {
+        Self(reason.replace(char::is_whitespace, "_").into())
+    }
+}
+
+const RESOLUTION_FAILED: &str = "dns_resolution_failure{";
+
+impl Text for Unresolved {
+    fn pieces(&self) -> Pieces<'_> {
+        [RESOLUTION_FAILED, &self.0, "}", ""]
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let reason = text.strip_prefix(RESOLUTION_FAILED)?.strip_suffix('}')?;
+        Some(Self(reason.into()))
+    }
+
+    #[cfg(test)]
+    fn examples() -> Vec<Self> {
+        vec![Self::new("Name or service not known")]
     }
 }
 

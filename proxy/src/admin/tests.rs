@@ -93,7 +93,7 @@ impl Process {
         // What the process counts is listed above, not what the configuration would have it count.
         let ground = Ground { registry: &Registry::new(), runtime: &runtime, buckets: &SharedBuckets::default() };
         let snapshot = Arc::new(Snapshot::first(config, SystemTime::UNIX_EPOCH, ground));
-        let endpoint = snapshot.clusters[0].endpoints.of(&Address::Socket("127.0.0.1:8080".parse().unwrap()));
+        let endpoint = snapshot.clusters[0].endpoints.of(&Address::Socket("127.0.0.1:8080".parse().unwrap()).into());
         endpoint.set_facts(EndpointFacts { weight: 1, ..EndpointFacts::default() });
         endpoint.cx_total.inc();
         endpoint.rq_total.add(3);

@@ -42,7 +42,8 @@ impl Cluster {
     pub fn home<'c>(&'c self, endpoint: &Endpoint) -> Home<'c> {
         match &self.shared.config.discovery {
             Discovery::Aggregate(_) => endpoint.cluster().map_or(Home::Own(self), Home::Other),
-            Discovery::LogicalDns { .. }
+            Discovery::Forward(_)
+            | Discovery::LogicalDns { .. }
             | Discovery::Original(_)
             | Discovery::Static(_)
             | Discovery::StrictDns { .. } => Home::Own(self),

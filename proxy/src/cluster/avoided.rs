@@ -97,7 +97,10 @@ impl Cluster {
     /// The name of an endpoint: its `hostname` in the configuration, or the name that resolved to it.
     #[must_use]
     pub fn hostname(&self, endpoint: &Endpoint) -> Option<HeaderValue> {
-        self.shared.config.hostnames.get(endpoint.written.get())?.clone()
+        match &endpoint.location.host {
+            Some(host) => HeaderValue::from_str(host).ok(),
+            None => self.shared.config.hostnames.get(endpoint.written.get())?.clone(),
+        }
     }
 
     /// The metadata of an endpoint that balancing and retries match.

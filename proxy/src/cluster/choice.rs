@@ -48,6 +48,9 @@ impl Cluster {
         if let Discovery::Original(_) = self.shared.config.discovery {
             return self.endpoint_at(wish.destination?);
         }
+        if let Discovery::Forward(_) = self.shared.config.discovery {
+            return self.endpoint_of(wish.host?);
+        }
         if let Discovery::Aggregate(names) = &self.shared.config.discovery {
             return self.draw_linked(names, wish);
         }

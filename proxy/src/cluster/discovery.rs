@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::handover::{Handover, Known};
 use super::{Cluster, Location};
-use crate::config::cluster::{FailureRefresh, LookupFamily, Refresh};
+use crate::config::cluster::{LookupFamily, Refresh};
 use crate::net::{Address, Net, Random, ResolveError};
 use crate::stats::ClusterStats;
 
@@ -197,10 +197,7 @@ pub(super) async fn refresh(cluster: Weak<Cluster>, mut names: Names, refresh: R
 fn pause(refresh: Refresh, failures: u32, random: &dyn Random) -> Duration {
     match (failures, refresh.after_failure) {
         (0, _) | (_, None) => refresh.interval + random.up_to(refresh.jitter),
-        (failures, Some(FailureRefresh { base, max })) => {
-            let doubled = 2_u32.checked_pow(failures - 1).unwrap_or(u32::MAX);
-            random.up_to(base.saturating_mul(doubled).min(max))
-        }
+        (failures, Some(after)) => random.up_to(after.window(failures)),
     }
 }
 
@@ -211,6 +208,7 @@ mod tests {
     use std::io;
 
     use super::*;
+    use crate::config::resolution::FailureRefresh;
     use crate::net::{Accept, Conn, ConnectOptions, ListenOptions, LocalBoxFuture};
     use crate::stats::Registry;
 

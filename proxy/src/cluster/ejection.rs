@@ -30,6 +30,7 @@ impl Cluster {
             Ok(status) => self.note_status(endpoint, status),
             Err(
                 Failure::LongestStream { .. }
+                | Failure::Host(_)
                 | Failure::NoHealthyUpstream
                 | Failure::Overflow
                 | Failure::PendingOverflow,

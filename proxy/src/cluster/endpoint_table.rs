@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::location::EndpointKey;
 use crate::net::Address;
 use crate::stats::EndpointStats;
 
@@ -27,8 +28,8 @@ pub struct EndpointTable {
 /// number, however many there are.
 #[derive(Debug, Default)]
 struct Listed {
-    by_place: BTreeMap<u64, (Address, Weak<EndpointStats>)>,
-    places: BTreeMap<Address, u64>,
+    by_place: BTreeMap<u64, (EndpointKey, Weak<EndpointStats>)>,
+    places: BTreeMap<EndpointKey, u64>,
     next: u64,
     /// Of all, those that were held when it was last looked.
     held: usize,
@@ -55,16 +56,29 @@ pub(super) enum Effect {
 }
 
 impl EndpointTable {
-    /// The numbers of the endpoint at `address`, from 0 if no worker holds them.
+    /// The numbers of this endpoint, from 0 if no worker holds them.
     #[must_use]
-    pub fn of(&self, address: &Address) -> Arc<EndpointStats> {
+    pub fn of(&self, key: &EndpointKey) -> Arc<EndpointStats> {
         let mut listed = self.lock();
-        listed.get(address).unwrap_or_else(|| listed.add(address))
+        listed.get(key).unwrap_or_else(|| listed.add(key))
     }
 
-    /// Does a worker hold the endpoint at `address`?
-    pub(super) fn has(&self, address: &Address) -> bool {
-        self.lock().get(address).is_some()
+    /// Does a worker hold this endpoint?
+    pub(super) fn has(&self, key: &EndpointKey) -> bool {
+        self.lock().get(key).is_some()
+    }
+
+    /// An endpoint has moved: its numbers go with it. Where another worker has seen that before, nothing happens.
+    pub(super) fn relocate(&self, before: &EndpointKey, now: &EndpointKey) {
+        let mut listed = self.lock();
+        if listed.get(now).is_some() {
+            return;
+        }
+        let Some(place) = listed.places.remove(before) else { return };
+        if let Some((key, _)) = listed.by_place.get_mut(&place) {
+            key.clone_from(now);
+        }
+        listed.places.insert(now.clone(), place);
     }
 
     /// How often the health of an endpoint has changed, as far as that has taken effect by `now`.
@@ -105,7 +119,7 @@ impl EndpointTable {
     /// Every endpoint that any worker holds.
     #[must_use]
     pub fn snapshot(&self) -> Vec<(Address, Arc<EndpointStats>)> {
-        self.lock().by_place.values().filter_map(|(at, stats)| Some((at.clone(), stats.upgrade()?))).collect()
+        self.lock().by_place.values().filter_map(|(key, stats)| Some((key.address.clone(), stats.upgrade()?))).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Listed> {
@@ -119,13 +133,13 @@ const HELD_MIN: usize = 32;
 
 impl Listed {
     /// The numbers of the endpoint, if any worker holds them.
-    fn get(&self, address: &Address) -> Option<Arc<EndpointStats>> {
-        self.by_place.get(self.places.get(address)?)?.1.upgrade()
+    fn get(&self, key: &EndpointKey) -> Option<Arc<EndpointStats>> {
+        self.by_place.get(self.places.get(key)?)?.1.upgrade()
     }
 
     /// An endpoint that no worker holds comes last.
-    fn add(&mut self, address: &Address) -> Arc<EndpointStats> {
-        if let Some(place) = self.places.get(address) {
+    fn add(&mut self, key: &EndpointKey) -> Arc<EndpointStats> {
+        if let Some(place) = self.places.get(key) {
             self.by_place.remove(place);
         }
         if self.by_place.len() >= 2 * self.held.max(HELD_MIN) {
@@ -135,8 +149,8 @@ impl Listed {
             self.held = by_place.len();
         }
         let stats = Arc::new(EndpointStats::default());
-        self.by_place.insert(self.next, (address.clone(), Arc::downgrade(&stats)));
-        self.places.insert(address.clone(), self.next);
+        self.by_place.insert(self.next, (key.clone(), Arc::downgrade(&stats)));
+        self.places.insert(key.clone(), self.next);
         self.next += 1;
         stats
     }
@@ -171,7 +185,10 @@ mod tests {
     #[test]
     fn endpoints_without_a_holder_do_not_pile_up() {
         let table = EndpointTable::default();
-        let at = |n: u32| Address::Socket(format!("10.{}.{}.{}:80", n >> 16, n >> 8 & 255, n & 255).parse().unwrap());
+        let at = |n: u32| {
+            let at = format!("10.{}.{}.{}:80", n >> 16, n >> 8 & 255, n & 255);
+            EndpointKey::from(Address::Socket(at.parse().unwrap()))
+        };
         let held: Vec<_> = (0..10_000).map(|n| table.of(&at(n))).collect();
         (10_000..60_000).for_each(|n| drop(table.of(&at(n))));
         let listed = table.lock();
@@ -181,18 +198,33 @@ mod tests {
     }
 
     #[test]
+    fn hosts_at_one_address_are_endpoints_of_their_own_and_take_their_numbers_along() {
+        let table = EndpointTable::default();
+        let [a, b] = ["127.0.0.1:1", "127.0.0.1:2"].map(|at| Address::Socket(at.parse().unwrap()));
+        let key = |address: &Address, host: &str| EndpointKey { address: address.clone(), host: Some(host.into()) };
+        let (one, other) = (table.of(&key(&a, "one:1")), table.of(&key(&a, "other:1")));
+        one.rq_total.inc();
+        assert_eq!((other.rq_total.value(), table.snapshot().len()), (0, 2));
+        for _worker in 0..2 {
+            table.relocate(&key(&a, "one:1"), &key(&b, "one:1"));
+            assert_eq!(table.of(&key(&b, "one:1")).rq_total.value(), 1);
+        }
+        let listed: Vec<_> = table.snapshot().into_iter().map(|(at, _)| at).collect();
+        assert_eq!(listed, [b, a]);
+    }
+
+    #[test]
     fn an_endpoint_is_listed_while_a_worker_holds_it() {
         let table = EndpointTable::default();
         let [a, b] = ["127.0.0.1:1", "127.0.0.1:2"].map(|at| Address::Socket(at.parse().unwrap()));
         let listed = || table.snapshot().into_iter().map(|(at, _)| at).collect::<Vec<_>>();
-        let one = table.of(&a);
-        let two = table.of(&b);
+        let (one, two) = (table.of(&a.clone().into()), table.of(&b.clone().into()));
         one.rq_total.inc();
-        assert_eq!(table.of(&a).rq_total.value(), 1, "workers share the numbers");
+        assert_eq!(table.of(&a.clone().into()).rq_total.value(), 1, "workers share the numbers");
         assert_eq!(listed(), [a.clone(), b.clone()]);
         drop(one);
         assert_eq!(listed(), [b]);
-        assert_eq!(table.of(&a).rq_total.value(), 0, "an endpoint that comes back starts anew");
+        assert_eq!(table.of(&a.into()).rq_total.value(), 0, "an endpoint that comes back starts anew");
         drop(two);
     }
 }

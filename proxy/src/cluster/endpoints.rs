@@ -32,7 +32,7 @@ impl Cluster {
         if self.checks_health {
             self.shared.socket_counts.count(location.socket);
         }
-        let counts = self.shared.endpoints.of(&location.address);
+        let counts = self.shared.endpoints.of(&location.key());
         if self.shared.config.extra_stats.per_endpoint {
             counts.list(&self.shared.registry, self.shared.config.stat_name(), &location.address.to_string());
         }
@@ -41,7 +41,7 @@ impl Cluster {
             let (location, origin) = (location.clone(), Origin::default());
             Pools::new(Pool::new(PoolParts { shared, priority, location, origin, outside }))
         });
-        let cluster = RefCell::new(Rc::downgrade(self));
+        let (cluster, pools) = (RefCell::new(Rc::downgrade(self)), Rc::new(pools));
         counts.health.became_healthy(Instant::now());
         let (address, written, is_used) = (location.address.clone(), Cell::new(written), Cell::new(true));
         Endpoint { address, location, written, is_used, cluster, pools, counts }

@@ -5,6 +5,7 @@ use http::StatusCode;
 use crate::access_log::details::{BindFailure, ConnectFailure};
 use crate::access_log::{Details, ResetCause, ResponseFlag, ResponseStart, UpstreamReset};
 use crate::codec::{ExchangeError, ResetReason};
+use crate::dns_cache::HostFailure;
 
 /// Why there is no response.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,6 +23,8 @@ pub enum Failure {
     },
     /// A circuit breaker is open.
     Overflow,
+    /// The host that the request names, which would be the endpoint, is none.
+    Host(HostFailure),
     /// No endpoint may be chosen.
     NoHealthyUpstream,
     /// The circuit breaker of waiting requests is open.
@@ -52,7 +55,7 @@ impl Failure {
             Self::ConnectTimeout => "connection timeout",
             Self::Overflow | Self::PendingOverflow => "overflow",
             Self::LongestStream { .. } => "upstream max stream duration reached",
-            Self::NoHealthyUpstream => "no healthy upstream",
+            Self::Host(_) | Self::NoHealthyUpstream => "no healthy upstream",
             Self::Protocol => "protocol error",
             Self::Refused => "remote refused stream reset",
             Self::Reset => "remote reset",
@@ -76,6 +79,7 @@ impl Failure {
             | Self::ConnectTimeout
             | Self::Overflow
             | Self::PendingOverflow
+            | Self::Host(_)
             | Self::NoHealthyUpstream
             | Self::Refused
             | Self::Reset
@@ -91,7 +95,7 @@ impl Failure {
             Self::Bind(_) | Self::Connect(_) | Self::ConnectTimeout => ResponseFlag::UF,
             Self::Overflow | Self::PendingOverflow => ResponseFlag::UO,
             Self::LongestStream { .. } => ResponseFlag::UMSDR,
-            Self::NoHealthyUpstream => ResponseFlag::UH,
+            Self::Host(_) | Self::NoHealthyUpstream => ResponseFlag::UH,
             Self::Protocol => ResponseFlag::UPE,
             Self::Refused | Self::Reset | Self::ResetByConnect => ResponseFlag::UR,
             Self::Terminated => ResponseFlag::UC,
@@ -107,6 +111,7 @@ impl Failure {
             Self::Connect(reason) => ResetCause::Connect(ConnectFailure::new(reason)),
             Self::ConnectTimeout => ResetCause::ConnectTimeout,
             Self::LongestStream { .. } => return Details::UpstreamMaxStreamDuration,
+            Self::Host(failure) => return failure.details(),
             Self::NoHealthyUpstream => return Details::NoHealthyUpstream,
             Self::Overflow | Self::PendingOverflow => ResetCause::Overflow,
             Self::Protocol => ResetCause::Protocol,

@@ -92,6 +92,7 @@ impl Cluster {
         drop(std::mem::take(&mut *self.tasks.borrow_mut()));
         let endpoints = std::mem::take(&mut *self.endpoints.borrow_mut());
         drop(std::mem::take(&mut *self.by_destination.borrow_mut()));
+        drop(std::mem::take(&mut *self.by_host.borrow_mut()));
         endpoints.iter().filter(|endpoint| endpoint.is_of(self)).for_each(|endpoint| endpoint.drain());
         let Some(successor) = successor else { return };
         let stays = |endpoint: &Rc<Endpoint>| {

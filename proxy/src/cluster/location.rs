@@ -1,6 +1,23 @@
 //! Where an endpoint is: one address, or all addresses of a name.
 
+use std::sync::Arc;
+
 use crate::net::Address;
+
+/// What tells the endpoints of a cluster apart.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct EndpointKey {
+    /// Where it is.
+    pub address: Address,
+    /// The host that it is, where requests name hosts: several may be at one address.
+    pub host: Option<Arc<str>>,
+}
+
+impl From<Address> for EndpointKey {
+    fn from(address: Address) -> Self {
+        Self { address, host: None }
+    }
+}
 
 /// Where an endpoint is, and how it is connected to. One that comes to have other addresses is another endpoint.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -11,6 +28,8 @@ pub struct Location {
     pub others: Vec<Address>,
     /// Which of the cluster's `transport_socket_matches` says how it is connected to.
     pub socket: Option<usize>,
+    /// The host that it is, where requests name hosts.
+    pub host: Option<Arc<str>>,
 }
 
 impl Location {
@@ -27,10 +46,16 @@ impl Location {
         loop {
             let pair = [unlike.next(), like.next()];
             if pair.iter().all(Option::is_none) {
-                return Some(Self { address, others, socket: None });
+                return Some(Self { address, others, socket: None, host: None });
             }
             others.extend(pair.into_iter().flatten());
         }
+    }
+
+    /// What tells it from other endpoints of its cluster.
+    #[must_use]
+    pub fn key(&self) -> EndpointKey {
+        EndpointKey { address: self.address.clone(), host: self.host.clone() }
     }
 
     /// All addresses, in the order in which they are tried.
@@ -41,7 +66,7 @@ impl Location {
 
 impl From<Address> for Location {
     fn from(address: Address) -> Self {
-        Self { address, others: Vec::new(), socket: None }
+        Self { address, others: Vec::new(), socket: None, host: None }
     }
 }
 

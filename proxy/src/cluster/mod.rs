@@ -19,6 +19,7 @@ mod encryption;
 mod endpoint_table;
 mod endpoints;
 mod failure;
+mod forward;
 mod handover;
 mod health;
 mod location;
@@ -48,9 +49,10 @@ pub use clusters::Clusters;
 use endpoint_table::Effect;
 pub use endpoint_table::EndpointTable;
 pub use failure::Failure;
+use forward::ForwardHost;
 pub use handover::Handover;
 use handover::Known;
-pub use location::Location;
+pub use location::{EndpointKey, Location};
 pub use origin::Origin;
 pub use pool::{Exclusive, Lease, Pool, PoolParts, Stream, TcpConnection, Tunnel, Wanted};
 use pools::Pools;
@@ -265,6 +267,8 @@ pub struct Cluster {
     endpoints: RefCell<Vec<Rc<Endpoint>>>,
     /// The same by where they are, where that is how they are chosen.
     by_destination: RefCell<BTreeMap<SocketAddr, Rc<Endpoint>>>,
+    /// The same by the hosts that they are, where requests name these.
+    by_host: RefCell<BTreeMap<Arc<str>, ForwardHost>>,
     /// How one of them is chosen.
     choice: RefCell<Choice>,
     tasks: RefCell<JoinSet<()>>,
@@ -287,7 +291,7 @@ pub struct Endpoint {
     is_used: Cell<bool>,
     cluster: RefCell<Weak<Cluster>>,
     /// Its connections: those of one priority serve no other, nor do those of one origin.
-    pools: ByPriority<Pools>,
+    pools: Rc<ByPriority<Pools>>,
     /// Its numbers and health, which all workers share.
     pub counts: Arc<EndpointStats>,
 }
@@ -355,6 +359,7 @@ impl Cluster {
             beside,
             endpoints: RefCell::default(),
             by_destination: RefCell::default(),
+            by_host: RefCell::default(),
             choice,
             tasks: RefCell::default(),
             checks_health,
@@ -362,7 +367,7 @@ impl Cluster {
             known: RefCell::new(before.known.clone()),
         });
         match &cluster.shared.config.discovery {
-            Discovery::Aggregate(_) => {}
+            Discovery::Aggregate(_) | Discovery::Forward(_) => {}
             Discovery::Static(addresses) => {
                 let endpoints = (0..).zip(addresses).map(|(nth, at)| (nth, Location::from(at.clone()))).collect();
                 let watches = cluster.set_endpoints(endpoints, &before);
@@ -468,7 +473,8 @@ impl Cluster {
 
     /// What filters count of the requests to it.
     pub(crate) fn filter_stats(&self) -> ClusterFilterStats {
-        ClusterFilterStats { methods: Rc::clone(&self.methods), authorisations: Rc::clone(&self.authorisations) }
+        let (methods, authorisations) = (Rc::clone(&self.methods), Rc::clone(&self.authorisations));
+        ClusterFilterStats { methods, authorisations, forward_port: self.forward_port() }
     }
 
     /// Wall time, for upstreams that name an hour at which to come back.

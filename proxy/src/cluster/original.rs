@@ -49,11 +49,18 @@ impl Cluster {
             return None;
         }
         let address = Address::Socket(at);
-        let is_new = !self.shared.endpoints.has(&address);
-        let endpoint = Rc::new(self.this.upgrade()?.endpoint(0, Location::from(address)));
+        let location = Location::from(address);
+        let is_new = !self.shared.endpoints.has(&location.key());
+        let endpoint = Rc::new(self.this.upgrade()?.endpoint(0, location));
         self.describe(&endpoint);
         self.endpoints.borrow_mut().push(Rc::clone(&endpoint));
         self.by_destination.borrow_mut().insert(at, Rc::clone(&endpoint));
+        self.count_new(is_new);
+        Some(endpoint)
+    }
+
+    /// An endpoint has come with a request, be it that no worker had it.
+    pub(super) fn count_new(&self, is_new: bool) {
         if is_new {
             // It is healthy, and the others are as they were: to count them all for each new one would take ever longer.
             let stats = &self.shared.stats;
@@ -61,7 +68,6 @@ impl Cluster {
             stats.membership_total.raise();
             stats.membership_healthy.raise();
         }
-        Some(endpoint)
     }
 
     /// Forgets endpoints that were not chosen since this was last called. Connections to them serve out what is on them.
@@ -73,9 +79,9 @@ impl Cluster {
         unused_at.for_each(|at| drop(self.by_destination.borrow_mut().remove(&at)));
         for endpoint in unused {
             endpoint.drain();
-            let address = endpoint.address.clone();
+            let key = endpoint.location.key();
             drop(endpoint);
-            if !self.shared.endpoints.has(&address) {
+            if !self.shared.endpoints.has(&key) {
                 self.shared.stats.membership_change.inc();
             }
         }

@@ -13,6 +13,7 @@ use http::HeaderName;
 use super::basic_auth::BasicAuth;
 use super::compression::{Coding, Compressor, CompressorName, Decompressor};
 use super::cors::Cors;
+use super::dns_cache::ForwardProxy;
 pub use super::ext_authz::ExtAuthz;
 use super::fault::Fault;
 use super::filter_state::StateEntry;
@@ -73,6 +74,8 @@ pub enum Filter {
     ExtAuthz(Arc<ExtAuthz>),
     /// `envoy.filters.http.fault`
     Fault(Arc<Fault>),
+    /// `envoy.filters.http.dynamic_forward_proxy`
+    ForwardProxy(Arc<ForwardProxy>),
     /// `envoy.filters.http.grpc_stats`
     GrpcStats(Arc<CountedMethods>),
     /// `envoy.filters.http.grpc_web`

@@ -19,6 +19,7 @@ pub mod compression;
 mod constraints;
 pub mod cors;
 mod difference;
+pub mod dns_cache;
 mod enumerations;
 mod error;
 mod every;
@@ -59,6 +60,7 @@ pub mod rate_limit;
 pub mod rbac;
 pub mod redirects;
 mod renewals;
+pub mod resolution;
 pub mod retry;
 pub mod rewrite;
 pub mod route;
@@ -81,6 +83,7 @@ pub mod upstream_name;
 mod yaml;
 
 use std::io;
+use std::sync::Arc;
 
 use http::HeaderValue;
 
@@ -110,6 +113,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The clusters, in the order of the file; names are unique.
     pub clusters: Vec<Cluster>,
+    /// The caches of hosts that clusters and filters name, in the order of the file; names are unique.
+    pub dns_caches: Vec<Arc<dns_cache::DnsCache>>,
     /// Where it departs from Envoy, if no layer of its runtime says otherwise.
     pub differences: Differences,
     /// The layers of its runtime, the strongest last.

@@ -302,6 +302,7 @@ mod tests {
                 .flat_map(|cluster| match &cluster.discovery {
                     Discovery::Static(endpoints) => endpoints.clone(),
                     Discovery::Aggregate(_)
+                    | Discovery::Forward(_)
                     | Discovery::LogicalDns { .. }
                     | Discovery::Original(_)
                     | Discovery::StrictDns { .. } => Vec::new(),

@@ -7,6 +7,7 @@ use super::context::FilterContext;
 use super::cors::Cors;
 use super::ext_authz::Authorisation;
 use super::fault::Faults;
+use super::forward_proxy::ForwardedHost;
 use super::grpc_stats::GrpcCalls;
 use super::grpc_web::GrpcWeb;
 use super::header_mutation::HeaderMutation;
@@ -25,6 +26,7 @@ use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::basic_auth::BasicAuth;
 use crate::config::filter;
 use crate::config::header_to_metadata::HeaderToMetadata;
+use crate::dns_cache::HostFailure;
 
 /// A filter while it serves one stream.
 pub(super) enum Filter<'c> {
@@ -36,6 +38,7 @@ pub(super) enum Filter<'c> {
     Decompressor(Box<Decompression<'c>>),
     ExtAuthz(Box<Authorisation<'c>>),
     Fault(Box<Faults<'c>>),
+    ForwardProxy(Box<ForwardedHost<'c>>),
     GrpcStats(GrpcCalls<'c>),
     GrpcWeb(Box<GrpcWeb>),
     HeaderMutation(HeaderMutation<'c>),
@@ -60,6 +63,7 @@ impl<'c> Filter<'c> {
             filter::Filter::Decompressor(options) => Self::Decompressor(Box::new(Decompression::new(options))),
             filter::Filter::ExtAuthz(options) => Self::ExtAuthz(Box::new(Authorisation::new(options))),
             filter::Filter::Fault(fault) => Self::Fault(Box::new(Faults::new(fault))),
+            filter::Filter::ForwardProxy(options) => Self::ForwardProxy(Box::new(ForwardedHost::new(options))),
             filter::Filter::GrpcStats(methods) => Self::GrpcStats(GrpcCalls::new(methods)),
             filter::Filter::GrpcWeb => Self::GrpcWeb(Box::default()),
             filter::Filter::HeaderMutation(options) => Self::HeaderMutation(HeaderMutation::new(options)),
@@ -85,6 +89,7 @@ impl<'c> Filter<'c> {
             | Self::Csrf(_)
             | Self::Decompressor(_)
             | Self::Fault(_)
+            | Self::ForwardProxy(_)
             | Self::GrpcStats(_)
             | Self::GrpcWeb(_)
             | Self::HeaderMutation(_)
@@ -106,6 +111,9 @@ impl<'c> Filter<'c> {
             Self::JwtAuthn(authentication) => authentication.take_call(),
             Self::Lua(script) => script.take_call(),
             Self::Fault(faults) => return faults.continues_at().map_or(Awaited::Body, Awaited::Instant),
+            Self::ForwardProxy(host) => {
+                return host.take_wanted().map_or(Awaited::Body, |host| Awaited::Host(Box::new(host)));
+            }
             Self::Buffer(_)
             | Self::Compressor(_)
             | Self::Cors(_)
@@ -154,6 +162,7 @@ impl<'c> Filter<'c> {
             | Self::Csrf(_)
             | Self::Decompressor(_)
             | Self::Fault(_)
+            | Self::ForwardProxy(_)
             | Self::GrpcStats(_)
             | Self::GrpcWeb(_)
             | Self::HeaderMutation(_)
@@ -181,6 +190,13 @@ impl<'c> Filter<'c> {
         if let Self::Lua(script) = self { script.release_response() } else { None }
     }
 
+    /// The host that it wanted looked up is known, or cannot be.
+    pub(super) fn end_lookup(&mut self, found: Result<(), HostFailure>) {
+        if let Self::ForwardProxy(host) = self {
+            host.end(found);
+        }
+    }
+
     pub(super) fn clears_route(&self) -> bool {
         match self {
             Self::ExtAuthz(authorisation) => authorisation.clears_route(),
@@ -194,6 +210,7 @@ impl<'c> Filter<'c> {
             | Self::Csrf(_)
             | Self::Decompressor(_)
             | Self::Fault(_)
+            | Self::ForwardProxy(_)
             | Self::GrpcStats(_)
             | Self::GrpcWeb(_)
             | Self::HeaderMutation(_)
@@ -227,6 +244,7 @@ impl<'c> Filter<'c> {
             Self::BasicAuth(options) => basic_auth::on_request(options, request, info, around.context),
             Self::Csrf(policy) => csrf::on_request(policy, request, around.context),
             Self::Fault(faults) => faults.on_request(request, info, around.context),
+            Self::ForwardProxy(host) => host.on_request(request, around.forward_port()),
             Self::GrpcStats(calls) => {
                 calls.on_request(request, around.methods());
                 Flow::Continue
@@ -283,6 +301,7 @@ impl<'c> Filter<'c> {
             | Self::Cors(_)
             | Self::Csrf(_)
             | Self::Fault(_)
+            | Self::ForwardProxy(_)
             | Self::HeaderMutation(_)
             | Self::HeaderToMetadata(_)
             | Self::HealthCheck(_)
@@ -308,6 +327,7 @@ impl<'c> Filter<'c> {
             | Self::BasicAuth(_)
             | Self::Csrf(_)
             | Self::Fault(_)
+            | Self::ForwardProxy(_)
             | Self::JwtAuthn(_)
             | Self::Rbac(_)
             | Self::SetFilterState(_)
@@ -352,6 +372,7 @@ impl<'c> Filter<'c> {
             | Self::BasicAuth(_)
             | Self::Csrf(_)
             | Self::ExtAuthz(_)
+            | Self::ForwardProxy(_)
             | Self::HeaderMutation(_)
             | Self::HeaderToMetadata(_)
             | Self::HealthCheck(_)

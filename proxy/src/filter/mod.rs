@@ -25,6 +25,7 @@ mod ext_authz;
 mod fault;
 mod fetched_keys;
 mod fields;
+mod forward_proxy;
 mod grpc_stats;
 mod grpc_web;
 mod header_mutation;
@@ -57,6 +58,7 @@ use crate::access_log::StreamInfo;
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::filter;
 use crate::config::route::HeaderEdits;
+use crate::dns_cache::{HostFailure, WantedHost};
 use crate::stats::{AuthorisationEvent, ClusterAuthorisations, GrpcStats};
 pub(crate) use call::{Call, CallEnd, Sender, Unanswered};
 use compression::Encodings;
@@ -94,17 +96,19 @@ pub(crate) struct Filters<'c> {
     released: Option<(usize, Released)>,
 }
 
-/// What filters count for the cluster that a route leads to.
+/// What filters count for the cluster that a route leads to, and know of it.
 #[derive(Clone)]
 pub(crate) struct ClusterFilterStats {
     pub(crate) methods: Rc<GrpcStats>,
     pub(crate) authorisations: Rc<ClusterAuthorisations>,
+    /// Of a forward proxy: the port of a host that a request names without one.
+    pub(crate) forward_port: Option<u16>,
 }
 
 /// What the filter does that a head has come to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Next {
-    /// It waits for the end of a call, or for an instant.
+    /// It waits for the end of a call, for a host, or for an instant.
     Calling,
     /// It is to see the request.
     Requested,
@@ -120,6 +124,8 @@ pub(crate) enum Awaited {
     Body,
     /// The end of this call.
     Call(Box<Call>),
+    /// What is known of this host.
+    Host(Box<WantedHost>),
     /// This instant.
     Instant(Instant),
 }
@@ -203,6 +209,14 @@ impl<'c> Filters<'c> {
         self.next = Next::Requested;
     }
 
+    /// The host that a filter has waited for is known, or cannot be.
+    pub(crate) fn end_lookup(&mut self, found: Result<(), HostFailure>) {
+        if let Some(filter) = self.filters.get_mut(self.requested) {
+            filter.end_lookup(found);
+        }
+        self.next = Next::Requested;
+    }
+
     /// What the call came to.
     pub(crate) fn end_call(&mut self, end: CallEnd) {
         if let Some(filter) = self.filters.get_mut(self.requested) {
@@ -252,7 +266,7 @@ impl<'c> Filters<'c> {
                     self.reads |= matches!(self.awaited, Awaited::Body);
                     self.next = match self.awaited {
                         Awaited::Body => Next::Waiting,
-                        Awaited::Call(_) | Awaited::Instant(_) => Next::Calling,
+                        Awaited::Call(_) | Awaited::Host(_) | Awaited::Instant(_) => Next::Calling,
                     };
                     return Flow::Wait;
                 }
@@ -481,6 +495,10 @@ struct Around<'a> {
 impl<'a> Around<'a> {
     fn methods(self) -> Option<&'a Rc<GrpcStats>> {
         self.cluster.map(|cluster| &cluster.methods)
+    }
+
+    fn forward_port(self) -> Option<u16> {
+        self.cluster.and_then(|cluster| cluster.forward_port)
     }
 
     /// Counts what has become of a request that has to be authorised.

@@ -312,6 +312,8 @@ pub struct Conn {
 pub struct ConnInfo {
     /// The local address.
     pub local: Address,
+    /// The address that it is to.
+    pub peer: Address,
     /// Its number among the worker's connections to endpoints.
     pub number: u64,
     /// What filters share with it.
@@ -324,7 +326,7 @@ impl Conn {
     /// Its facts for logs.
     pub(crate) fn info(&self) -> ConnInfo {
         let (state, tls) = (self.shared.clone(), self.tls.clone());
-        ConnInfo { local: self.local.clone(), number: self.number, state, tls }
+        ConnInfo { local: self.local.clone(), peer: self.peer.clone(), number: self.number, state, tls }
     }
 
     /// Wraps an open connection.

@@ -16,6 +16,7 @@ use std::time::SystemTime;
 
 use crate::admin::{self, AdminState, CommandLine};
 use crate::config::Config;
+use crate::dns_cache::DnsCaches;
 use crate::drain::{Drain, DrainControl, Stage};
 use crate::listener::ConnectionLimits;
 use crate::net::accept::Acceptor;
@@ -41,6 +42,8 @@ pub struct ServerShared {
     pub connections: ConnectionLimits,
     /// Buckets that listeners share.
     pub buckets: SharedBuckets,
+    /// Hosts that requests name, for forward proxies.
+    pub dns_caches: Arc<DnsCaches>,
     /// Not read by requests: workers have what they serve.
     in_force: RwLock<InForce>,
 }
@@ -110,12 +113,14 @@ impl ServerShared {
         let managers = ManagerStats::new(&registry);
         runtime.register(&registry);
         let buckets = SharedBuckets::default();
+        let dns_caches = Arc::<DnsCaches>::default();
+        dns_caches.set(&config.dns_caches, &registry);
         let ground = snapshot::Ground { registry: &registry, runtime: &runtime, buckets: &buckets };
         let snapshot = Arc::new(Snapshot::first(config, loaded_at, ground));
         let in_force = RwLock::new(InForce { snapshot, addresses: Addresses::new() });
         let connections = ConnectionLimits::new(Arc::clone(&runtime));
         connections.set_global(connections_max);
-        let shared = Self { registry, stats, managers, runtime, connections, buckets, in_force };
+        let shared = Self { registry, stats, managers, runtime, connections, buckets, dns_caches, in_force };
         shared.announce_version();
         Arc::new(shared)
     }

@@ -181,6 +181,7 @@ impl Reloader {
         let ready = self.prepare(&snapshot).await?;
         self.shared.runtime.replace_layers(snapshot.config.runtime.clone(), snapshot.config.differences);
         self.shared.connections.set_global(snapshot.config.connections_max);
+        self.shared.dns_caches.set(&snapshot.config.dns_caches, &self.shared.registry);
         snapshot.clusters.iter().for_each(|cluster| cluster.enforce_limits());
         let mut addresses = Addresses::new();
         let (agrees, applied): (Vec<_>, Vec<_>) = ready.into_iter().map(|ready| (ready.agree, ready.applied)).unzip();

@@ -22,6 +22,7 @@ use crate::config::network_filter::Gate;
 use crate::config::tracing::Tracing;
 use crate::config::{self, ClusterChange, ListenerChange};
 use crate::connection_manager::ConnectionManager;
+use crate::dns_cache::WorkerCaches;
 use crate::drain::{Drain, ListenerDrain, Stage, WorkerDrain};
 use crate::filter::{FilterContext, FilterStats, HealthSources, Membership};
 use crate::gate::Gates;
@@ -102,12 +103,15 @@ impl Worker {
     ) -> Result<Self, StartError> {
         outside.logs.register_stats(&shared.registry);
         let internal = Rc::new(InternalNet::new(Rc::clone(&outside.net)));
+        let outside = Outside { net: Rc::<InternalNet>::clone(&internal), ..outside };
+        let hosts =
+            WorkerCaches::new(Arc::clone(&shared.dns_caches), Rc::clone(&outside.net), Rc::clone(&outside.random));
         let mut worker = Self {
-            outside: Outside { net: Rc::<InternalNet>::clone(&internal), ..outside },
+            outside,
             shared: Arc::clone(shared),
             drain: Rc::new(drain.on_worker()),
             process: drain.clone(),
-            clusters: Rc::default(),
+            clusters: Rc::new(Clusters::new(hosts)),
             connection_ids: Rc::default(),
             codec_stats: Rc::new(CodecStats::downstream(&shared.registry)),
             reports: RefCell::default(),
@@ -190,6 +194,7 @@ impl Worker {
                 before.retire(Some(&cluster));
             }
         }
+        self.clusters.hosts.resolve_ahead();
     }
 
     /// Does everything that can fail.

@@ -32,8 +32,8 @@ pub(crate) use names::Meter;
 pub use names::{
     AssignmentStats, AuthorisationEvent, AuthorisationStats, BasicAuthStats, BreakerStats, ByteStats, ClusterStats,
     CodecStats, CompressorStats, ConnectionLimitStats, ConnectionRateStats, CorsStats, CsrfStats, DecompressorStats,
-    FaultStats, FlowStats, Handshake, HandshakeFailure, HandshakeStats, HealthCheckStats, Http1Stats, Http2Stats,
-    HttpInspectorStats, HttpStats, ListenerStats, LogStats, LuaStats, ManagerStats, Origin, OriginFaults,
+    DnsCacheStats, FaultStats, FlowStats, Handshake, HandshakeFailure, HandshakeStats, HealthCheckStats, Http1Stats,
+    Http2Stats, HttpInspectorStats, HttpStats, ListenerStats, LogStats, LuaStats, ManagerStats, Origin, OriginFaults,
     ProxyProtocolStats, RateLimitStats, RbacStats, RecodedBytes, RecodingStats, ResponseStats, RuntimeStats,
     ServerState, ServerStats, SetMetadataStats, SpanStats, TableStats, TcpStats, TlsInspectorStats, TlsStats,
     TokenStats, TracingStats, TrackedStats, ZipkinStats,

@@ -24,6 +24,7 @@ use crate::codec::{Body, ExchangeError, Payload, RequestHead, names};
 use crate::config::filter::RouterOptions;
 use crate::config::route::{Action, Forward, Upgrade, Upgrades};
 use crate::config::subsets::{BALANCING, MetadataMatch};
+use crate::dns_cache::Lookup;
 use crate::exchange::{Expired, Interrupted};
 use crate::filter::edits::edit_request;
 use crate::filter::{Awaited, FilterReply, Filters, Flow, Refusal};
@@ -206,6 +207,13 @@ async fn filter_request(stream: &mut StreamContext<'_>, cluster: Option<&Cluster
                     Awaited::Call(call) => {
                         let called = exchange.alongside(&mut None, call::make(stream.service, *call, info)).await;
                         called.map(|end| exchange.filters.end_call(end))
+                    }
+                    Awaited::Host(wanted) => {
+                        let found = match stream.service.look_up(&wanted) {
+                            Lookup::Known(found) => Ok(found),
+                            Lookup::Waits(waiting) => exchange.alongside(&mut None, Box::pin(waiting.end())).await,
+                        };
+                        found.map(|found| exchange.filters.end_lookup(found.map(drop)))
                     }
                     Awaited::Instant(at) => {
                         let waited = exchange.alongside(&mut None, Box::pin(tokio::time::sleep_until(at))).await;

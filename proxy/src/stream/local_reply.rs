@@ -91,8 +91,8 @@ impl Row {
 
     /// The upstream failed.
     fn of_failure(failure: &Failure, retried: bool, response: ResponseStart) -> Self {
-        if *failure == Failure::NoHealthyUpstream {
-            let details = Details::NoHealthyUpstream;
+        if matches!(failure, Failure::Host(_) | Failure::NoHealthyUpstream) {
+            let details = failure.details(response);
             return Self::open(StatusCode::SERVICE_UNAVAILABLE, "no healthy upstream", details, ResponseFlag::UH);
         }
         Self {

@@ -20,6 +20,7 @@ use crate::codec::RequestHead;
 use crate::codec::matching::{header, header_holds};
 use crate::config::listener::ConnectionManager as Options;
 use crate::config::route::{NamedCluster, RouteTable, VirtualCluster};
+use crate::dns_cache::{Lookup, WantedHost};
 use crate::drain::ListenerDrain;
 use crate::filter::FilterContext;
 use crate::net::Outside;
@@ -187,6 +188,11 @@ impl Service {
                 self.clusters.get(std::str::from_utf8(named).ok()?)
             }
         }
+    }
+
+    /// Looks a host up for a forward proxy.
+    pub(super) fn look_up(&self, wanted: &WantedHost) -> Lookup {
+        self.clusters.hosts.find(wanted)
     }
 
     /// Counts a stream that begins in place of another one of the same client.

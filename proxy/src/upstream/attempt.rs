@@ -9,6 +9,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,6 +27,7 @@ use crate::config::cluster::Priority;
 use crate::config::filter::RouterOptions;
 use crate::config::rewrite::ForwardedHost;
 use crate::config::route::Termination;
+use crate::dns_cache::{Host, HostFailure, Lookup};
 use crate::exchange::{Exchange, Expired, Interrupted, TryExpired, TryLimit};
 use crate::net::proxy_header::proxy_header;
 use crate::router::rewrite;
@@ -78,7 +80,11 @@ pub(super) async fn run(
     avoided: Option<&mut Avoided<'_>>,
     info: &mut StreamInfo,
 ) -> Result<TryEnd, Interrupted> {
-    let Some(endpoint) = cluster.choose(how.wish, avoided) else {
+    let host = match find_host(exchange, head, cluster).await? {
+        Ok(host) => host,
+        Err(failure) => return Ok(TryEnd::unconnected(Failure::Host(failure))),
+    };
+    let Some(endpoint) = cluster.choose(Wish { host: host.as_ref(), ..how.wish }, avoided) else {
         cluster.shared.stats.upstream_cx_none_healthy.inc();
         return Ok(TryEnd::unconnected(Failure::NoHealthyUpstream));
     };
@@ -118,6 +124,21 @@ pub(super) async fn run(
         return Ok(TryEnd::Late(Box::new(LateTry::new(sent, tracked, exchange.rest(), info))));
     }
     Ok(TryEnd::Tried(conclude(cluster, &endpoint, (sent, tracked), received, (how, limit), info)?))
+}
+
+/// The host that the request names, where that is to be the endpoint.
+async fn find_host(
+    exchange: &mut Exchange<'_>,
+    head: &RequestHead,
+    cluster: &Cluster,
+) -> Result<Result<Option<Arc<Host>>, HostFailure>, Interrupted> {
+    let found = match cluster.look_up(head) {
+        None => return Ok(Ok(None)),
+        // As in Envoy, only what is known at once counts.
+        Some(Lookup::Known(found)) => found.inspect_err(|_| cluster.shared.stats.upstream_cx_none_healthy.inc()),
+        Some(Lookup::Waits(waiting)) => exchange.alongside(&mut None, Box::pin(waiting.end())).await?,
+    };
+    Ok(found.map(Some))
 }
 
 /// The wait for the response of a try has ended like this.
@@ -202,7 +223,11 @@ async fn checkout(
         Ok(lease) => {
             cluster.report_connected(endpoint);
             info.times.upstream_ready = Some(ready);
-            info.upstream_connection = Some(lease.info());
+            let connection = lease.info();
+            if endpoint.has_moved_from(&connection.peer) {
+                info.upstream_host = Some(connection.peer.clone());
+            }
+            info.upstream_connection = Some(connection);
             exchange.note(head, info);
         }
         Err(failure) => report_unconnected(cluster, endpoint, failure, info),

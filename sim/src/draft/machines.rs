@@ -261,7 +261,7 @@ fn addresses(cluster: &Cluster) -> Vec<(String, u16)> {
         }
         Discovery::StrictDns { targets, .. } => targets.clone(),
         Discovery::LogicalDns { target, .. } => vec![target.clone()],
-        Discovery::Aggregate(_) | Discovery::Original(_) => Vec::new(),
+        Discovery::Aggregate(_) | Discovery::Forward(_) | Discovery::Original(_) => Vec::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why a filter that authorises requests did not let one through: `basic_auth`, `ext_authz` and `jwt_authn`.
 
-use finwait::access_log::JwtFailure;
+use finwait::access_log::{Details, JwtFailure};
 
 use super::proposal::{Proposal, set};
 use super::reason::{At, Reason, reason};
@@ -8,6 +8,17 @@ use super::reason::{At, Reason, reason};
 /// The jwt_authn filter, and that it goes away: whatever the token is, the request passes then.
 const TOKENS: Option<(At, &str, Proposal)> =
     Some((At::Manager, "http_filters", Proposal::WithoutFilter("jwt_authn.v3.JwtAuthentication")));
+
+/// The reason of the ext_authz filter.
+pub(super) fn of_service(details: &Details) -> Reason {
+    if *details == Details::ExtAuthzDenied {
+        DENIED
+    } else if *details == Details::ExtAuthzError {
+        NO_VERDICT
+    } else {
+        INVALID
+    }
+}
 
 /// The same of the ext_authz filter.
 const AUTHORISES: Option<(At, &str, Proposal)> =
@@ -33,17 +44,17 @@ pub(super) const WRONG_PASSWORD: Reason = reason(
     PASSWORDS,
 );
 
-pub(super) const DENIED: Reason = reason(
+const DENIED: Reason = reason(
     "because the service of the ext_authz filter denied the request",
     "no setting: the service has to allow such requests; ExtAuthzPerRoute with disabled: true leaves a route out",
     AUTHORISES,
 );
-pub(super) const NO_VERDICT: Reason = reason(
+const NO_VERDICT: Reason = reason(
     "because the ext_authz filter has no verdict: its service did not respond in time or failed, or the filter is off and denies",
     "mend the service, give it a longer timeout, or let such requests through by failure_mode_allow: true",
     Some((At::Filter("ext_authz.v3.ExtAuthz"), "failure_mode_allow", set("true"))),
 );
-pub(super) const INVALID: Reason = reason(
+const INVALID: Reason = reason(
     "because the service of the ext_authz filter responded with changes that no message can have: a name, a value or a target is malformed",
     "no setting: the service has to send names, values and targets as HTTP has them",
     AUTHORISES,

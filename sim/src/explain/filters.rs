@@ -113,3 +113,35 @@ pub(super) fn of_failed_check(details: &Details) -> Option<Reason> {
     ];
     reasons.into_iter().find(|(known, _)| known == details).map(|(_, reason)| reason)
 }
+/// The reason of a forward proxy that does not get to the host of a request.
+pub(super) fn of_host(details: &Details) -> Option<Reason> {
+    [
+        (matches!(details, Details::DnsResolutionFailure(_)), NO_SUCH_HOST),
+        (*details == Details::DnsCacheOverflow, TOO_MANY_HOSTS),
+        (*details == Details::ForwardProxyPendingOverflow, TOO_MANY_WAIT),
+        (*details == Details::EmptyHostHeader, EMPTY_HOST),
+    ]
+    .into_iter()
+    .find_map(|(is_it, reason)| is_it.then_some(reason))
+}
+
+/// The host that a request names has no address.
+const NO_SUCH_HOST: Reason = reason(
+    "because the host that the request names has no address, and the route leads to whatever host it names",
+    "name a host that exists",
+    None,
+);
+/// The cache has no room for the host of a request.
+const TOO_MANY_HOSTS: Reason = reason(
+    "because as many hosts are known as max_hosts permits",
+    "raise max_hosts of the dns_cache_config, in the filter and in the cluster",
+    None,
+);
+/// As many requests wait for their hosts as may.
+const TOO_MANY_WAIT: Reason = reason(
+    "because as many requests wait for the name server as max_pending_requests permits",
+    "raise max_pending_requests of the dns_cache_circuit_breaker, in the filter and in the cluster",
+    None,
+);
+/// A request to be forwarded to its host names none.
+const EMPTY_HOST: Reason = reason("because the request names no host to be forwarded to", "send it with a host", None);

@@ -331,9 +331,13 @@ fn of_details(details: &Details) -> Option<Reason> {
         Details::CorsResponse => filters::PREFLIGHT,
         Details::CsrfOriginMismatch => filters::OTHER_ORIGIN,
         Details::DirectResponse => DIRECT_RESPONSE,
+        Details::DnsCacheOverflow | Details::EmptyHostHeader => return filters::of_host(details),
+        Details::DnsResolutionFailure(_) | Details::ForwardProxyPendingOverflow => return filters::of_host(details),
         Details::DownstreamDisconnect => CLIENT_CLOSED,
         Details::DrainEnded => DRAINED,
-        Details::ExtAuthzDenied => authorisation::DENIED,
+        Details::ExtAuthzDenied | Details::ExtAuthzError | Details::ExtAuthzInvalid => {
+            authorisation::of_service(details)
+        }
         Details::FaultFilterAbort => filters::FAULT,
         Details::ExtAuthzError => authorisation::NO_VERDICT,
         Details::ExtAuthzInvalid => authorisation::INVALID,

@@ -248,7 +248,7 @@ impl<'a> HostSettings<'a> {
         self.config.as_ref()?.clusters.iter().position(|cluster| match &cluster.discovery {
             Discovery::Static(endpoints) => endpoints.contains(&to.into()),
             Discovery::LogicalDns { target: (_, port), .. } => *port == to.port(),
-            Discovery::Aggregate(_) | Discovery::Original(_) => false,
+            Discovery::Aggregate(_) | Discovery::Forward(_) | Discovery::Original(_) => false,
             Discovery::StrictDns { targets, .. } => targets.iter().any(|(_, port)| *port == to.port()),
         })
     }

@@ -40,7 +40,8 @@ pub(super) fn unresolved(case: &Case<'_>, at: ProxyView<'_>, when: Duration) -> 
     let Some((_, Action::Forward(forward))) = &led.route else { return None };
     let (path, cluster) = settings.cluster(forward)?;
     let names: Vec<&str> = match &cluster.discovery {
-        Discovery::Aggregate(_) | Discovery::Static(_) => return None,
+        // The host that the request names is in the details of its response.
+        Discovery::Aggregate(_) | Discovery::Forward(_) | Discovery::Static(_) => return None,
         Discovery::LogicalDns { target: (name, _), .. } => vec![name],
         Discovery::Original(original) => return Some(nowhere(original)),
         Discovery::StrictDns { targets, .. } => targets.iter().map(|(name, _)| name.as_str()).collect(),

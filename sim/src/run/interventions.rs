@@ -67,7 +67,8 @@ impl Runner {
     }
 
     /// What the name server responds from now on.
-    fn answer(&self, Naming { name, to }: &Naming) {
+    fn answer(&self, Naming { name, to, after }: &Naming) {
+        self.control.delay_name(name, after.map(|after| after.0));
         match to {
             NameAnswer::Addresses(to) => self.control.rename(name, to),
             NameAnswer::NoSuchName => self.control.rename(name, &[]),

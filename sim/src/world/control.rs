@@ -60,6 +60,16 @@ impl Control {
         }
     }
 
+    /// From now on the name server responds so long after each query for `name`; `None` is at once.
+    pub fn delay_name(&self, name: &str, after: Option<Duration>) {
+        let Some(world) = self.world.upgrade() else { return };
+        let mut late = world.late_names.borrow_mut();
+        match after {
+            Some(after) => drop(late.insert(name.into(), after)),
+            None => drop(late.remove(name)),
+        }
+    }
+
     /// Segments from `from` to `to` wait, in order, until [`Control::release`].
     pub fn hold(&self, from: HostId, to: HostId) {
         if let Some(world) = self.intervene("a hold") {

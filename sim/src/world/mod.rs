@@ -105,6 +105,7 @@ impl World {
             trace,
             names: RefCell::default(),
             failing_names: RefCell::default(),
+            late_names: RefCell::default(),
             lookups: RefCell::default(),
             kernels: RefCell::default(),
             clocks: RefCell::default(),
@@ -373,6 +374,8 @@ struct WorldShared {
     names: RefCell<BTreeMap<String, Vec<IpAddr>>>,
     /// Names for which the name server fails.
     failing_names: RefCell<BTreeSet<String>>,
+    /// How long the name server takes to respond, where that is some time.
+    late_names: RefCell<BTreeMap<String, Duration>>,
     lookups: RefCell<Vec<Lookup>>,
     network: RefCell<Network>,
     steering: Rc<RefCell<Steering>>,

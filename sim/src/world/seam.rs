@@ -143,11 +143,20 @@ impl Net for Sockets {
     }
 
     fn resolve<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
-        Box::pin(async move { resolve(&self.world, name) })
+        Box::pin(respond(&self.world, name))
     }
 }
 
-pub(super) fn resolve(world: &Weak<WorldShared>, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+/// What the name server responds, when it does.
+pub(super) async fn respond(world: &Weak<WorldShared>, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+    let after = world.upgrade().and_then(|world| world.late_names.borrow().get(name).copied());
+    if let Some(after) = after {
+        tokio::time::sleep(after).await;
+    }
+    resolve(world, name)
+}
+
+fn resolve(world: &Weak<WorldShared>, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
     if let Ok(ip) = name.parse() {
         return Ok(vec![ip]);
     }

@@ -260,7 +260,7 @@ impl Net for Sockets {
     }
 
     fn resolve<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
-        Box::pin(async move { super::seam::resolve(&self.world, name) })
+        Box::pin(super::seam::respond(&self.world, name))
     }
 }
 

@@ -64,7 +64,8 @@ fn served() -> StreamInfo {
     info.upstream_cluster = Some("up".into());
     info.upstream_host = Some(at("127.0.0.1:26010"));
     info.upstream_name = Some(HeaderValue::from_static("app.test:80"));
-    info.upstream_connection = Some(ConnInfo { local: at("127.0.0.1:40000"), number: 7, state: None, tls: None });
+    info.upstream_connection =
+        Some(ConnInfo { local: at("127.0.0.1:40000"), peer: at("127.0.0.1:1"), number: 7, state: None, tls: None });
     info.virtual_cluster = Some("other".into());
     info.upstream_protocol = Some(Version::HTTP_2);
     info.attempts = 1;
@@ -82,7 +83,8 @@ fn failed() -> StreamInfo {
     let mut info = served();
     info.request = None;
     info.upstream_name = None;
-    info.upstream_connection = Some(ConnInfo { local: at("127.0.0.1:40000"), number: 0, state: None, tls: None });
+    info.upstream_connection =
+        Some(ConnInfo { local: at("127.0.0.1:40000"), peer: at("127.0.0.1:1"), number: 0, state: None, tls: None });
     info.virtual_cluster = None;
     info.trailers = None;
     info.response = None;

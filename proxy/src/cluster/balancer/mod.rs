@@ -20,10 +20,12 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::config::balancing::{Balancing, Localities, Locality, Panic, Policy};
 use crate::config::metadata::Struct;
 use crate::config::subsets::MetadataMatch;
+use crate::dns_cache::Host;
 use crate::net::Random;
 use crate::stats::ClusterStats;
 use edf::Edf;
@@ -92,6 +94,8 @@ pub struct Wish<'w> {
     pub part: Option<(usize, Availability)>,
     /// Where it was to go, for a cluster of type ORIGINAL_DST.
     pub destination: Option<SocketAddr>,
+    /// The host that it names, for a forward proxy.
+    pub host: Option<&'w Arc<Host>>,
 }
 
 /// All endpoints of a cluster, by priority.

@@ -28,7 +28,7 @@ use crate::stats::{EndpointStats, Held};
 pub(super) struct Budget {
     pub(super) shared: Arc<ClusterShared>,
     pub(super) counts: Arc<EndpointStats>,
-    pub(super) location: Location,
+    location: RefCell<Location>,
     origin: Origin,
     /// What filters share with its connections: that of the origin, or of one that differs in nothing else.
     state: RefCell<SharedState>,
@@ -54,12 +54,12 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new(PoolParts { shared, priority, location, origin, outside }: PoolParts) -> Rc<Self> {
-        let counts = shared.endpoints.of(&location.address);
+        let counts = shared.endpoints.of(&location.key());
         Rc::new(Self {
             state: RefCell::new(origin.state.clone()),
             shared,
             counts,
-            location,
+            location: RefCell::new(location),
             origin,
             outside,
             priority,
@@ -74,6 +74,16 @@ impl Budget {
         })
     }
 
+    /// Where new connections go.
+    pub(super) fn location(&self) -> Location {
+        self.location.borrow().clone()
+    }
+
+    /// New connections go there from now on.
+    pub(super) fn relocate(&self, location: Location) {
+        self.location.replace(location);
+    }
+
     fn breakers(&self) -> &Breakers {
         self.shared.breakers.of(self.priority)
     }
@@ -83,7 +93,7 @@ impl Budget {
         PoolParts {
             shared: Arc::clone(&self.shared),
             priority: self.priority,
-            location: self.location.clone(),
+            location: self.location(),
             origin: self.origin.clone(),
             outside: self.outside.clone(),
         }
@@ -228,7 +238,8 @@ impl Budget {
             time,
             interval,
         });
-        let socket_options = Arc::clone(config.socket_options.of(&self.location.address));
+        let location = self.location();
+        let socket_options = Arc::clone(config.socket_options.of(&location.address));
         let (passed, from) = (self.passed(), config.source);
         let options = ConnectOptions { keepalive, passed, from, options: socket_options };
         let one_more = || {
@@ -236,8 +247,8 @@ impl Budget {
             self.counts.cx_total.inc();
         };
         let connect = async {
-            let conn = addresses::connect(&*self.outside.net, &self.location, &options, one_more).await;
-            let failed = |error: io::Error| connect_failure(&self.location.address, &error);
+            let conn = addresses::connect(&*self.outside.net, &location, &options, one_more).await;
+            let failed = |error: io::Error| connect_failure(&location.address, &error);
             let mut conn = conn.map_err(failed)?;
             self.write_header(&mut conn).await.map_err(failed)?;
             match (&self.socket().tls, &self.shared.tls_stats) {
@@ -282,7 +293,7 @@ impl Budget {
 
     /// How connections are made.
     fn socket(&self) -> &UpstreamSocket {
-        self.shared.config.socket(self.location.socket)
+        self.shared.config.socket(self.location.borrow().socket)
     }
 
     /// Writes what comes before everything else.
@@ -298,8 +309,12 @@ impl Budget {
     fn passed(&self) -> Option<Arc<Passed>> {
         let passing = self.socket().passing.as_ref()?;
         let at = match &self.shared.config.discovery {
-            Discovery::Static(addresses) => addresses.iter().position(|address| *address == self.location.address),
+            Discovery::Static(addresses) => {
+                let at = &self.location.borrow().address;
+                addresses.iter().position(|address| address == at)
+            }
             Discovery::Aggregate(_)
+            | Discovery::Forward(_)
             | Discovery::LogicalDns { .. }
             | Discovery::Original(_)
             | Discovery::StrictDns { .. } => None,

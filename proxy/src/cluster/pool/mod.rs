@@ -151,6 +151,11 @@ impl Pool {
         Self::new(PoolParts { origin, ..self.budget.parts() })
     }
 
+    /// New connections go there from now on; those that are there serve on.
+    pub(super) fn relocate(&self, location: Location) {
+        self.budget.relocate(location);
+    }
+
     /// What filters share with its connections is that of the first request, for as long as there is a connection.
     pub(super) fn share(&self, origin: &Origin) {
         if !self.is_in_use() {
@@ -325,7 +330,7 @@ impl Pool {
                 if self.queue.is_empty() {
                     tracing::debug!(
                         cluster = &*self.budget.shared.config.name,
-                        endpoint = %self.budget.location.address,
+                        endpoint = %self.budget.location().address,
                         ?failure,
                         "a connect failed that no request waited for"
                     );

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::forward_proxy::ForwardProxyCluster;
 use crate::config::yaml::At;
 
 /// `envoy.config.cluster.v3.Cluster.CustomClusterType`
@@ -17,6 +18,8 @@ pub(crate) struct CustomClusterType {
 pub(crate) enum TypedCluster {
     #[serde(rename = "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig")]
     Aggregate(At<AggregateClusterConfig>),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig")]
+    Forward(Box<At<ForwardProxyCluster>>),
 }
 
 /// `envoy.extensions.clusters.aggregate.v3.ClusterConfig`

@@ -9,6 +9,7 @@ use super::balancing::{
     AssignmentPolicy, CommonLbConfig, HealthStatus, LbPolicy, LbSubsetConfig, LeastRequestLbConfig,
     LoadBalancingPolicy, Locality, MaglevLbConfig, RingHashLbConfig, RoundRobinLbConfig,
 };
+use super::resolver::{DnsLookupFamily, RefreshRate, TypedDnsResolver};
 use super::socket_option::{SocketOption, TcpKeepalive};
 use super::source::ConfigSource;
 use super::tls::TransportSocket;
@@ -57,6 +58,7 @@ pub(crate) struct Cluster {
     pub(crate) track_timeout_budgets: Option<At<bool>>,
     #[serde(default)]
     pub(crate) transport_socket_matches: Vec<At<TransportSocketMatch>>,
+    pub(crate) typed_dns_resolver_config: Option<TypedDnsResolver>,
     pub(crate) typed_extension_protocol_options: Option<TypedExtensionProtocolOptions>,
     pub(crate) upstream_bind_config: Option<BindConfig>,
     pub(crate) upstream_connection_options: Option<UpstreamConnectionOptions>,
@@ -123,13 +125,6 @@ pub(crate) struct BindConfig {
     pub(crate) source_address: Option<SocketAddress>,
 }
 
-/// `envoy.config.cluster.v3.Cluster.RefreshRate`
-#[derive(Debug, Deserialize)]
-pub(crate) struct RefreshRate {
-    pub(crate) base_interval: LongerThan<1_000_000>,
-    pub(crate) max_interval: Option<LongerThan<1_000_000>>,
-}
-
 /// `envoy.config.cluster.v3.Cluster.PreconnectPolicy`
 #[derive(Debug, Deserialize)]
 pub(crate) struct PreconnectPolicy {
@@ -155,21 +150,6 @@ pub(crate) enum DiscoveryType {
     Eds,
     #[serde(rename = "ORIGINAL_DST")]
     OriginalDst,
-}
-
-/// `envoy.config.cluster.v3.Cluster.DnsLookupFamily`
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) enum DnsLookupFamily {
-    #[serde(rename = "AUTO")]
-    Auto,
-    #[serde(rename = "V4_ONLY")]
-    V4Only,
-    #[serde(rename = "V6_ONLY")]
-    V6Only,
-    #[serde(rename = "V4_PREFERRED")]
-    V4Preferred,
-    #[serde(rename = "ALL")]
-    All,
 }
 
 /// `envoy.config.endpoint.v3.ClusterLoadAssignment`

@@ -9,6 +9,7 @@ use super::compression::{Compressor, CompressorPerRoute, Decompressor};
 use super::ext_authz::{ExtAuthz, ExtAuthzPerRoute};
 use super::fault::HttpFault;
 use super::filter_state::HttpSetFilterState;
+use super::forward_proxy::{ForwardProxyFilter, ForwardProxyPerRoute};
 use super::header_to_metadata::HeaderToMetadata;
 use super::jwt_authn::{JwtAuthentication, JwtPerRoute};
 use super::lua::{Lua, LuaPerRoute};
@@ -54,6 +55,8 @@ pub(crate) enum HttpFilterConfig {
     ExtAuthz(Box<ExtAuthz>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault")]
     Fault(Box<HttpFault>),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig")]
+    ForwardProxy(Box<ForwardProxyFilter>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.grpc_stats.v3.FilterConfig")]
     GrpcStats(GrpcStatsConfig),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.grpc_web.v3.GrpcWeb")]
@@ -249,6 +252,8 @@ pub(crate) enum PerFilterConfig {
     Fault(Box<HttpFault>),
     #[serde(rename = "type.googleapis.com/envoy.config.route.v3.FilterConfig")]
     FilterConfig(FilterConfig),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.dynamic_forward_proxy.v3.PerRouteConfig")]
+    ForwardProxy(ForwardProxyPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute")]
     HeaderMutation(HeaderMutationPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_to_metadata.v3.Config")]
@@ -295,6 +300,8 @@ pub(crate) enum PerRouteConfig {
     /// `{}` has no type: it configures nothing, and switches the filter on.
     #[serde(rename = "")]
     Empty(Empty),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.dynamic_forward_proxy.v3.PerRouteConfig")]
+    ForwardProxy(ForwardProxyPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute")]
     HeaderMutation(HeaderMutationPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_to_metadata.v3.Config")]

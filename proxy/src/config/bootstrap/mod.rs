@@ -13,6 +13,7 @@ pub(crate) mod ext_authz;
 pub(crate) mod fault;
 pub(crate) mod filter;
 pub(crate) mod filter_state;
+pub(crate) mod forward_proxy;
 pub(crate) mod grpc_service;
 pub(crate) mod header_to_metadata;
 pub(crate) mod jwt_authn;
@@ -23,6 +24,7 @@ pub(crate) mod network_filter;
 pub(crate) mod policies;
 pub(crate) mod proxy_protocol;
 pub(crate) mod rate_limit;
+pub(crate) mod resolver;
 pub(crate) mod route;
 pub(crate) mod route_match;
 pub(crate) mod rule_tree;
@@ -55,6 +57,7 @@ pub(crate) struct Bootstrap {
     pub(crate) static_resources: Option<StaticResources>,
     pub(crate) stats_config: Option<stats::StatsConfig>,
     pub(crate) tracing: Option<tracing::Tracing>,
+    pub(crate) typed_dns_resolver_config: Option<resolver::TypedDnsResolver>,
 }
 
 /// `envoy.config.core.v3.TypedExtensionConfig` of the process

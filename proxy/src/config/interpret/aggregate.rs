@@ -1,5 +1,7 @@
-//! Clusters whose endpoints are those of other clusters (`envoy.clusters.aggregate`).
+//! Clusters whose type is an extension: those whose endpoints are those of other clusters (`envoy.clusters.aggregate`), and what
+//! they have in common with forward proxies.
 
+use super::forward_proxy;
 use crate::config::bootstrap::aggregate::{AggregateClusterConfig, CustomClusterType, TypedCluster};
 use crate::config::bootstrap::balancing::LbPolicy;
 use crate::config::bootstrap::cluster::Cluster as Written;
@@ -10,7 +12,6 @@ use crate::config::yaml::{At, Notes};
 
 /// Where the endpoints of such a cluster come from.
 pub(super) fn discovery(cluster: &Written, custom: &At<CustomClusterType>) -> Result<Discovery, Problem> {
-    let TypedCluster::Aggregate(config) = &custom.value.typed_config;
     if cluster.r#type.is_some() {
         return Err(custom.invalid("a cluster takes one of type and cluster_type"));
     }
@@ -25,6 +26,10 @@ pub(super) fn discovery(cluster: &Written, custom: &At<CustomClusterType>) -> Re
     if let Some(subsets) = &cluster.lb_subset_config {
         return Err(subsets.invalid("lb_policy CLUSTER_PROVIDED cannot be combined with lb_subset_config"));
     }
+    let config = match &custom.value.typed_config {
+        TypedCluster::Aggregate(config) => config,
+        TypedCluster::Forward(config) => return forward_proxy::discovery(cluster, config),
+    };
     let AggregateClusterConfig { clusters } = &config.value;
     if clusters.is_empty() {
         return Err(config.invalid("clusters must contain at least 1 item"));
@@ -34,25 +39,30 @@ pub(super) fn discovery(cluster: &Written, custom: &At<CustomClusterType>) -> Re
 
 /// What such a cluster has no use for, as in Envoy.
 pub(super) fn note_unused(cluster: &Written, notes: &Notes) {
-    if cluster.cluster_type.is_none() {
-        return;
-    }
-    let places = [
-        cluster.load_assignment.as_ref().map(|at| &at.place),
-        cluster.health_checks.first().map(|at| &at.place),
-        cluster.outlier_detection.as_ref().map(|at| &at.place),
-    ];
-    for place in places.into_iter().flatten() {
-        notes.note(place, "has no effect: the endpoints are those of the clusters that cluster_type lists");
+    let Some(custom) = &cluster.cluster_type else { return };
+    let assigned = cluster.load_assignment.as_ref().map(|at| &at.place);
+    match custom.value.typed_config {
+        TypedCluster::Aggregate(_) => {
+            let check = cluster.health_checks.first().map(|at| &at.place);
+            let detection = cluster.outlier_detection.as_ref().map(|at| &at.place);
+            for place in [assigned, check, detection].into_iter().flatten() {
+                notes.note(place, "has no effect: the endpoints are those of the clusters that cluster_type lists");
+            }
+        }
+        TypedCluster::Forward(_) => {
+            if let Some(place) = assigned {
+                notes.note(place, "has no effect: the endpoints are the hosts that requests name");
+            }
+        }
     }
 }
 
 /// The names of other clusters in these, with their places.
 pub(super) fn names(clusters: &[At<Written>]) -> Vec<(Place, String)> {
     let custom = clusters.iter().filter_map(|cluster| cluster.value.cluster_type.as_ref());
-    let listed = custom.flat_map(|custom| {
-        let TypedCluster::Aggregate(config) = &custom.value.typed_config;
-        &config.value.clusters
+    let listed = custom.flat_map(|custom| match &custom.value.typed_config {
+        TypedCluster::Aggregate(config) => &config.value.clusters[..],
+        TypedCluster::Forward(_) => &[],
     });
     listed.map(|name| (name.place.clone(), name.value.clone())).collect()
 }

@@ -11,19 +11,19 @@ use super::metadata;
 use super::rewrite::literal_host;
 use super::secret::Secrets;
 use super::{
-    address, aggregate, assignment, balancing, basis_points, buffer_bytes_max, health, http2_options, name_case,
-    original_dst, socket_option, trailer_rule, upstream_socket,
+    address, aggregate, assignment, balancing, basis_points, buffer_bytes_max, forward_proxy, health, http2_options,
+    name_case, original_dst, resolution, socket_option, trailer_rule, upstream_socket,
 };
 use crate::config::bootstrap::Http2ProtocolOptions;
 use crate::config::bootstrap::cluster::{
-    AutoHttpConfig, Cluster as Written, DiscoveryType, DnsLookupFamily, Endpoint, ExplicitHttpConfig,
-    HttpProtocolOptions, PreconnectPolicy, RetryBudget as WrittenBudget, RoutingPriority, TypedHttpProtocolOptions,
+    AutoHttpConfig, Cluster as Written, DiscoveryType, Endpoint, ExplicitHttpConfig, HttpProtocolOptions,
+    PreconnectPolicy, RetryBudget as WrittenBudget, RoutingPriority, TypedHttpProtocolOptions,
     UpstreamHttp1ProtocolOptions, UpstreamHttpProtocolOptions, UpstreamNameOptions,
 };
 use crate::config::bootstrap::socket_option::{TcpKeepalive as WrittenKeepalive, WrittenSocket};
 use crate::config::cluster::{
-    ByFamily, ByPriority, Cluster, ClusterMetadata, Discovery, ExtraStats, FailureRefresh, Labels, Limits,
-    LookupFamily, Priority, Refresh, RetryBudget, TcpKeepalive, UpstreamProtocol,
+    ByFamily, ByPriority, Cluster, ClusterMetadata, Discovery, ExtraStats, Labels, Limits, Priority, RetryBudget,
+    TcpKeepalive, UpstreamProtocol,
 };
 use crate::config::error::Cause;
 use crate::config::health::HealthCheck;
@@ -42,7 +42,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// `CommonLbConfig.update_merge_window`
 const MERGE_WINDOW: Duration = Duration::from_secs(1);
-const DNS_REFRESH: Duration = Duration::from_secs(5);
 
 impl HttpProtocolOptions {
     fn http1_options(&self) -> Option<&UpstreamHttp1ProtocolOptions> {
@@ -61,7 +60,7 @@ impl HttpProtocolOptions {
 }
 
 impl Written {
-    fn http_options(&self) -> Option<&At<HttpProtocolOptions>> {
+    pub(super) fn http_options(&self) -> Option<&At<HttpProtocolOptions>> {
         let extensions = self.typed_extension_protocol_options.as_ref()?;
         extensions.http.as_ref().map(|TypedHttpProtocolOptions::Http(options)| options)
     }
@@ -106,8 +105,10 @@ fn without_file(cluster: &Written, secrets: &Secrets<'_>, notes: &Notes) -> Resu
         return Err(cluster.name.invalid("a cluster must have a name"));
     }
     note_deprecated(cluster, notes);
+    resolution::check_resolver(cluster.typed_dns_resolver_config.as_ref())?;
     original_dst::note_unused(cluster, notes);
     aggregate::note_unused(cluster, notes);
+    forward_proxy::share_cache(cluster, notes)?;
     let protocol = protocol(cluster)?;
     let alpn: HttpAlpn = match protocol {
         UpstreamProtocol::Alpn(_) => &[b"h2", b"http/1.1"],
@@ -198,7 +199,7 @@ fn socket_options(cluster: &Written, is_ipv6: bool) -> Result<Arc<[SocketOption]
 fn host_as_name(cluster: &Written) -> Result<Option<HostAsName>, Problem> {
     let written = cluster.http_options().and_then(|options| options.value.upstream_http_protocol_options.as_ref());
     let Some(UpstreamNameOptions { auto_san_validation, auto_sni, override_auto_sni_header }) = written else {
-        return Ok(None);
+        return Ok(forward_proxy::host_as_name(cluster));
     };
     let uses = match (auto_sni, auto_san_validation) {
         (true, true) => HostUses::Both,
@@ -335,7 +336,7 @@ fn discovery(cluster: &Written) -> Result<Discovery, Problem> {
     }
     let assigned = cluster.load_assignment.iter().flat_map(|assignment| &assignment.value.endpoints);
     let mut addresses = assigned.flat_map(|locality| &locality.lb_endpoints).map(|lb| &lb.endpoint.address);
-    let refresh = refresh(cluster)?;
+    let refresh = resolution::refresh(cluster)?;
     match cluster.r#type {
         None | Some(DiscoveryType::Eds | DiscoveryType::Static) => {
             let endpoints: Result<_, _> = addresses.map(address::endpoint).collect();
@@ -344,7 +345,7 @@ fn discovery(cluster: &Written) -> Result<Discovery, Problem> {
         Some(DiscoveryType::OriginalDst) => original_dst::discovery(cluster),
         Some(DiscoveryType::StrictDns) => {
             let targets = addresses.map(address::name_and_port).collect::<Result<_, _>>()?;
-            Ok(Discovery::StrictDns { family: lookup_family(cluster), targets, refresh })
+            Ok(Discovery::StrictDns { family: resolution::family(cluster.dns_lookup_family), targets, refresh })
         }
         Some(DiscoveryType::LogicalDns) => {
             let localities = cluster.load_assignment.as_ref().map_or(0, |assignment| assignment.value.endpoints.len());
@@ -355,29 +356,12 @@ fn discovery(cluster: &Written) -> Result<Discovery, Problem> {
                 ));
             };
             Ok(Discovery::LogicalDns {
-                family: lookup_family(cluster),
+                family: resolution::family(cluster.dns_lookup_family),
                 target: address::name_and_port(address)?,
                 refresh,
             })
         }
     }
-}
-
-fn refresh(cluster: &Written) -> Result<Refresh, Problem> {
-    const MAX_FACTOR: u32 = 10; // Envoy's default, max_interval
-    let after_failure = cluster.dns_failure_refresh_rate.as_ref().map(|written| {
-        let base = written.value.base_interval.0;
-        match written.value.max_interval {
-            None => Ok(FailureRefresh { base, max: base.saturating_mul(MAX_FACTOR) }),
-            Some(max) if max.0 >= base => Ok(FailureRefresh { base, max: max.0 }),
-            Some(_) => Err(written.invalid("max_interval must not be less than base_interval")),
-        }
-    });
-    Ok(Refresh {
-        interval: cluster.dns_refresh_rate.map_or(DNS_REFRESH, |rate| rate.0),
-        jitter: cluster.dns_jitter.map_or(Duration::ZERO, |jitter| jitter.0),
-        after_failure: after_failure.transpose()?,
-    })
 }
 
 /// The names of the endpoints: their hostnames, or what they are found by.
@@ -405,16 +389,6 @@ fn labels(cluster: &Written) -> Result<Vec<Option<Labels>>, Problem> {
     });
     let labels = labels.collect::<Result<Vec<_>, _>>()?;
     Ok(if labels.iter().all(Option::is_none) { Vec::new() } else { labels })
-}
-
-fn lookup_family(cluster: &Written) -> LookupFamily {
-    match cluster.dns_lookup_family {
-        None | Some(DnsLookupFamily::Auto) => LookupFamily::Auto,
-        Some(DnsLookupFamily::All) => LookupFamily::All,
-        Some(DnsLookupFamily::V4Only) => LookupFamily::V4Only,
-        Some(DnsLookupFamily::V4Preferred) => LookupFamily::V4Preferred,
-        Some(DnsLookupFamily::V6Only) => LookupFamily::V6Only,
-    }
 }
 
 fn preconnect_percent(written: &PreconnectPolicy) -> Result<u32, Problem> {

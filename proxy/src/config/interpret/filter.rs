@@ -11,8 +11,8 @@ use super::filter_override::{Override, OverrideOptions, buffer, csrf, overridden
 use super::lua::LuaTemplate;
 use super::rate_limit::{self, OfLevel, Owner};
 use super::{
-    basic_auth, compression, cors, ext_authz, fault, filter_state, header_to_metadata, health_check, jwt_authn, lua,
-    metadata, mutation, rbac,
+    basic_auth, compression, cors, ext_authz, fault, filter_state, forward_proxy, header_to_metadata, health_check,
+    jwt_authn, lua, metadata, mutation, rbac,
 };
 use crate::config::basic_auth::BasicAuth;
 use crate::config::bootstrap::filter::{
@@ -21,6 +21,7 @@ use crate::config::bootstrap::filter::{
 use crate::config::bootstrap::route::UpgradeConfig;
 use crate::config::compression::{Compressor, Decompressor};
 use crate::config::cors::Cors;
+use crate::config::dns_cache::ForwardProxy;
 use crate::config::error::{Name, Place};
 use crate::config::fault::Fault;
 use crate::config::filter::{
@@ -64,6 +65,7 @@ enum Options {
     Decompressor(Arc<Decompressor>),
     ExtAuthz(Arc<ExtAuthz>),
     Fault(Arc<Fault>),
+    ForwardProxy(Arc<ForwardProxy>),
     GrpcStats(Arc<CountedMethods>),
     GrpcWeb,
     HeaderMutation { mutations: Arc<Mutations>, most_specific_wins: bool },
@@ -252,6 +254,9 @@ impl FilterTemplate {
                 return ext_authz::below(own, options().filter_map(OverrideOptions::ext_authz)).map(Filter::ExtAuthz);
             }
             Options::Fault(own) => Filter::Fault(most_specific(&said, OverrideOptions::fault, own)),
+            Options::ForwardProxy(own) => {
+                Filter::ForwardProxy(forward_proxy::below(own, options().rev().find_map(OverrideOptions::host_rewrite)))
+            }
             Options::GrpcStats(methods) => Filter::GrpcStats(Arc::clone(methods)),
             Options::GrpcWeb => Filter::GrpcWeb,
             Options::HeaderMutation { mutations, most_specific_wins } => {
@@ -331,6 +336,7 @@ impl Options {
             Self::Decompressor(_) => "envoy.filters.http.decompressor",
             Self::ExtAuthz(_) => "envoy.filters.http.ext_authz",
             Self::Fault(_) => "envoy.filters.http.fault",
+            Self::ForwardProxy(_) => "envoy.filters.http.dynamic_forward_proxy",
             Self::GrpcStats(_) => "envoy.filters.http.grpc_stats",
             Self::GrpcWeb => "envoy.filters.http.grpc_web",
             Self::HeaderMutation { .. } => "envoy.filters.http.header_mutation",
@@ -356,6 +362,7 @@ impl Options {
                 | (OverrideOptions::Csrf(_), Self::Csrf(_))
                 | (OverrideOptions::ExtAuthz(_), Self::ExtAuthz(_))
                 | (OverrideOptions::Fault(_), Self::Fault(_))
+                | (OverrideOptions::HostRewrite(_), Self::ForwardProxy(_))
                 | (OverrideOptions::HeaderMutation(_), Self::HeaderMutation { .. })
                 | (OverrideOptions::HeaderToMetadata(_), Self::HeaderToMetadata(_))
                 | (OverrideOptions::JwtAuthn(_), Self::JwtAuthn(_))
@@ -383,6 +390,7 @@ impl Options {
             Self::Rbac(rbac) => Some(Kind::Rbac(rbac.prefixes.clone())),
             Self::SetMetadata(_) => Some(Kind::SetMetadata),
             Self::Buffer(_)
+            | Self::ForwardProxy(_)
             | Self::GrpcStats(_)
             | Self::GrpcWeb
             | Self::HeaderMutation { .. }
@@ -416,6 +424,9 @@ fn chain(filters: &[At<HttpFilter>], place: &Place, kind: &str, notes: &Notes) -
                 Options::ExtAuthz(Arc::new(ext_authz::filter(written, &at.place, notes)?))
             }
             HttpFilterConfig::Fault(written) => Options::Fault(Arc::new(fault::interpret(written, notes)?)),
+            HttpFilterConfig::ForwardProxy(written) => {
+                Options::ForwardProxy(Arc::new(forward_proxy::filter(written, &at.place, notes)?))
+            }
             HttpFilterConfig::GrpcStats(written) => Options::GrpcStats(Arc::new(counted_methods(written)?)),
             HttpFilterConfig::GrpcWeb(_) => Options::GrpcWeb,
             HttpFilterConfig::HeaderMutation(written) => Options::HeaderMutation {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::rate_limit::{self, Owner};
 use super::{
-    basic_auth, compression, cors, ext_authz, fault, filter_state, fraction, header_to_metadata, jwt_authn, lua,
-    metadata, mutation, pattern, rbac,
+    basic_auth, compression, cors, ext_authz, fault, filter_state, forward_proxy, fraction, header_to_metadata,
+    jwt_authn, lua, metadata, mutation, pattern, rbac,
 };
 use crate::config::basic_auth::Users;
 use crate::config::bootstrap::ext_authz::ExtAuthzPerRoute;
@@ -17,6 +17,7 @@ use crate::config::bootstrap::filter::{
 };
 use crate::config::bootstrap::filter_state::HttpSetFilterState;
 use crate::config::bootstrap::header_to_metadata::HeaderToMetadata as WrittenRules;
+use crate::config::dns_cache::HostRewrite;
 use crate::config::error::Place;
 use crate::config::fault::Fault;
 use crate::config::filter::{Buffer, Csrf, MetadataEntry, Mutations, Rbac};
@@ -46,6 +47,8 @@ pub(super) enum OverrideOptions {
     HeaderToMetadata(Arc<HeaderToMetadata>),
     JwtAuthn(jwt_authn::OfRoute),
     HeaderMutation(Arc<Mutations>),
+    /// `None` leaves the host as it is.
+    HostRewrite(Option<HostRewrite>),
     Lua(lua::OfRoute),
     RateLimit(Arc<RateLimit>),
     /// `None` has nothing judged.
@@ -81,6 +84,10 @@ impl OverrideOptions {
 
     pub(super) fn header_to_metadata(&self) -> Option<&Arc<HeaderToMetadata>> {
         if let Self::HeaderToMetadata(rules) = self { Some(rules) } else { None }
+    }
+
+    pub(super) fn host_rewrite(&self) -> Option<&Option<HostRewrite>> {
+        if let Self::HostRewrite(rewrite) = self { Some(rewrite) } else { None }
     }
 
     pub(super) fn jwt_authn(&self) -> Option<&jwt_authn::OfRoute> {
@@ -139,6 +146,9 @@ pub(super) fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) ->
             PerRouteConfig::Empty(_) => None,
             PerRouteConfig::ExtAuthz(written) => Some(authorisation_override(written, &config.place, notes)?),
             PerRouteConfig::Fault(written) => Some(fault_override(written, notes)?),
+            PerRouteConfig::ForwardProxy(written) => {
+                Some(OverrideOptions::HostRewrite(forward_proxy::of_route(written, &config.place)?))
+            }
             PerRouteConfig::HeaderMutation(written) => Some(mutation_override(written)?),
             PerRouteConfig::HeaderToMetadata(written) => Some(rules_override(written, &config.place)?),
             PerRouteConfig::JwtAuthn(written) => {
@@ -159,6 +169,9 @@ pub(super) fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) ->
         PerFilterConfig::Csrf(written) => Some(csrf_override(written, notes)?),
         PerFilterConfig::ExtAuthz(written) => Some(authorisation_override(written, &at.place, notes)?),
         PerFilterConfig::Fault(written) => Some(fault_override(written, notes)?),
+        PerFilterConfig::ForwardProxy(written) => {
+            Some(OverrideOptions::HostRewrite(forward_proxy::of_route(written, &at.place)?))
+        }
         PerFilterConfig::HeaderMutation(written) => Some(mutation_override(written)?),
         PerFilterConfig::HeaderToMetadata(written) => Some(rules_override(written, &at.place)?),
         PerFilterConfig::JwtAuthn(written) => Some(OverrideOptions::JwtAuthn(jwt_authn::of_route(written, &at.place)?)),

@@ -20,6 +20,7 @@ mod fault;
 mod filter;
 mod filter_override;
 mod filter_state;
+mod forward_proxy;
 mod fraction;
 mod hashing;
 mod header_to_metadata;
@@ -40,6 +41,7 @@ mod proxy_protocol;
 mod rate_limit;
 mod rbac;
 mod redirects;
+mod resolution;
 mod retry;
 mod rewrite;
 mod route;
@@ -92,6 +94,7 @@ pub(super) fn interpret(
     }
     let connections_max = bootstrap.overload_manager.as_ref().map(|it| overload::connections_max(it, &runtime));
     let connections_max = connections_max.transpose()?.flatten();
+    resolution::check_resolver(bootstrap.typed_dns_resolver_config.as_ref())?;
     let stats = stats::options(bootstrap.stats_config.as_ref())?;
     let mut written = bootstrap.static_resources.unwrap_or_default();
     tracing::fill_in(&mut written.listeners, bootstrap.tracing);
@@ -136,6 +139,7 @@ pub(super) fn interpret(
         stats,
         dump: tree.to_message(),
         watched_files: notes.take_watched(),
+        dns_caches: notes.take_caches(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Fields of the process, of listeners and of routes.
 
 use super::Support::{self, Ignored, Old, Only, Refused, Within};
-use super::{DYNAMIC, EXTENSION, HEADER_EDITS, METADATA, RESOLVER, SOCKET};
+use super::{DYNAMIC, EXTENSION, HEADER_EDITS, METADATA, SOCKET};
 
 const HITS: &str = "a request takes one token when it comes";
 const CODING: &str =
@@ -55,16 +55,12 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Bootstrap", "stats_flush_on_admin", Ignored("stats are always current")),
     ("Bootstrap", "stats_server_version_override", Ignored("there is no server.version stat")),
     ("Bootstrap", "stats_sinks", Refused("stats are read from the admin interface; point a scraper at /stats/prometheus")),
-    ("Bootstrap", "typed_dns_resolver_config", Within("TypedDnsResolver")),
     ("Bootstrap", "use_tcp_for_dns_lookups", Ignored("names are resolved by the operating system, which chooses how to ask")),
     ("Bootstrap", "watchdog", Ignored("there is no watchdog")),
     ("Bootstrap", "watchdogs", Ignored("there is no watchdog")),
     ("Bootstrap", "xds_config_tracker_extension", Refused(DYNAMIC)),
     ("Bootstrap", "xds_delegate_extension", Refused(DYNAMIC)),
 
-    ("TypedDnsResolver", "name", Only("envoy.network.dns_resolver.getaddrinfo", RESOLVER)),
-    ("TypedDnsResolver", "typed_config", Within("GetAddrInfoDnsResolverConfig")),
-    ("GetAddrInfoDnsResolverConfig", "@type", Only("type.googleapis.com/envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig", RESOLVER)),
 
     ("Admin", "access_log", Ignored("requests to the admin interface are not logged")),
     ("Admin", "access_log_path", Ignored("requests to the admin interface are not logged")),

@@ -60,12 +60,7 @@ pub(super) fn value(of: &str, value: &str) -> Option<Support> {
 }
 
 /// What Envoy refuses these messages without.
-const REQUIRED: &[(&str, &str)] = &[
-    ("GetAddrInfoDnsResolverConfig", "@type"),
-    ("TypedDnsResolver", "name"),
-    ("TypedDnsResolver", "typed_config"),
-    ("UuidRequestIdConfig", "@type"),
-];
+const REQUIRED: &[(&str, &str)] = &[("UuidRequestIdConfig", "@type")];
 
 // Reasons that lines of several tables share.
 const DYNAMIC: &str = "the configuration is static; there is no xDS";
@@ -73,9 +68,9 @@ const EXTENSION: &str = "there is no such extension here";
 const HEADER_EDITS: &str = "headers are edited by routes and by the filter envoy.filters.http.header_mutation alone";
 const LOAD_BALANCING: &str = "endpoints are chosen by round robin, least request, random, ring hash or Maglev, within priorities, localities and subsets";
 const METADATA: &str = "nothing here reads metadata";
-const NO_FILTER: &str = "the HTTP filters are basic_auth, buffer, compressor, cors, csrf, decompressor, ext_authz, fault, grpc_stats, grpc_web, header_mutation, header_to_metadata, health_check, jwt_authn, local_ratelimit, lua, rbac, set_filter_state, set_metadata and router";
+const NO_FILTER: &str = "the HTTP filters are basic_auth, buffer, compressor, cors, csrf, decompressor, dynamic_forward_proxy, ext_authz, fault, grpc_stats, grpc_web, header_mutation, header_to_metadata, health_check, jwt_authn, local_ratelimit, lua, rbac, set_filter_state, set_metadata and router";
 const RATE_LIMIT: &str = "requests and connections are limited by the filters envoy.filters.http.local_ratelimit and envoy.filters.network.local_ratelimit alone";
-const RESOLVER: &str = "names are resolved by the operating system, as envoy.network.dns_resolver.getaddrinfo does it";
+const RESOLVER: &str = "names are resolved by the operating system, in the way in which that is configured";
 const RESPONSE: &str = "a file says nothing to whom one could respond";
 const SOCKET: &str = "sockets are opened with fixed options";
 /// How every `@type` begins.
@@ -90,6 +85,8 @@ const VALUES: &[(&str, &str, Support)] = &[
     ("CollectorEndpointVersion", "GRPC", Refused("spans are sent as JSON; write HTTP_JSON")),
     ("CollectorEndpointVersion", "HTTP_PROTO", Refused("spans are sent as JSON; write HTTP_JSON")),
     ("CodecType", "HTTP3", Refused("there is no UDP and no QUIC")),
+    ("DnsResolver", "network.dns_resolver.apple.v3.AppleDnsResolverConfig", Refused(RESOLVER)),
+    ("DnsResolver", "network.dns_resolver.hickory.v3.HickoryDnsResolverConfig", Refused(RESOLVER)),
     ("DiscoveryType", "sds", Old("STATIC or STRICT_DNS")),
     ("SanType", "OTHER_NAME", Refused("names are DNS names, emails, IP addresses and URIs")),
     ("TlsProtocol", "TLSv1_0", Refused("the oldest version is TLSv1_2 (RFC 8996)")),
@@ -103,7 +100,7 @@ mod tests {
     use super::*;
 
     /// Where the messages are; a line that names none of them would never be found.
-    pub(super) const MESSAGES: [&str; 29] = [
+    pub(super) const MESSAGES: [&str; 31] = [
         include_str!("../bootstrap/mod.rs"),
         include_str!("../bootstrap/access_log.rs"),
         include_str!("../bootstrap/balancing.rs"),
@@ -114,6 +111,7 @@ mod tests {
         include_str!("../bootstrap/fault.rs"),
         include_str!("../bootstrap/filter.rs"),
         include_str!("../bootstrap/filter_state.rs"),
+        include_str!("../bootstrap/forward_proxy.rs"),
         include_str!("../bootstrap/grpc_service.rs"),
         include_str!("../bootstrap/header_to_metadata.rs"),
         include_str!("../bootstrap/jwt_authn.rs"),
@@ -123,6 +121,7 @@ mod tests {
         include_str!("../bootstrap/proxy_protocol.rs"),
         include_str!("../bootstrap/policies.rs"),
         include_str!("../bootstrap/rate_limit.rs"),
+        include_str!("../bootstrap/resolver.rs"),
         include_str!("../bootstrap/route.rs"),
         include_str!("../bootstrap/route_match.rs"),
         include_str!("../bootstrap/rule_tree.rs"),

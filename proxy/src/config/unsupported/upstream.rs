@@ -1,7 +1,7 @@
 //! Fields of clusters, and of how they are spoken to.
 
-use super::Support::{self, Ignored, Old, Only, Refused, Within};
-use super::{DYNAMIC, EXTENSION, HEADER_EDITS, LOAD_BALANCING, METADATA, RESPONSE, SOCKET};
+use super::Support::{self, Ignored, Old, Only, Refused};
+use super::{DYNAMIC, EXTENSION, HEADER_EDITS, LOAD_BALANCING, METADATA, RESOLVER, RESPONSE, SOCKET};
 
 const LOCAL_CLUSTER: &str = "zones count only beside a local cluster, and cluster_manager names none";
 const OUTLIER: &str = "failures in a row, success rates and failure percentages eject an endpoint";
@@ -41,7 +41,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Cluster", "respect_dns_ttl", Ignored("the operating system does not tell for how long an answer holds: names are resolved at dns_refresh_rate")),
     ("Cluster", "tls_context", Old("transport_socket")),
     ("Cluster", "transport_socket_matcher", Refused("transport sockets are chosen by transport_socket_matches")),
-    ("Cluster", "typed_dns_resolver_config", Within("TypedDnsResolver")),
     ("Cluster", "upstream_config", Refused("there is one kind of connection pool")),
     ("PreconnectPolicy", "predictive_preconnect_ratio", Refused("only the endpoint that gets a request is connected to ahead of the next")),
     ("UpstreamConnectionOptions", "happy_eyeballs_config", Refused("an endpoint has one address")),
@@ -49,6 +48,28 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Cluster", "upstream_http_protocol_options", Refused("write it in the HttpProtocolOptions of typed_extension_protocol_options")),
     ("Cluster", "use_tcp_for_dns_lookups", Ignored("names are resolved by the operating system, which chooses how to ask")),
     ("Cluster", "wait_for_warm_on_init", Ignored("the server is live when every name has been resolved once")),
+
+    ("DnsCacheConfig", "disable_dns_refresh_on_failure", Only("false", "a host that failed is resolved again by itself")),
+    ("DnsCacheConfig", "dns_resolution_config", Refused("names are resolved by the operating system")),
+    ("DnsCacheConfig", "key_value_config", Refused("a cache begins empty; preresolve_hostnames fills it")),
+    ("DnsCacheConfig", "use_tcp_for_dns_lookups", Ignored("names are resolved by the operating system, which chooses how to ask")),
+    ("ForwardProxyCluster", "allow_coalesced_connections", Only("false", "a connection carries requests for one host")),
+    ("ForwardProxyCluster", "sub_clusters_config", Refused("all hosts are endpoints of one cluster; write dns_cache_config")),
+    ("ForwardProxyFilter", "allow_dynamic_host_from_filter_state", Only("false", "the host comes from the request")),
+    ("ForwardProxyFilter", "save_upstream_address", Only("false", "nothing here reads the address from the filter state")),
+    ("ForwardProxyFilter", "sub_cluster_config", Refused("all hosts are endpoints of one cluster; write dns_cache_config")),
+
+    ("CaresDnsResolverConfig", "dns_resolver_options", Ignored(RESOLVER)),
+    ("CaresDnsResolverConfig", "edns0_max_payload_size", Ignored(RESOLVER)),
+    ("CaresDnsResolverConfig", "filter_unroutable_families", Ignored(RESOLVER)),
+    ("CaresDnsResolverConfig", "max_udp_channel_duration", Ignored(RESOLVER)),
+    ("CaresDnsResolverConfig", "query_timeout_seconds", Ignored(RESOLVER)),
+    ("CaresDnsResolverConfig", "query_tries", Ignored(RESOLVER)),
+    ("CaresDnsResolverConfig", "reinit_channel_on_timeout", Ignored(RESOLVER)),
+    ("CaresDnsResolverConfig", "rotate_nameservers", Ignored(RESOLVER)),
+    ("CaresDnsResolverConfig", "udp_max_queries", Ignored(RESOLVER)),
+    ("GetAddrInfoDnsResolverConfig", "num_resolver_threads", Ignored(RESOLVER)),
+    ("GetAddrInfoDnsResolverConfig", "num_retries", Ignored(RESOLVER)),
 
     ("BindConfig", "additional_source_addresses", Refused(SOCKET)),
     ("BindConfig", "extra_source_addresses", Refused(SOCKET)),

@@ -8,10 +8,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::config::dns_cache::DnsCache;
 use crate::config::error::{Cause, Place, Position};
 use crate::config::problem::Problem;
 use crate::config::surroundings::Surroundings;
@@ -183,6 +185,8 @@ pub(crate) struct Notes {
     /// Runtime keys that something reads because the configuration says so.
     read: RefCell<BTreeSet<String>>,
     noted: RefCell<Vec<(Place, String)>>,
+    /// Caches of hosts.
+    dns_caches: RefCell<Vec<Arc<DnsCache>>>,
     /// Runtime keys with a value that nothing reads unless the configuration says so.
     unread: RefCell<Vec<At<String>>>,
     surroundings: Surroundings,
@@ -253,6 +257,21 @@ impl Notes {
             })?;
         }
         Ok(())
+    }
+
+    /// The cache of this name, which all share that name it; `None` if it has other settings elsewhere.
+    pub(crate) fn share_cache(&self, cache: DnsCache) -> Option<Arc<DnsCache>> {
+        let mut known = self.dns_caches.borrow_mut();
+        if let Some(known) = known.iter().find(|known| known.name == cache.name) {
+            return (**known == cache).then(|| Arc::clone(known));
+        }
+        known.push(Arc::new(cache));
+        known.last().map(Arc::clone)
+    }
+
+    /// All such caches.
+    pub(crate) fn take_caches(&self) -> Vec<Arc<DnsCache>> {
+        self.dns_caches.take()
     }
 
     /// The file at this path is read again whenever it changes.

@@ -11,6 +11,7 @@ mod bytes;
 mod cluster;
 mod codecs;
 mod compression;
+mod dns_cache;
 mod downstream;
 mod fault;
 mod gates;
@@ -32,6 +33,7 @@ pub(crate) use bytes::Meter;
 pub use cluster::{AssignmentStats, BreakerStats, ClusterStats, FlowStats, TableStats};
 pub use codecs::CodecStats;
 pub use compression::{CompressorStats, DecompressorStats, RecodedBytes, RecodingStats};
+pub use dns_cache::DnsCacheStats;
 pub use downstream::{
     AuthorisationEvent, AuthorisationStats, BasicAuthStats, CorsStats, CsrfStats, HealthCheckStats, HttpStats,
     ListenerStats, LuaStats, RateLimitStats, ResponseStats, SetMetadataStats, TokenStats,

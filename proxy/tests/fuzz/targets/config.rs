@@ -48,9 +48,10 @@ fn means_the_same_as_json(loaded: &Loaded, differences: Differences) {
             stats,
             dump,
             watched_files,
+            dns_caches,
         } = &loaded.config;
         format!(
-            "{admin:?} {zone:?} {connections_max:?} {internal_buffer_bytes:?} {listeners:#?} {clusters:#?} {differences:?} {runtime:?} {stats:?} {dump} {watched_files:?}"
+            "{admin:?} {zone:?} {connections_max:?} {internal_buffer_bytes:?} {listeners:#?} {clusters:#?} {differences:?} {runtime:?} {stats:?} {dump} {watched_files:?} {dns_caches:?}"
         )
     };
     match again {

@@ -129,6 +129,24 @@ pub struct Naming {
     /// What the name server responds; `answer` for whom that reads better.
     #[serde(alias = "answer")]
     pub to: NameAnswer,
+    /// How long the name server takes to respond; without it no time.
+    pub after: Option<Time>,
+}
+
+impl fmt::Display for Naming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, to, after } = self;
+        match to {
+            NameAnswer::Addresses(to) if to.is_empty() => write!(f, "{name} resolves to nothing"),
+            NameAnswer::Addresses(to) => {
+                let to: Vec<String> = to.iter().map(ToString::to_string).collect();
+                write!(f, "{name} resolves to {}", to.join(", "))
+            }
+            NameAnswer::NoSuchName => write!(f, "{name} does not exist (NXDOMAIN)"),
+            NameAnswer::ServerFailed => write!(f, "the name server fails for {name} (SERVFAIL)"),
+        }?;
+        after.map_or(Ok(()), |after| write!(f, ", {after} after each query"))
+    }
 }
 
 /// What a name server responds.
@@ -331,15 +349,7 @@ impl fmt::Display for Intervention {
                 None => write!(f, "{} reads its configuration again, which has changed", reload.host),
             },
             Self::Repair(pair) => write!(f, "{} is whole again", pair.0),
-            Self::Resolve(Naming { name, to }) => match to {
-                NameAnswer::Addresses(to) if to.is_empty() => write!(f, "{name} resolves to nothing"),
-                NameAnswer::Addresses(to) => {
-                    let to: Vec<String> = to.iter().map(ToString::to_string).collect();
-                    write!(f, "{name} resolves to {}", to.join(", "))
-                }
-                NameAnswer::NoSuchName => write!(f, "{name} does not exist (NXDOMAIN)"),
-                NameAnswer::ServerFailed => write!(f, "the name server fails for {name} (SERVFAIL)"),
-            },
+            Self::Resolve(naming) => naming.fmt(f),
             Self::Restart(host) => write!(f, "{host} starts again"),
             Self::Stall(Stall { host, time }) => write!(f, "{host} does not run for {time}"),
         }
