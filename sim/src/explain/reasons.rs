@@ -339,8 +339,6 @@ fn of_details(details: &Details) -> Option<Reason> {
             authorisation::of_service(details)
         }
         Details::FaultFilterAbort => filters::FAULT,
-        Details::ExtAuthzError => authorisation::NO_VERDICT,
-        Details::ExtAuthzInvalid => authorisation::INVALID,
         Details::HealthCheckCached
         | Details::HealthCheckClusterEmpty
         | Details::HealthCheckClusterUnhealthy
