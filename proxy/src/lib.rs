@@ -29,7 +29,7 @@
 //!
 //! `main`, `signals`, `config_file`, `arguments`, `demo`, `server`, `admin`, `listener`, `tcp_proxy`, `connection_manager`, `stream`,
 //! `upstream`, `tunnel`, `router`, `snapshot`, `cluster`, `probe`, `process_log`, `exchange`, `filter`, `dns_cache`, `access_log`, `trace`, `codec`, `drain`,
-//! `gate`, `permits`, `token_bucket`, `runtime`, `net`, `stats`, `config`, `texts`.
+//! `gate`, `permits`, `token_bucket`, `runtime`, `protobuf`, `net`, `stats`, `config`, `texts`.
 
 pub mod access_log;
 pub mod admin;
@@ -49,6 +49,7 @@ pub mod net;
 pub mod permits;
 mod probe;
 pub mod process_log;
+mod protobuf;
 pub mod router;
 pub mod runtime;
 pub mod server;

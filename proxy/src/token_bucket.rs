@@ -43,12 +43,19 @@ impl TokenBucket {
     /// Takes a token, if there is one.
     #[must_use]
     pub fn take(&self) -> bool {
-        let now = self.now();
-        let without_one = |empty_at| {
+        self.take_all(1)
+    }
+
+    /// Takes so many tokens, if there are as many.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a bucket has fewer tokens than an f64 counts exactly")]
+    pub fn take_all(&self, count: u64) -> bool {
+        let (now, count) = (self.now(), count as f64);
+        let without = |empty_at| {
             let tokens = self.tokens(now, f64::from_bits(empty_at));
-            (tokens >= 1.0).then(|| (now - (tokens - 1.0) / self.rate).to_bits())
+            (tokens >= count).then(|| (now - (tokens - count) / self.rate).to_bits())
         };
-        self.empty_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, without_one).is_ok()
+        self.empty_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, without).is_ok()
     }
 
     /// Whole tokens that there are now.

@@ -91,12 +91,16 @@ text_enum! {
         PathNormalizationFailed = "path_normalization_failed",
         /// A QUERY without content-type.
         QueryMissingContentType = "query_missing_content_type",
+        /// A rate limit service has said nothing.
+        RateLimiterError = "rate_limiter_error",
         /// The request's body could not be decompressed.
         RequestNotDecodable = "request_body_not_decodable",
         /// The response's body could not be decompressed.
         ResponseNotDecodable = "response_body_not_decodable",
         /// The request's body is larger than a filter permits.
         RequestPayloadTooLarge = "request_payload_too_large",
+        /// A rate limit service has said that a limit is reached.
+        RequestRateLimited = "request_rate_limited",
         /// A response's body that a filter has to keep is larger than the connection's buffer.
         ResponsePayloadTooLarge = "response_payload_too_large",
         /// `request_headers_timeout` passed.

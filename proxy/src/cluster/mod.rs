@@ -67,8 +67,8 @@ use crate::filter::ClusterFilterStats;
 use crate::net::{Address, Outside, Random};
 use crate::runtime::{Runtime, Watched};
 use crate::stats::{
-    AssignmentStats, BreakerStats, ClusterAuthorisations, ClusterStats, CodeStats, CodecStats, Counter, EndpointStats,
-    FlowStats, GrpcStats, HandshakeStats, Health, HealthFlag, Registry, TableStats, TrackedStats,
+    AssignmentStats, BreakerStats, ClusterAuthorisations, ClusterLimits, ClusterStats, CodeStats, CodecStats, Counter,
+    EndpointStats, FlowStats, GrpcStats, HandshakeStats, Health, HealthFlag, Registry, TableStats, TrackedStats,
 };
 use breaker::Breakers;
 use choice::Choice;
@@ -256,11 +256,13 @@ pub struct Cluster {
     /// Of `shared.stats`; the worker's own copy, since each request keeps it.
     pub flow: Rc<FlowStats>,
     /// Code counters, with this worker's cache of names.
-    pub codes: CodeStats,
+    pub codes: Rc<CodeStats>,
     /// Counters of gRPC methods, with this worker's names.
     pub methods: Rc<GrpcStats>,
     /// Decisions of authorisation services about requests to it.
     pub authorisations: Rc<ClusterAuthorisations>,
+    /// What rate limit services have said of requests to it.
+    pub limits: Rc<ClusterLimits>,
     outside: Outside,
     /// The clusters of the worker, itself among them.
     beside: Weak<Clusters>,
@@ -353,8 +355,9 @@ impl Cluster {
             flow: Rc::new(shared.stats.flow.clone()),
             methods: Rc::new(GrpcStats::new(&shared.registry, shared.config.stat_name())),
             authorisations: Rc::new(ClusterAuthorisations::new(&shared.registry, shared.config.stat_name())),
+            limits: Rc::new(ClusterLimits::new(&shared.registry, shared.config.stat_name())),
             shared,
-            codes,
+            codes: Rc::new(codes),
             outside,
             beside,
             endpoints: RefCell::default(),
@@ -473,8 +476,13 @@ impl Cluster {
 
     /// What filters count of the requests to it.
     pub(crate) fn filter_stats(&self) -> ClusterFilterStats {
-        let (methods, authorisations) = (Rc::clone(&self.methods), Rc::clone(&self.authorisations));
-        ClusterFilterStats { methods, authorisations, forward_port: self.forward_port() }
+        ClusterFilterStats {
+            methods: Rc::clone(&self.methods),
+            authorisations: Rc::clone(&self.authorisations),
+            limits: Rc::clone(&self.limits),
+            codes: Rc::clone(&self.codes),
+            forward_port: self.forward_port(),
+        }
     }
 
     /// Wall time, for upstreams that name an hour at which to come back.

@@ -17,6 +17,7 @@ use super::dns_cache::DnsCache;
 use super::header_names::{NameCase, TrailerRule};
 use super::health::{HealthCheck, OutlierDetection};
 use super::http2::Http2Options;
+pub use super::metadata::{ClusterMetadata, MetadataOwner};
 use super::metadata::{Metadata, Struct};
 use super::proxy_header::HeaderToUpstream;
 pub use super::resolution::{FailureRefresh, LookupFamily, Refresh};
@@ -158,15 +159,6 @@ pub struct ExtraStats {
     pub per_endpoint: bool,
 }
 
-/// `metadata` of a cluster and of its endpoints.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ClusterMetadata {
-    /// Of the cluster.
-    pub of_cluster: Metadata,
-    /// Of its endpoints, in the order of `discovery`.
-    pub of_endpoints: Vec<Metadata>,
-}
-
 /// A namespace that is passed on.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PassedNamespace {
@@ -174,26 +166,6 @@ pub struct PassedNamespace {
     pub name: String,
     /// Whose it is.
     pub of: MetadataOwner,
-}
-
-/// Who has metadata.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum MetadataOwner {
-    /// The cluster.
-    Cluster,
-    /// The endpoint.
-    Host,
-}
-
-impl ClusterMetadata {
-    /// That of the cluster, or of the endpoint at this place.
-    #[must_use]
-    pub fn of(&self, owner: MetadataOwner, endpoint: Option<usize>) -> Option<&Metadata> {
-        match owner {
-            MetadataOwner::Cluster => Some(&self.of_cluster),
-            MetadataOwner::Host => self.of_endpoints.get(endpoint?),
-        }
-    }
 }
 
 impl Cluster {

@@ -55,6 +55,11 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
     ]),
     ("Protocol", &[("TCP", 0), ("UDP", 1)]),
     ("ProxyProtocolVersion", &[("V1", 0), ("V2", 1)]),
+    ("RateLimitMetadataSource", &[("DYNAMIC", 0), ("ROUTE_ENTRY", 1), ("CLUSTER_ENTRY", 2), ("CLUSTER_LOCALITY_ENTRY", 3)]),
+    ("RateLimitOverrideOption", &[("DEFAULT", 0), ("OVERRIDE_POLICY", 1), ("INCLUDE_POLICY", 2), ("IGNORE_POLICY", 3)]),
+    ("RateLimitUnit", &[
+        ("UNKNOWN", 0), ("SECOND", 1), ("MINUTE", 2), ("HOUR", 3), ("DAY", 4), ("MONTH", 5), ("YEAR", 6), ("WEEK", 7),
+    ]),
     ("RbacAction", &[("ALLOW", 0), ("DENY", 1), ("LOG", 2)]),
     ("RedirectResponseCode", &[
         ("MOVED_PERMANENTLY", 0), ("FOUND", 1), ("SEE_OTHER", 2), ("TEMPORARY_REDIRECT", 3), ("PERMANENT_REDIRECT", 4),
@@ -94,6 +99,7 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
     ("ValueType", &[("STRING", 0), ("NUMBER", 1), ("PROTOBUF_VALUE", 2)]),
     ("VhRateLimitsOptions", &[("OVERRIDE", 0), ("INCLUDE", 1), ("IGNORE", 2)]),
     ("XRateLimitHeadersRfcVersion", &[("OFF", 0), ("DRAFT_VERSION_03", 1)]),
+    ("XRateLimitOption", &[("UNSPECIFIED", 0), ("OFF", 1), ("DRAFT_VERSION_03", 2)]),
 ];
 
 /// The name of the value `number` of the enumeration `of`.

@@ -10,7 +10,7 @@ use super::fraction::Fraction;
 use super::matching::Sense;
 use super::metadata::{MetadataPath, ValueMatch};
 use super::mutation::Edits;
-use super::service::Service;
+use super::service::{GrpcService, Service};
 use super::string_match::StringMatch;
 
 /// The filter, as it is for the requests of one route.
@@ -54,7 +54,7 @@ pub struct ExtAuthz {
 #[derive(Clone, Debug)]
 pub enum AuthorisationService {
     /// `grpc_service`
-    Grpc(Arc<GrpcAuthorisation>),
+    Grpc(Arc<GrpcService>),
     /// `http_service`
     Http(Arc<HttpAuthorisation>),
 }
@@ -94,19 +94,6 @@ pub enum HeaderForm {
     Joined,
     /// `header_map`: each as it came.
     Raw,
-}
-
-/// `grpc_service`
-#[derive(Clone, Debug)]
-pub struct GrpcAuthorisation {
-    /// Where it is, and how long it may take.
-    pub to: Arc<Service>,
-    /// `authority`, else the cluster's name.
-    pub authority: HeaderValue,
-    /// `initial_metadata`
-    pub edits: Edits,
-    /// `max_receive_message_length`
-    pub bytes_max: usize,
 }
 
 /// `with_request_body`

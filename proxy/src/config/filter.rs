@@ -18,6 +18,7 @@ pub use super::ext_authz::ExtAuthz;
 use super::fault::Fault;
 use super::filter_state::StateEntry;
 use super::fraction::Fraction;
+use super::global_rate_limit::GloballyLimited;
 use super::header_to_metadata::HeaderToMetadata;
 use super::judge::Judge;
 pub use super::jwt_authn::JwtAuthn;
@@ -76,6 +77,8 @@ pub enum Filter {
     Fault(Arc<Fault>),
     /// `envoy.filters.http.dynamic_forward_proxy`
     ForwardProxy(Arc<ForwardProxy>),
+    /// `envoy.filters.http.ratelimit`
+    GlobalRateLimit(GloballyLimited),
     /// `envoy.filters.http.grpc_stats`
     GrpcStats(Arc<CountedMethods>),
     /// `envoy.filters.http.grpc_web`

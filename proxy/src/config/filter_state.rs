@@ -27,15 +27,18 @@ pub enum ObjectKind {
     Fields,
     /// `envoy.network.application_protocols`: what is offered to upstreams by ALPN.
     ApplicationProtocols,
+    /// `envoy.ratelimit.hits_addend`: how much a stream counts for at a rate limit service.
+    RateLimitHits,
 }
 
 impl ObjectKind {
     /// All of them, in the order of names.
-    pub const ALL: [(&str, Self); 8] = [
+    pub const ALL: [(&str, Self); 9] = [
         ("envoy.hashable_string", Self::HashableText),
         ("envoy.network.application_protocols", Self::ApplicationProtocols),
         ("envoy.network.upstream_server_name", Self::ServerName),
         ("envoy.network.upstream_subject_alt_names", Self::SubjectAltNames),
+        ("envoy.ratelimit.hits_addend", Self::RateLimitHits),
         ("envoy.string", Self::Text),
         ("envoy.tcp_proxy.cluster", Self::TcpCluster),
         ("envoy.tcp_proxy.disable_tunneling", Self::DisableTunneling),
@@ -78,6 +81,7 @@ impl Object {
     pub fn parse(kind: ObjectKind, text: &[u8]) -> Option<Self> {
         let is_one = match kind {
             ObjectKind::IdleTimeout => milliseconds(text).is_some(),
+            ObjectKind::RateLimitHits => hits(text).is_some(),
             ObjectKind::ApplicationProtocols
             | ObjectKind::DisableTunneling
             | ObjectKind::Fields
@@ -100,6 +104,7 @@ impl Object {
             ObjectKind::DisableTunneling
             | ObjectKind::HashableText
             | ObjectKind::IdleTimeout
+            | ObjectKind::RateLimitHits
             | ObjectKind::ServerName
             | ObjectKind::SubjectAltNames
             | ObjectKind::TcpCluster
@@ -113,7 +118,7 @@ impl Object {
         let text = String::from_utf8_lossy(&self.text);
         match self.kind {
             ObjectKind::DisableTunneling | ObjectKind::Fields => Some(text.into_owned()),
-            ObjectKind::HashableText | ObjectKind::IdleTimeout | ObjectKind::Text => {
+            ObjectKind::HashableText | ObjectKind::IdleTimeout | ObjectKind::RateLimitHits | ObjectKind::Text => {
                 Some(serde_json::Value::from(text).to_string())
             }
             ObjectKind::ApplicationProtocols
@@ -134,11 +139,21 @@ impl Object {
         self.text.split(|byte| *byte == b',').filter(|part| !part.is_empty())
     }
 
+    /// As a number of hits.
+    #[must_use]
+    pub fn hits(&self) -> Option<u32> {
+        hits(&self.text)
+    }
+
     /// As a duration.
     #[must_use]
     pub fn milliseconds(&self) -> Option<Duration> {
         milliseconds(&self.text)
     }
+}
+
+fn hits(text: &[u8]) -> Option<u32> {
+    str::from_utf8(text).ok()?.parse().ok()
 }
 
 fn milliseconds(text: &[u8]) -> Option<Duration> {

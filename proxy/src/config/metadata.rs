@@ -68,6 +68,37 @@ pub fn merge(to: &mut Struct, from: &Struct) {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metadata(pub BTreeMap<String, Struct>);
 
+/// `metadata` of a cluster, of its endpoints and of their localities.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClusterMetadata {
+    /// Of the cluster.
+    pub of_cluster: Metadata,
+    /// Of its endpoints, in the order of `discovery`.
+    pub of_endpoints: Vec<Metadata>,
+    /// Of their localities, in the same order.
+    pub of_localities: Vec<Metadata>,
+}
+
+/// Who has metadata.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MetadataOwner {
+    /// The cluster.
+    Cluster,
+    /// The endpoint.
+    Host,
+}
+
+impl ClusterMetadata {
+    /// That of the cluster, or of the endpoint at this place.
+    #[must_use]
+    pub fn of(&self, owner: MetadataOwner, endpoint: Option<usize>) -> Option<&Metadata> {
+        match owner {
+            MetadataOwner::Cluster => Some(&self.of_cluster),
+            MetadataOwner::Host => self.of_endpoints.get(endpoint?),
+        }
+    }
+}
+
 /// Where a value stands in metadata.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct MetadataPath {

@@ -30,6 +30,7 @@ pub mod filter;
 pub mod filter_chain;
 pub mod filter_state;
 pub mod fraction;
+pub mod global_rate_limit;
 pub mod hashing;
 pub mod header_names;
 pub mod header_to_metadata;

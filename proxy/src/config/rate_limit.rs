@@ -7,8 +7,11 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::fraction::Fraction;
+use super::log_format::Format;
 use super::matching::{Condition, Sense};
+use super::metadata::MetadataPath;
 use super::mutation::Edits;
+use super::trust::Cidr;
 
 /// A limit of requests.
 #[derive(Clone, Debug)]
@@ -102,11 +105,87 @@ pub struct Policy {
     pub stage: u32,
     /// One part each.
     pub actions: Vec<Action>,
+    /// `disable_key`: the runtime key of the share of requests that it is made for.
+    pub share_key: Option<String>,
+    /// `limit`: what a rate limit service takes for the limit.
+    pub limit: Option<LimitOverride>,
+    /// `hits_addend`: how much a request counts for.
+    pub hits: Option<Hits>,
+    /// `apply_on_stream_done`
+    pub at: Moment,
+    /// `x_ratelimit_option`: whether responses have headers about it; `None` is as the filter says.
+    pub headers: Option<BucketHeaders>,
+}
+
+/// When a descriptor is made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Moment {
+    /// When the stream is over. What the service responds then changes nothing.
+    End,
+    /// When the request has come.
+    Request,
+}
+
+/// `envoy.config.route.v3.RateLimit.Override`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum LimitOverride {
+    /// `rate_limit`: so many requests in a unit, by its number in the enumeration `RateLimitUnit`.
+    Fixed {
+        /// `requests_per_unit`
+        requests: u32,
+        /// `unit`
+        unit: i32,
+    },
+    /// `dynamic_metadata`: what stands there, if it is one.
+    Metadata(MetadataPath),
+}
+
+/// The names of the units of time, in the order of their numbers.
+pub const UNITS: [&str; 8] = ["UNKNOWN", "SECOND", "MINUTE", "HOUR", "DAY", "MONTH", "YEAR", "WEEK"];
+
+/// `envoy.config.route.v3.RateLimit.HitsAddend`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hits {
+    /// How many.
+    pub count: HitCount,
+    /// `is_negative_hits`
+    pub sign: HitSign,
+}
+
+/// What hits do to what has been counted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HitSign {
+    /// They come to it.
+    Added,
+    /// They are given back.
+    GivenBack,
+}
+
+/// How many hits a request counts for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum HitCount {
+    /// `format`: the number that comes out; without one there is no descriptor.
+    Made(Format),
+    /// `number`
+    Fixed(u64),
 }
 
 /// A part of a descriptor.
 #[derive(Clone, Debug)]
 pub enum Action {
+    /// `remote_address_match`: for clients with such an address.
+    AddressMatch {
+        /// `descriptor_key`
+        key: String,
+        /// `descriptor_value`
+        value: Format,
+        /// `default_value`: where `value` comes out empty.
+        default: String,
+        /// `address_matcher.ranges`
+        ranges: Vec<Cidr>,
+        /// The address is in one of them, or in none.
+        sense: Sense,
+    },
     /// `destination_cluster`: that of the route.
     DestinationCluster,
     /// `generic_key`, and `header_value_match` and `query_parameter_value_match` for requests that these conditions take.
@@ -124,6 +203,17 @@ pub enum Action {
         v4: u32,
         /// Of IPv6.
         v6: u32,
+    },
+    /// `metadata`: a text that stands there.
+    Metadata {
+        /// `descriptor_key`
+        key: String,
+        /// `source`
+        source: MetadataSource,
+        /// `default_value`: where there is no text.
+        default: Option<String>,
+        /// What becomes of the descriptor of a request without it.
+        absent: Absent,
     },
     /// `query_parameters`
     Query {
@@ -147,6 +237,21 @@ pub enum Action {
     },
     /// `source_cluster`: that of this proxy.
     SourceCluster,
+}
+
+/// Where metadata comes from, and where it stands in it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum MetadataSource {
+    /// `CLUSTER_ENTRY`: the cluster's.
+    Cluster(MetadataPath),
+    /// `CLUSTER_LOCALITY_ENTRY`: that of the locality of the endpoint, once there is one.
+    Locality(MetadataPath),
+    /// `ROUTE_ENTRY`: the route's.
+    Route(MetadataPath),
+    /// The same where the route is known: the text that its metadata has.
+    Known(Option<String>),
+    /// `DYNAMIC`: what filters have left for the stream.
+    Stream(MetadataPath),
 }
 
 /// `skip_if_absent`

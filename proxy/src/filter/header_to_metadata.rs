@@ -11,13 +11,14 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderValue;
 use http::header::COOKIE;
 
-use super::{ext_authz, fields};
+use super::fields;
 use crate::access_log::StreamInfo;
 use crate::codec::{Headers, RequestHead, ResponseHead};
 use crate::config::header_to_metadata::{
     HeaderToMetadata, MetadataRule, MetadataSource, MetadataText, MetadataValue, ValueCoding, ValueKind,
 };
 use crate::config::metadata::{Metadata, Struct, Value, merge};
+use crate::protobuf;
 
 /// The largest value that is left. Bytes.
 const VALUE_BYTES_MAX: usize = 8 * 1024 - 1;
@@ -105,7 +106,7 @@ fn value(wanted: &MetadataValue, found: &str) -> Option<Value> {
             let number: f64 = std::str::from_utf8(&bytes).ok()?.trim().parse().ok()?;
             number.is_finite().then_some(Value::Number(number))
         }
-        ValueKind::Protobuf => ext_authz::value(&bytes),
+        ValueKind::Protobuf => protobuf::value(&bytes),
     }
 }
 

@@ -8,6 +8,7 @@ use super::cors::Cors;
 use super::ext_authz::Authorisation;
 use super::fault::Faults;
 use super::forward_proxy::ForwardedHost;
+use super::global_rate_limit::GlobalLimit;
 use super::grpc_stats::GrpcCalls;
 use super::grpc_web::GrpcWeb;
 use super::header_mutation::HeaderMutation;
@@ -39,6 +40,7 @@ pub(super) enum Filter<'c> {
     ExtAuthz(Box<Authorisation<'c>>),
     Fault(Box<Faults<'c>>),
     ForwardProxy(Box<ForwardedHost<'c>>),
+    GlobalRateLimit(Box<GlobalLimit<'c>>),
     GrpcStats(GrpcCalls<'c>),
     GrpcWeb(Box<GrpcWeb>),
     HeaderMutation(HeaderMutation<'c>),
@@ -64,6 +66,7 @@ impl<'c> Filter<'c> {
             filter::Filter::ExtAuthz(options) => Self::ExtAuthz(Box::new(Authorisation::new(options))),
             filter::Filter::Fault(fault) => Self::Fault(Box::new(Faults::new(fault))),
             filter::Filter::ForwardProxy(options) => Self::ForwardProxy(Box::new(ForwardedHost::new(options))),
+            filter::Filter::GlobalRateLimit(options) => Self::GlobalRateLimit(Box::new(GlobalLimit::new(options))),
             filter::Filter::GrpcStats(methods) => Self::GrpcStats(GrpcCalls::new(methods)),
             filter::Filter::GrpcWeb => Self::GrpcWeb(Box::default()),
             filter::Filter::HeaderMutation(options) => Self::HeaderMutation(HeaderMutation::new(options)),
@@ -90,6 +93,7 @@ impl<'c> Filter<'c> {
             | Self::Decompressor(_)
             | Self::Fault(_)
             | Self::ForwardProxy(_)
+            | Self::GlobalRateLimit(_)
             | Self::GrpcStats(_)
             | Self::GrpcWeb(_)
             | Self::HeaderMutation(_)
@@ -108,6 +112,7 @@ impl<'c> Filter<'c> {
     pub(super) fn take_awaited(&mut self) -> Awaited {
         let call = match self {
             Self::ExtAuthz(authorisation) => authorisation.take_call(),
+            Self::GlobalRateLimit(limit) => limit.take_call(),
             Self::JwtAuthn(authentication) => authentication.take_call(),
             Self::Lua(script) => script.take_call(),
             Self::Fault(faults) => return faults.continues_at().map_or(Awaited::Body, Awaited::Instant),
@@ -153,6 +158,7 @@ impl<'c> Filter<'c> {
     pub(super) fn end_call(&mut self, end: CallEnd, context: &FilterContext) {
         match self {
             Self::ExtAuthz(authorisation) => authorisation.end_call(end),
+            Self::GlobalRateLimit(limit) => limit.end_call(end),
             Self::JwtAuthn(authentication) => authentication.end_call(end, context),
             Self::Lua(script) => script.end_call(end),
             Self::Buffer(_)
@@ -197,6 +203,16 @@ impl<'c> Filter<'c> {
         }
     }
 
+    /// The stream is over: a call that it makes then.
+    pub(super) fn last_call(
+        &mut self,
+        request: &RequestHead,
+        info: &StreamInfo,
+        context: &FilterContext,
+    ) -> Option<Call> {
+        if let Self::GlobalRateLimit(limit) = self { limit.last_call(request, info, context) } else { None }
+    }
+
     pub(super) fn clears_route(&self) -> bool {
         match self {
             Self::ExtAuthz(authorisation) => authorisation.clears_route(),
@@ -211,6 +227,7 @@ impl<'c> Filter<'c> {
             | Self::Decompressor(_)
             | Self::Fault(_)
             | Self::ForwardProxy(_)
+            | Self::GlobalRateLimit(_)
             | Self::GrpcStats(_)
             | Self::GrpcWeb(_)
             | Self::HeaderMutation(_)
@@ -245,6 +262,7 @@ impl<'c> Filter<'c> {
             Self::Csrf(policy) => csrf::on_request(policy, request, around.context),
             Self::Fault(faults) => faults.on_request(request, info, around.context),
             Self::ForwardProxy(host) => host.on_request(request, around.forward_port()),
+            Self::GlobalRateLimit(limit) => limit.on_request(request, info, around),
             Self::GrpcStats(calls) => {
                 calls.on_request(request, around.methods());
                 Flow::Continue
@@ -302,6 +320,7 @@ impl<'c> Filter<'c> {
             | Self::Csrf(_)
             | Self::Fault(_)
             | Self::ForwardProxy(_)
+            | Self::GlobalRateLimit(_)
             | Self::HeaderMutation(_)
             | Self::HeaderToMetadata(_)
             | Self::HealthCheck(_)
@@ -336,6 +355,7 @@ impl<'c> Filter<'c> {
             Self::Cors(cors) => cors.on_response(response),
             Self::Decompressor(decompression) => decompression.on_response(response, payload, context),
             Self::ExtAuthz(authorisation) => authorisation.on_response(response),
+            Self::GlobalRateLimit(limit) => limit.on_response(response, request, info),
             Self::GrpcStats(calls) => calls.on_response(response, payload),
             Self::GrpcWeb(web) => return web.on_response(response, payload),
             Self::HeaderMutation(mutation) => mutation.on_response(response, request, info),
@@ -373,6 +393,7 @@ impl<'c> Filter<'c> {
             | Self::Csrf(_)
             | Self::ExtAuthz(_)
             | Self::ForwardProxy(_)
+            | Self::GlobalRateLimit(_)
             | Self::HeaderMutation(_)
             | Self::HeaderToMetadata(_)
             | Self::HealthCheck(_)

@@ -26,6 +26,8 @@ mod fault;
 mod fetched_keys;
 mod fields;
 mod forward_proxy;
+mod global_rate_limit;
+mod grpc;
 mod grpc_stats;
 mod grpc_web;
 mod header_mutation;
@@ -59,7 +61,7 @@ use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::filter;
 use crate::config::route::HeaderEdits;
 use crate::dns_cache::{HostFailure, WantedHost};
-use crate::stats::{AuthorisationEvent, ClusterAuthorisations, GrpcStats};
+use crate::stats::{AuthorisationEvent, ClusterAuthorisations, ClusterLimits, CodeStats, GrpcStats, LimitEvent};
 pub(crate) use call::{Call, CallEnd, Sender, Unanswered};
 use compression::Encodings;
 pub(crate) use context::{FilterContext, FilterStats};
@@ -103,6 +105,8 @@ pub(crate) struct ClusterFilterStats {
     pub(crate) authorisations: Rc<ClusterAuthorisations>,
     /// Of a forward proxy: the port of a host that a request names without one.
     pub(crate) forward_port: Option<u16>,
+    pub(crate) limits: Rc<ClusterLimits>,
+    pub(crate) codes: Rc<CodeStats>,
 }
 
 /// What the filter does that a head has come to.
@@ -274,6 +278,11 @@ impl<'c> Filters<'c> {
             }
         }
         Flow::Continue
+    }
+
+    /// The stream is over: calls that filters make then, which nothing waits for.
+    pub(crate) fn last_calls(&mut self, request: &RequestHead, info: &StreamInfo) -> Vec<Call> {
+        self.filters.iter_mut().filter_map(|filter| filter.last_call(request, info, self.context)).collect()
     }
 
     /// How many have continued with the request's head.
@@ -499,6 +508,13 @@ impl<'a> Around<'a> {
 
     fn forward_port(self) -> Option<u16> {
         self.cluster.and_then(|cluster| cluster.forward_port)
+    }
+
+    /// Counts what a rate limit service has said of a request.
+    fn count_limit(self, prefix: &str, event: LimitEvent) {
+        if let Some(cluster) = self.cluster {
+            cluster.limits.count(prefix, event);
+        }
     }
 
     /// Counts what has become of a request that has to be authorised.

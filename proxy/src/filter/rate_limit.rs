@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::descriptors::{Entries, descriptors};
+use super::descriptors::{Descriptor, descriptors};
 use super::edits::add_to_request;
 use super::reply::EndedReply;
 use super::{FilterContext, FilterReply, Flow};
+use crate::access_log::format::Heads;
 use crate::access_log::{Details, ResponseFlag, StreamInfo};
 use crate::codec::{RequestHead, ResponseHead};
 use crate::config::filter;
-use crate::config::rate_limit::{BucketHeaders, DefaultBucket, Policy, RateLimit, Sharing};
+use crate::config::rate_limit::{BucketHeaders, DefaultBucket, Moment, Policy, RateLimit, Sharing};
 use crate::token_bucket::{BucketSet, TokenBucket};
 
 pub(super) struct RateLimited<'c> {
@@ -21,6 +22,8 @@ pub(super) struct RateLimited<'c> {
     policies: &'c [Policy],
     /// From which the request has taken a token, or would have.
     bucket: Option<Arc<TokenBucket>>,
+    /// Whether responses have headers about it.
+    headers: BucketHeaders,
 }
 
 /// What a request has got.
@@ -32,7 +35,7 @@ enum Token {
 
 impl<'c> RateLimited<'c> {
     pub(super) fn new(options: &'c filter::RateLimited) -> Self {
-        Self { limit: &options.limit, policies: &options.policies, bucket: None }
+        Self { limit: &options.limit, policies: &options.policies, bucket: None, headers: options.limit.headers }
     }
 
     pub(super) fn on_request(
@@ -82,12 +85,12 @@ impl<'c> RateLimited<'c> {
         context: &FilterContext,
     ) -> Token {
         let limit = self.limit;
-        let requested = descriptors(self.policies, request, info, context);
+        let requested = descriptors(self.policies, Moment::Request, Heads::of_request(request), info, context);
         let mut is_first = true;
-        for bucket in of_descriptors(limit, buckets, &requested) {
-            let is_refused = !bucket.take();
+        for (bucket, requested) in of_descriptors(limit, buckets, &requested) {
+            let is_refused = !bucket.take_all(requested.hits.map_or(1, |(count, _)| count));
             if is_first || is_refused {
-                self.bucket = Some(bucket);
+                (self.bucket, self.headers) = (Some(bucket), requested.headers.unwrap_or(limit.headers));
             }
             if is_refused {
                 return Token::Refused;
@@ -98,8 +101,8 @@ impl<'c> RateLimited<'c> {
             return Token::Taken;
         }
         let Some(default) = &buckets.default else { return Token::Taken };
-        if !default.take() {
-            self.bucket = Some(Arc::clone(default));
+        if !default.take_all(1) {
+            (self.bucket, self.headers) = (Some(Arc::clone(default)), limit.headers);
             return Token::Refused;
         }
         self.bucket.get_or_insert_with(|| Arc::clone(default));
@@ -108,7 +111,7 @@ impl<'c> RateLimited<'c> {
 
     pub(super) fn on_response(&self, response: &mut ResponseHead) {
         let Some(bucket) = self.bucket.as_ref().filter(|bucket| bucket.max() > 0) else { return };
-        match self.limit.headers {
+        match self.headers {
             BucketHeaders::Off => {}
             BucketHeaders::Draft03 => {
                 let mut say = |name, number: u64| response.headers.append(name, HeaderValue::from(number));
@@ -122,16 +125,21 @@ impl<'c> RateLimited<'c> {
 
 /// The buckets of a request with these descriptors. As in Envoy, one whose values are given goes before those that
 /// take any, and two equal descriptors of the request take two tokens.
-fn of_descriptors(limit: &RateLimit, buckets: &BucketSet, requested: &[Entries]) -> Vec<Arc<TokenBucket>> {
-    let chosen = |entries: &Entries| {
+fn of_descriptors<'r>(
+    limit: &RateLimit,
+    buckets: &BucketSet,
+    requested: &'r [Descriptor],
+) -> Vec<(Arc<TokenBucket>, &'r Descriptor)> {
+    let chosen = |requested: &'r Descriptor| {
+        let entries = &requested.entries;
         let taking = || limit.descriptors.iter().enumerate().filter(|(_, descriptor)| descriptor.takes(entries));
         let given = taking().find(|(_, descriptor)| !descriptor.has_any_value());
         let (number, _) = given.or_else(|| taking().next())?;
-        Some((number, buckets.descriptors.get(number)?.of(entries)))
+        Some((number, buckets.descriptors.get(number)?.of(entries), requested))
     };
-    let mut found: Vec<(usize, Arc<TokenBucket>)> = requested.iter().filter_map(chosen).collect();
-    found.sort_by_key(|(number, _)| *number); // which is their order by rate
-    found.into_iter().map(|(_, bucket)| bucket).collect()
+    let mut found: Vec<(usize, Arc<TokenBucket>, &Descriptor)> = requested.iter().filter_map(chosen).collect();
+    found.sort_by_key(|(number, ..)| *number); // which is their order by rate
+    found.into_iter().map(|(_, bucket, requested)| (bucket, requested)).collect()
 }
 
 /// A part of a second counts as one.

@@ -14,6 +14,7 @@ pub mod endpoints;
 mod grpc;
 mod health;
 pub mod histogram;
+mod limits;
 pub mod names;
 pub mod prometheus;
 
@@ -28,6 +29,7 @@ pub use endpoints::{EndpointFacts, EndpointStats};
 pub use grpc::{GrpcFamily, GrpcMethod, GrpcStats, service_and_method};
 pub use health::{Ejections, Health, HealthFlag, Rate};
 pub use histogram::{Histogram, Recorded};
+pub use limits::{ClusterLimits, LimitEvent};
 pub(crate) use names::Meter;
 pub use names::{
     AssignmentStats, AuthorisationEvent, AuthorisationStats, BasicAuthStats, BreakerStats, ByteStats, ClusterStats,

@@ -9,10 +9,10 @@ use super::decorate;
 use super::service::Service;
 use super::subrequest::{Kept, Subrequest, Whole, of_bytes};
 use crate::access_log::StreamInfo;
-use crate::codec::names;
+use crate::codec::{RequestHead, names};
 use crate::config::filter::RouterOptions;
 use crate::config::route::{Forward, NamedCluster};
-use crate::filter::{Call, CallEnd, Sender, Unanswered};
+use crate::filter::{Call, CallEnd, Filters, Sender, Unanswered};
 use crate::upstream::request_options::RequestOptions;
 
 /// Makes the call for the stream of `info`. Boxed, since few requests make one.
@@ -48,11 +48,18 @@ pub(super) fn make(service: &Service, call: Call, info: &StreamInfo) -> Pin<Box<
 pub(super) fn detach(service: &Service, calls: Vec<Call>, info: &StreamInfo) {
     for call in calls {
         let call = make(service, call, info);
-        tokio::task::spawn_local(async move { drop(call.await) });
+        tokio::task::spawn_local(async move {
+            call.await;
+        });
     }
 }
 
 /// What a call comes to that goes nowhere.
 fn no_cluster() -> Unanswered {
     Unanswered { status: StatusCode::SERVICE_UNAVAILABLE, body: Bytes::new() }
+}
+
+/// Makes the calls that filters want made when the stream is over. As with copies of requests, nothing waits for their ends.
+pub(super) fn make_last(service: &Service, filters: &mut Filters<'_>, request: &RequestHead, info: &StreamInfo) {
+    detach(service, filters.last_calls(request, info), info);
 }

@@ -179,6 +179,9 @@ impl Drop for StreamContext<'_> {
     fn drop(&mut self) {
         self.info.bytes_received = self.exchange.bytes_received;
         self.info.times.request_end = self.exchange.completed_at();
+        if !self.exchange.filters.is_empty() {
+            call::make_last(self.service, &mut self.exchange.filters, &self.request, self.info);
+        }
         self.info.request = Some(std::mem::take(&mut self.request));
     }
 }

@@ -1,4 +1,4 @@
-//! Why a filter that authorises requests did not let one through: `basic_auth`, `ext_authz` and `jwt_authn`.
+//! Why a filter that authorises or counts requests did not let one through: `basic_auth`, `ext_authz`, `jwt_authn` and `ratelimit`.
 
 use finwait::access_log::{Details, JwtFailure};
 
@@ -58,6 +58,17 @@ const INVALID: Reason = reason(
     "because the service of the ext_authz filter responded with changes that no message can have: a name, a value or a target is malformed",
     "no setting: the service has to send names, values and targets as HTTP has them",
     AUTHORISES,
+);
+
+pub(super) const OVER_LIMIT: Reason = reason(
+    "because the service of the ratelimit filter said that a limit is reached",
+    "no setting: the client has to come back later, or the service needs a higher limit; filter_enforced of 0 percent has such requests only counted",
+    Some((At::Manager, "http_filters", Proposal::WithoutFilter("ratelimit.v3.RateLimit"))),
+);
+pub(super) const NOT_COUNTED: Reason = reason(
+    "because the service of the ratelimit filter did not respond in time or failed, and failure_mode_deny refuses requests then",
+    "mend the service, give it a longer timeout, or let such requests through without failure_mode_deny",
+    Some((At::Filter("ratelimit.v3.RateLimit"), "failure_mode_deny", set("false"))),
 );
 
 const AUDIENCE: Reason = reason(

@@ -356,14 +356,13 @@ fn of_details(details: &Details) -> Option<Reason> {
         Details::RequestNotDecodable | Details::ResponseNotDecodable => filters::NOT_DECODABLE,
         Details::RequestPayloadTooLarge => filters::PAYLOAD_TOO_LARGE,
         Details::QueryMissingContentType => QUERY_WITHOUT_TYPE,
+        Details::RateLimiterError => authorisation::NOT_COUNTED,
+        Details::RequestRateLimited => authorisation::OVER_LIMIT,
         Details::ResponsePayloadTooLarge => filters::RESPONSE_TOO_LARGE,
         Details::RouteNotFound => NO_ROUTE,
         Details::Unsendable(_) => filters::UNSENDABLE,
         Details::UpgradeFailed => NO_UPGRADE,
-        Details::UpstreamReset(UpstreamReset { response: ResponseStart::Before, cause: ResetCause::Overflow }) => {
-            OVERFLOW
-        }
-        Details::UpstreamReset(UpstreamReset { cause: ResetCause::Bind(_), .. }) => NO_SOURCE,
+        Details::UpstreamReset(reset) => return of_reset(reset),
         Details::UpstreamMaxStreamDuration => LONGEST_ATTEMPT,
         Details::ViaUpstream => AS_NEXT_HOP,
         Details::WebSocketHandshakeUnsuccessful => WEBSOCKET_REFUSED,
@@ -379,9 +378,16 @@ fn of_details(details: &Details) -> Option<Reason> {
         | Details::RequestTimeout
         | Details::ResponseTimeout
         | Details::StreamIdleTimeout
-        | Details::StrictCheckFailed(_)
-        | Details::UpstreamReset(_) => return None,
+        | Details::StrictCheckFailed(_) => return None,
     })
+}
+
+fn of_reset(reset: &UpstreamReset) -> Option<Reason> {
+    match reset {
+        UpstreamReset { response: ResponseStart::Before, cause: ResetCause::Overflow } => Some(OVERFLOW),
+        UpstreamReset { cause: ResetCause::Bind(_), .. } => Some(NO_SOURCE),
+        UpstreamReset { .. } => None,
+    }
 }
 
 fn of_violation(violation: Violation) -> Option<Reason> {

@@ -168,6 +168,7 @@ pub(crate) struct LocalityLbEndpoints {
     pub(crate) lb_endpoints: Vec<LbEndpoint>,
     pub(crate) load_balancing_weight: Option<AtLeastOne>,
     pub(crate) locality: Option<Locality>,
+    pub(crate) metadata: Option<At<Metadata>>,
     pub(crate) priority: Option<At<u32>>,
 }
 

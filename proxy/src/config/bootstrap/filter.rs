@@ -6,10 +6,11 @@ use serde::Deserialize;
 
 use super::Percent;
 use super::compression::{Compressor, CompressorPerRoute, Decompressor};
-use super::ext_authz::{ExtAuthz, ExtAuthzPerRoute};
+use super::ext_authz::{ApiVersion, ExtAuthz, ExtAuthzPerRoute};
 use super::fault::HttpFault;
 use super::filter_state::HttpSetFilterState;
 use super::forward_proxy::{ForwardProxyFilter, ForwardProxyPerRoute};
+use super::grpc_service::CoreGrpcService;
 use super::header_to_metadata::HeaderToMetadata;
 use super::jwt_authn::{JwtAuthentication, JwtPerRoute};
 use super::lua::{Lua, LuaPerRoute};
@@ -73,6 +74,8 @@ pub(crate) enum HttpFilterConfig {
     LocalRateLimit(Box<LocalRateLimit>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua")]
     Lua(Box<Lua>),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimit")]
+    RateLimit(Box<HttpRateLimit>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC")]
     Rbac(HttpRbac),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router")]
@@ -264,6 +267,8 @@ pub(crate) enum PerFilterConfig {
     LocalRateLimit(Box<LocalRateLimit>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute")]
     Lua(Box<LuaPerRoute>),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute")]
+    RateLimit(RateLimitPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute")]
     Rbac(RbacPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config")]
@@ -312,6 +317,8 @@ pub(crate) enum PerRouteConfig {
     LocalRateLimit(Box<LocalRateLimit>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute")]
     Lua(Box<LuaPerRoute>),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute")]
+    RateLimit(RateLimitPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute")]
     Rbac(RbacPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config")]
@@ -345,6 +352,70 @@ pub(crate) struct LocalRateLimit {
     pub(crate) status: Option<HttpStatus>,
     pub(crate) token_bucket: Option<At<TokenBucket>>,
     pub(crate) vh_rate_limits: Option<VhRateLimitsOptions>,
+}
+
+/// `envoy.extensions.filters.http.ratelimit.v3.RateLimit`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HttpRateLimit {
+    #[serde(default)]
+    pub(crate) disable_x_envoy_ratelimited_header: bool,
+    pub(crate) domain: NonEmpty,
+    #[serde(default)]
+    pub(crate) enable_retry_after_header: bool,
+    pub(crate) enable_x_ratelimit_headers: Option<XRateLimitHeadersRfcVersion>,
+    #[serde(default)]
+    pub(crate) failure_mode_deny: bool,
+    pub(crate) failure_mode_deny_percent: Option<RuntimeFractionalPercent>,
+    pub(crate) filter_enabled: Option<RuntimeFractionalPercent>,
+    pub(crate) filter_enforced: Option<RuntimeFractionalPercent>,
+    #[serde(default)]
+    pub(crate) metadata_namespace: String,
+    #[serde(default)]
+    pub(crate) rate_limited_as_resource_exhausted: bool,
+    pub(crate) rate_limited_status: Option<HttpStatus>,
+    pub(crate) rate_limit_service: RateLimitServiceConfig,
+    #[serde(default)]
+    pub(crate) rate_limits: Vec<At<RateLimit>>,
+    pub(crate) request_type: Option<At<String>>,
+    #[serde(default)]
+    pub(crate) response_headers_to_add: Vec<At<HeaderValueOption>>,
+    pub(crate) stage: Option<At<u32>>,
+    #[serde(default)]
+    pub(crate) stat_prefix: String,
+    pub(crate) status_on_error: Option<HttpStatus>,
+    pub(crate) timeout: Option<Seconds>,
+}
+
+/// `envoy.config.ratelimit.v3.RateLimitServiceConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimitServiceConfig {
+    pub(crate) grpc_service: At<CoreGrpcService>,
+    #[expect(dead_code, reason = "there is one version of the API; having read it is the check")]
+    pub(crate) transport_api_version: Option<ApiVersion>,
+}
+
+/// `envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimitPerRoute {
+    #[serde(default)]
+    pub(crate) domain: String,
+    pub(crate) override_option: Option<At<RateLimitOverrideOption>>,
+    #[serde(default)]
+    pub(crate) rate_limits: Vec<At<RateLimit>>,
+    pub(crate) vh_rate_limits: Option<VhRateLimitsOptions>,
+}
+
+/// `envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute.OverrideOptions`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum RateLimitOverrideOption {
+    #[serde(rename = "DEFAULT")]
+    Default,
+    #[serde(rename = "OVERRIDE_POLICY")]
+    Override,
+    #[serde(rename = "INCLUDE_POLICY")]
+    Include,
+    #[serde(rename = "IGNORE_POLICY")]
+    Ignore,
 }
 
 /// `envoy.extensions.filters.http.health_check.v3.HealthCheck`

@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use super::matchers::HeaderMatcher;
+use super::CidrRange;
+use super::matchers::{HeaderMatcher, MetadataPathSegment};
 use super::route_match::QueryParameterMatcher;
 use crate::config::constraints::{HeaderName, NonEmpty};
 use crate::config::units::Seconds;
@@ -21,7 +22,83 @@ pub(crate) struct TokenBucket {
 #[derive(Debug, Deserialize)]
 pub(crate) struct RateLimit {
     pub(crate) actions: At<Vec<At<RateLimitAction>>>,
+    #[serde(default)]
+    pub(crate) apply_on_stream_done: bool,
+    pub(crate) disable_key: Option<At<String>>,
+    pub(crate) hits_addend: Option<At<RateLimitHitsAddend>>,
+    pub(crate) limit: Option<At<RateLimitOverride>>,
     pub(crate) stage: Option<At<u32>>,
+    pub(crate) x_ratelimit_option: Option<XRateLimitOption>,
+}
+
+/// `envoy.config.route.v3.RateLimit.HitsAddend`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimitHitsAddend {
+    #[serde(default)]
+    pub(crate) format: String,
+    #[serde(default)]
+    pub(crate) is_negative_hits: bool,
+    pub(crate) number: Option<At<u64>>,
+}
+
+/// `envoy.config.route.v3.RateLimit.Override`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimitOverride {
+    pub(crate) dynamic_metadata: Option<RateLimitOverrideMetadata>,
+    pub(crate) rate_limit: Option<RateLimitOverrideLimit>,
+}
+
+/// `envoy.config.route.v3.RateLimit.Override.DynamicMetadata`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimitOverrideMetadata {
+    pub(crate) metadata_key: RateLimitMetadataKey,
+}
+
+/// `envoy.config.route.v3.RateLimit.Override.RateLimitOverride`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimitOverrideLimit {
+    #[serde(default)]
+    pub(crate) requests_per_unit: u32,
+    pub(crate) unit: Option<RateLimitUnit>,
+}
+
+/// `envoy.type.metadata.v3.MetadataKey`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimitMetadataKey {
+    pub(crate) key: NonEmpty,
+    pub(crate) path: At<Vec<MetadataPathSegment>>,
+}
+
+/// `envoy.type.v3.RateLimitUnit`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum RateLimitUnit {
+    #[serde(rename = "UNKNOWN")]
+    Unknown,
+    #[serde(rename = "SECOND")]
+    Second,
+    #[serde(rename = "MINUTE")]
+    Minute,
+    #[serde(rename = "HOUR")]
+    Hour,
+    #[serde(rename = "DAY")]
+    Day,
+    #[serde(rename = "MONTH")]
+    Month,
+    #[serde(rename = "YEAR")]
+    Year,
+    #[serde(rename = "WEEK")]
+    Week,
+}
+
+/// `envoy.config.route.v3.RateLimit.XRateLimitOption`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum XRateLimitOption {
+    #[serde(rename = "UNSPECIFIED")]
+    Unspecified,
+    #[serde(rename = "OFF")]
+    Off,
+    #[serde(rename = "DRAFT_VERSION_03")]
+    Draft03,
 }
 
 /// `envoy.config.route.v3.RateLimit.Action`
@@ -31,9 +108,11 @@ pub(crate) struct RateLimitAction {
     pub(crate) generic_key: Option<RateLimitGenericKey>,
     pub(crate) header_value_match: Option<RateLimitHeaderValueMatch>,
     pub(crate) masked_remote_address: Option<RateLimitMaskedRemoteAddress>,
+    pub(crate) metadata: Option<RateLimitMetadata>,
     pub(crate) query_parameter_value_match: Option<RateLimitQueryParameterValueMatch>,
     pub(crate) query_parameters: Option<RateLimitQueryParameters>,
     pub(crate) remote_address: Option<RateLimitRemoteAddress>,
+    pub(crate) remote_address_match: Option<RateLimitRemoteAddressMatch>,
     pub(crate) request_headers: Option<RateLimitRequestHeaders>,
     pub(crate) source_cluster: Option<RateLimitSourceCluster>,
 }
@@ -65,6 +144,51 @@ pub(crate) struct RateLimitHeaderValueMatch {
 pub(crate) struct RateLimitMaskedRemoteAddress {
     pub(crate) v4_prefix_mask_len: Option<At<u32>>,
     pub(crate) v6_prefix_mask_len: Option<At<u32>>,
+}
+
+/// `envoy.config.route.v3.RateLimit.Action.MetaData`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimitMetadata {
+    #[serde(default)]
+    pub(crate) default_value: String,
+    pub(crate) descriptor_key: NonEmpty,
+    pub(crate) metadata_key: RateLimitMetadataKey,
+    #[serde(default)]
+    pub(crate) skip_if_absent: bool,
+    pub(crate) source: Option<RateLimitMetadataSource>,
+}
+
+/// `envoy.config.route.v3.RateLimit.Action.MetaData.Source`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum RateLimitMetadataSource {
+    #[serde(rename = "DYNAMIC")]
+    Dynamic,
+    #[serde(rename = "ROUTE_ENTRY")]
+    RouteEntry,
+    #[serde(rename = "CLUSTER_ENTRY")]
+    ClusterEntry,
+    #[serde(rename = "CLUSTER_LOCALITY_ENTRY")]
+    ClusterLocalityEntry,
+}
+
+/// `envoy.config.route.v3.RateLimit.Action.RemoteAddressMatch`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimitRemoteAddressMatch {
+    pub(crate) address_matcher: AddressMatcher,
+    #[serde(default)]
+    pub(crate) default_value: String,
+    #[serde(default)]
+    pub(crate) descriptor_key: String,
+    pub(crate) descriptor_value: At<NonEmpty>,
+}
+
+/// `envoy.type.matcher.v3.AddressMatcher`
+#[derive(Debug, Deserialize)]
+pub(crate) struct AddressMatcher {
+    #[serde(default)]
+    pub(crate) invert_match: bool,
+    #[serde(default)]
+    pub(crate) ranges: Vec<At<CidrRange>>,
 }
 
 /// `envoy.config.route.v3.RateLimit.Action.QueryParameterValueMatch`

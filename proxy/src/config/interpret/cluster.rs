@@ -215,14 +215,19 @@ fn host_as_name(cluster: &Written) -> Result<Option<HostAsName>, Problem> {
 /// What is written of the cluster and of its endpoints, if anything is.
 fn own_metadata(cluster: &Written) -> Result<Option<ClusterMetadata>, Problem> {
     let assigned = cluster.load_assignment.iter().flat_map(|assignment| &assignment.value.endpoints);
-    let endpoints = assigned.flat_map(|locality| &locality.lb_endpoints);
+    let endpoints =
+        || assigned.clone().flat_map(|group| group.lb_endpoints.iter().map(move |endpoint| (endpoint, group)));
     let own = ClusterMetadata {
         of_cluster: metadata::metadata(cluster.metadata.as_ref())?,
-        of_endpoints: endpoints
-            .map(|endpoint| metadata::metadata(endpoint.metadata.as_ref()))
+        of_endpoints: endpoints()
+            .map(|(endpoint, _)| metadata::metadata(endpoint.metadata.as_ref()))
+            .collect::<Result<_, _>>()?,
+        of_localities: endpoints()
+            .map(|(_, group)| metadata::metadata(group.metadata.as_ref()))
             .collect::<Result<_, _>>()?,
     };
-    let is_empty = own.of_endpoints.iter().chain([&own.of_cluster]).all(|metadata| metadata.0.is_empty());
+    let all = own.of_endpoints.iter().chain(&own.of_localities).chain([&own.of_cluster]);
+    let is_empty = all.into_iter().all(|metadata| metadata.0.is_empty());
     Ok((!is_empty).then_some(own))
 }
 

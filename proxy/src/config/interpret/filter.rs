@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use super::filter_override::{Override, OverrideOptions, buffer, csrf, overridden};
 use super::lua::LuaTemplate;
-use super::rate_limit::{self, OfLevel, Owner};
+use super::rate_limit::{self, LimitOwner};
+use super::rate_limit_policy::{OfLevel, below_bucket};
 use super::{
-    basic_auth, compression, cors, ext_authz, fault, filter_state, forward_proxy, header_to_metadata, health_check,
-    jwt_authn, lua, metadata, mutation, rbac,
+    basic_auth, compression, cors, ext_authz, fault, filter_state, forward_proxy, global_rate_limit,
+    header_to_metadata, health_check, jwt_authn, lua, metadata, mutation, rbac,
 };
 use crate::config::basic_auth::BasicAuth;
 use crate::config::bootstrap::filter::{
@@ -29,6 +30,7 @@ use crate::config::filter::{
     MetadataEntry, Mutations, RateLimited, Rbac, RouterOptions, ServiceNames, SetFilterState, SetMetadata,
     StrictHeader,
 };
+use crate::config::global_rate_limit::{GlobalRateLimit, GloballyLimited};
 use crate::config::header_to_metadata::HeaderToMetadata;
 use crate::config::metadata::Metadata;
 use crate::config::problem::{Problem, unknown};
@@ -66,6 +68,7 @@ enum Options {
     ExtAuthz(Arc<ExtAuthz>),
     Fault(Arc<Fault>),
     ForwardProxy(Arc<ForwardProxy>),
+    GlobalRateLimit(Arc<GlobalRateLimit>),
     GrpcStats(Arc<CountedMethods>),
     GrpcWeb,
     HeaderMutation { mutations: Arc<Mutations>, most_specific_wins: bool },
@@ -148,7 +151,7 @@ impl Template {
 
     /// Does a limit tell requests apart by what routes say?
     pub(super) fn tells_apart(&self) -> bool {
-        self.filters().any(|filter| matches!(filter.options, Options::RateLimit(_)))
+        self.filters().any(|filter| matches!(filter.options, Options::RateLimit(_) | Options::GlobalRateLimit(_)))
     }
 
     /// The limits of requests that routes, and levels above them, have.
@@ -257,6 +260,7 @@ impl FilterTemplate {
             Options::ForwardProxy(own) => {
                 Filter::ForwardProxy(forward_proxy::below(own, options().rev().find_map(OverrideOptions::host_rewrite)))
             }
+            Options::GlobalRateLimit(own) => Filter::GlobalRateLimit(globally_limited(&said, own, levels)),
             Options::GrpcStats(methods) => Filter::GrpcStats(Arc::clone(methods)),
             Options::GrpcWeb => Filter::GrpcWeb,
             Options::HeaderMutation { mutations, most_specific_wins } => {
@@ -312,8 +316,14 @@ fn cors_below(said: &[&Override], levels: &[&Level]) -> Option<Arc<Cors>> {
 
 fn rate_limited(said: &[&Override], own: &Arc<RateLimit>, levels: &[&Level]) -> RateLimited {
     let limit = most_specific(said, OverrideOptions::rate_limit, own);
-    let policies = rate_limit::policies_below(&limit, levels.iter().filter_map(|level| level.limits.as_ref()));
+    let policies = below_bucket(&limit, levels.iter().filter_map(|level| level.limits.as_ref()));
     RateLimited { limit, policies }
+}
+
+fn globally_limited(said: &[&Override], own: &Arc<GlobalRateLimit>, levels: &[&Level]) -> GloballyLimited {
+    let of_level =
+        said.iter().rev().filter_map(|said| said.options.as_ref()).find_map(OverrideOptions::global_rate_limit);
+    global_rate_limit::below(own, of_level, levels.iter().filter_map(|level| level.limits.as_ref()))
 }
 
 /// The options of the most specific level that has some, or the filter's own.
@@ -337,6 +347,7 @@ impl Options {
             Self::ExtAuthz(_) => "envoy.filters.http.ext_authz",
             Self::Fault(_) => "envoy.filters.http.fault",
             Self::ForwardProxy(_) => "envoy.filters.http.dynamic_forward_proxy",
+            Self::GlobalRateLimit(_) => "envoy.filters.http.ratelimit",
             Self::GrpcStats(_) => "envoy.filters.http.grpc_stats",
             Self::GrpcWeb => "envoy.filters.http.grpc_web",
             Self::HeaderMutation { .. } => "envoy.filters.http.header_mutation",
@@ -363,6 +374,7 @@ impl Options {
                 | (OverrideOptions::ExtAuthz(_), Self::ExtAuthz(_))
                 | (OverrideOptions::Fault(_), Self::Fault(_))
                 | (OverrideOptions::HostRewrite(_), Self::ForwardProxy(_))
+                | (OverrideOptions::GlobalRateLimit(_), Self::GlobalRateLimit(_))
                 | (OverrideOptions::HeaderMutation(_), Self::HeaderMutation { .. })
                 | (OverrideOptions::HeaderToMetadata(_), Self::HeaderToMetadata(_))
                 | (OverrideOptions::JwtAuthn(_), Self::JwtAuthn(_))
@@ -391,6 +403,7 @@ impl Options {
             Self::SetMetadata(_) => Some(Kind::SetMetadata),
             Self::Buffer(_)
             | Self::ForwardProxy(_)
+            | Self::GlobalRateLimit(_)
             | Self::GrpcStats(_)
             | Self::GrpcWeb
             | Self::HeaderMutation { .. }
@@ -441,7 +454,10 @@ fn chain(filters: &[At<HttpFilter>], place: &Place, kind: &str, notes: &Notes) -
             }
             HttpFilterConfig::JwtAuthn(written) => Options::JwtAuthn(Arc::new(jwt_authn::filter(written, notes)?)),
             HttpFilterConfig::LocalRateLimit(written) => {
-                Options::RateLimit(Arc::new(rate_limit::rate_limit(written, Owner::Filter, &at.place, notes)?))
+                Options::RateLimit(Arc::new(rate_limit::rate_limit(written, LimitOwner::Filter, &at.place, notes)?))
+            }
+            HttpFilterConfig::RateLimit(written) => {
+                Options::GlobalRateLimit(Arc::new(global_rate_limit::filter(written, notes)?))
             }
             HttpFilterConfig::Lua(written) => Options::Lua(lua::filter(written, &filter.name)?),
             HttpFilterConfig::Rbac(written) => Options::Rbac(Arc::new(rbac::of_requests_alone(written)?)),

@@ -3,10 +3,10 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::rate_limit::{self, Owner};
+use super::rate_limit::{self, LimitOwner};
 use super::{
-    basic_auth, compression, cors, ext_authz, fault, filter_state, forward_proxy, fraction, header_to_metadata,
-    jwt_authn, lua, metadata, mutation, pattern, rbac,
+    basic_auth, compression, cors, ext_authz, fault, filter_state, forward_proxy, fraction, global_rate_limit,
+    header_to_metadata, jwt_authn, lua, metadata, mutation, pattern, rbac,
 };
 use crate::config::basic_auth::Users;
 use crate::config::bootstrap::ext_authz::ExtAuthzPerRoute;
@@ -23,6 +23,7 @@ use crate::config::fault::Fault;
 use crate::config::filter::{Buffer, Csrf, MetadataEntry, Mutations, Rbac};
 use crate::config::filter_state::StateEntry;
 use crate::config::fraction::Fraction;
+use crate::config::global_rate_limit::GlobalOfRoute;
 use crate::config::header_to_metadata::HeaderToMetadata;
 use crate::config::problem::Problem;
 use crate::config::rate_limit::RateLimit;
@@ -44,6 +45,7 @@ pub(super) enum OverrideOptions {
     Csrf(Arc<Csrf>),
     ExtAuthz(ext_authz::OfRoute),
     Fault(Arc<Fault>),
+    GlobalRateLimit(Arc<GlobalOfRoute>),
     HeaderToMetadata(Arc<HeaderToMetadata>),
     JwtAuthn(jwt_authn::OfRoute),
     HeaderMutation(Arc<Mutations>),
@@ -80,6 +82,10 @@ impl OverrideOptions {
 
     pub(super) fn fault(&self) -> Option<&Arc<Fault>> {
         if let Self::Fault(fault) = self { Some(fault) } else { None }
+    }
+
+    pub(super) fn global_rate_limit(&self) -> Option<&Arc<GlobalOfRoute>> {
+        if let Self::GlobalRateLimit(said) = self { Some(said) } else { None }
     }
 
     pub(super) fn header_to_metadata(&self) -> Option<&Arc<HeaderToMetadata>> {
@@ -156,6 +162,9 @@ pub(super) fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) ->
             }
             PerRouteConfig::LocalRateLimit(written) => Some(rate_limit_override(written, &at.place, notes)?),
             PerRouteConfig::Lua(written) => Some(OverrideOptions::Lua(lua::of_route(written, &config.place)?)),
+            PerRouteConfig::RateLimit(written) => {
+                Some(OverrideOptions::GlobalRateLimit(Arc::new(global_rate_limit::of_route(written, notes)?)))
+            }
             PerRouteConfig::Rbac(written) => Some(OverrideOptions::Rbac(rbac::of_route(written)?)),
             PerRouteConfig::SetFilterState(written) => Some(state_override(written)?),
             PerRouteConfig::SetMetadata(written) => Some(metadata_override(written)?),
@@ -177,6 +186,9 @@ pub(super) fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) ->
         PerFilterConfig::JwtAuthn(written) => Some(OverrideOptions::JwtAuthn(jwt_authn::of_route(written, &at.place)?)),
         PerFilterConfig::LocalRateLimit(written) => Some(rate_limit_override(written, &at.place, notes)?),
         PerFilterConfig::Lua(written) => Some(OverrideOptions::Lua(lua::of_route(written, &at.place)?)),
+        PerFilterConfig::RateLimit(written) => {
+            Some(OverrideOptions::GlobalRateLimit(Arc::new(global_rate_limit::of_route(written, notes)?)))
+        }
         PerFilterConfig::Rbac(written) => Some(OverrideOptions::Rbac(rbac::of_route(written)?)),
         PerFilterConfig::SetFilterState(written) => Some(state_override(written)?),
         PerFilterConfig::SetMetadata(written) => Some(metadata_override(written)?),
@@ -223,7 +235,7 @@ fn fault_override(written: &HttpFault, notes: &Notes) -> Result<OverrideOptions,
 }
 
 fn rate_limit_override(written: &LocalRateLimit, place: &Place, notes: &Notes) -> Result<OverrideOptions, Problem> {
-    let limit = rate_limit::rate_limit(written, Owner::Route, place, notes)?;
+    let limit = rate_limit::rate_limit(written, LimitOwner::Route, place, notes)?;
     Ok(OverrideOptions::RateLimit(Arc::new(limit)))
 }
 

@@ -22,6 +22,7 @@ mod filter_override;
 mod filter_state;
 mod forward_proxy;
 mod fraction;
+mod global_rate_limit;
 mod hashing;
 mod header_to_metadata;
 mod health;
@@ -39,6 +40,7 @@ mod overload;
 mod pattern;
 mod proxy_protocol;
 mod rate_limit;
+mod rate_limit_policy;
 mod rbac;
 mod redirects;
 mod resolution;
@@ -150,7 +152,11 @@ fn zone(node: bootstrap::Node) -> Option<String> {
 
 /// What concerns this node in connection managers.
 fn name_node(listeners: &mut [Listener], node: Option<&bootstrap::Node>) -> Result<(), Problem> {
+    let cluster = node.and_then(|node| node.cluster.as_ref());
+    let cluster = cluster.and_then(|cluster| HeaderValue::from_str(&cluster.value).ok());
     for manager in listeners.iter_mut().flat_map(Listener::managers_mut) {
+        // For descriptors, `source_cluster`.
+        manager.own_cluster = cluster.clone().unwrap_or_else(|| manager.own_cluster.clone());
         if manager.node_names.is_some() || manager.counted.contains(&Kind::HealthCheck) {
             let names = node_names(node)?;
             manager.own_cluster = names.cluster.clone();

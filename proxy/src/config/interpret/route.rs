@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::filter::{Forwarding, Level, Template};
 use super::mutation::edits;
-use super::rate_limit::{self, OfLevel};
+use super::rate_limit_policy::{self, OfLevel, Owner};
 use super::targets::{Levels, Targets};
 use super::{
     ClusterNames, data_source, hashing, matching, metadata, proxy_protocol, redirects, retry, rewrite, tracing,
@@ -132,7 +132,8 @@ fn virtual_host(written: &WrittenHost, targets: Targets<'_>, above: &Above<'_>) 
     }
     let mut level = targets.filters.level(&written.typed_per_filter_config, written.cors.as_deref(), targets.notes)?;
     if !written.rate_limits.is_empty() {
-        level.limits = Some(OfLevel::Host(rate_limit::policies(&written.rate_limits)?));
+        level.limits =
+            Some(OfLevel::Host(rate_limit_policy::policies(&written.rate_limits, Owner::Route, targets.notes)?));
     }
     let edits = HeaderEdits {
         request: edits(&written.request_headers_to_add, &written.request_headers_to_remove)?,
@@ -212,7 +213,9 @@ fn route(
         && targets.filters.tells_apart()
     {
         let included = forward.value.include_vh_rate_limits.unwrap_or(false).then_some(OfHost::Included);
-        own.limits = Some(OfLevel::Route(rate_limit::policies(&forward.value.rate_limits)?, included));
+        let policies = rate_limit_policy::policies(&forward.value.rate_limits, Owner::Route, targets.notes)?;
+        let metadata = rate_limit_policy::of_route(written.value.metadata.as_ref())?;
+        own.limits = Some(OfLevel::Route(policies, included, metadata));
     }
     if let Some(metadata) = &written.value.metadata
         && targets.filters.reads_metadata()

@@ -9,10 +9,9 @@ use super::{mutation, retry};
 use crate::config::bootstrap::ext_authz::HttpUri;
 use crate::config::bootstrap::grpc_service::{CoreGrpcService, EnvoyGrpc};
 use crate::config::bootstrap::policies::CoreRetryPolicy;
-use crate::config::ext_authz::GrpcAuthorisation;
 use crate::config::problem::Problem;
 use crate::config::retry::{Intervals, RetryPolicy};
-use crate::config::service::Service;
+use crate::config::service::{GrpcService, Service};
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Notes};
 
@@ -31,7 +30,7 @@ pub(super) fn service(
 }
 
 /// The service that is called over gRPC, within `timeout` unless the file has another.
-pub(super) fn grpc(at: &At<CoreGrpcService>, timeout: Duration, notes: &Notes) -> Result<GrpcAuthorisation, Problem> {
+pub(super) fn grpc(at: &At<CoreGrpcService>, timeout: Duration, notes: &Notes) -> Result<GrpcService, Problem> {
     let CoreGrpcService { envoy_grpc, initial_metadata, retry_policy, timeout: own } = &at.value;
     let Some(envoy_grpc) = envoy_grpc else { return Err(at.invalid("needs envoy_grpc")) };
     let EnvoyGrpc { authority, cluster_name, max_receive_message_length } = &envoy_grpc.value;
@@ -42,7 +41,7 @@ pub(super) fn grpc(at: &At<CoreGrpcService>, timeout: Duration, notes: &Notes) -
         None => HeaderValue::from_str(cluster)
             .map_err(|_| cluster_name.invalid("cannot be the authority of requests; write authority"))?,
     };
-    Ok(GrpcAuthorisation {
+    Ok(GrpcService {
         to: Arc::new(Service {
             cluster: cluster.into(),
             timeout: own.map_or(Some(timeout), Seconds::unless_zero),

@@ -3,7 +3,7 @@
 use super::Support::{self, Ignored, Old, Only, Refused, Within};
 use super::{DYNAMIC, EXTENSION, HEADER_EDITS, METADATA, SOCKET};
 
-const HITS: &str = "a request takes one token when it comes";
+const WITHOUT_OPERATORS: &str = "descriptor_value is taken as it is written";
 const CODING: &str =
     "bodies have the same content with any value; how long they are when they are compressed may differ";
 const DICTIONARY: &str = "no client of HTTP has one (RFC 8878 5); leave it out";
@@ -244,14 +244,11 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("ZstdDecompressor", "dictionaries", Refused(DICTIONARY)),
     ("LocalRateLimit", "local_cluster_rate_limit", Refused("a bucket is that of one process")),
     ("LocalRateLimitDescriptor", "shadow_mode", Refused("a limit that only counts has filter_enforced of 0 percent")),
-    ("RateLimit", "apply_on_stream_done", Refused(HITS)),
-    ("RateLimit", "disable_key", Ignored("only limits by a rate limit service read it")),
-    ("RateLimit", "hits_addend", Refused(HITS)),
-    ("RateLimit", "limit", Ignored("only limits by a rate limit service read it")),
-    ("RateLimitAction", "dynamic_metadata", Refused("descriptors are made of heads and addresses")),
+    ("RateLimitAction", "dynamic_metadata", Old("metadata")),
     ("RateLimitAction", "extension", Refused(EXTENSION)),
-    ("RateLimitAction", "metadata", Refused("descriptors are made of heads and addresses")),
-    ("RateLimitAction", "remote_address_match", Refused("write remote_address or masked_remote_address")),
+    ("RateLimitGenericKey", "default_value", Ignored(WITHOUT_OPERATORS)),
+    ("RateLimitHeaderValueMatch", "default_value", Ignored(WITHOUT_OPERATORS)),
+    ("RateLimitQueryParameterValueMatch", "default_value", Ignored(WITHOUT_OPERATORS)),
 
     ("ExtAuthz", "bootstrap_metadata_labels_key", Refused("the service gets no metadata of the node; write context_extensions in typed_per_filter_config")),
     ("ExtAuthz", "clear_route_cache_headers", Refused("write clear_route_cache: true; the route is then looked for again")),

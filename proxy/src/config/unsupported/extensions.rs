@@ -145,7 +145,6 @@ const EXTENSIONS: &[Extension] = &[
     (HttpFilter, "envoy.filters.http.proto_api_scrubber", &["filters.http.proto_api_scrubber.v3.ProtoApiScrubberConfig"], NO_FILTER),
     (HttpFilter, "envoy.filters.http.proto_message_extraction", &["filters.http.proto_message_extraction.v3.ProtoMessageExtractionConfig"], NO_FILTER),
     (HttpFilter, "envoy.filters.http.rate_limit_quota", &["filters.http.rate_limit_quota.v3.RateLimitQuotaFilterConfig", "filters.http.rate_limit_quota.v3.RateLimitQuotaOverride"], RATE_LIMIT),
-    (HttpFilter, "envoy.filters.http.ratelimit", &["filters.http.ratelimit.v3.RateLimit", "filters.http.ratelimit.v3.RateLimitPerRoute"], RATE_LIMIT),
     (HttpFilter, "envoy.filters.http.squash", &["filters.http.squash.v3.Squash"], NO_FILTER),
     (HttpFilter, "envoy.filters.http.sse_to_metadata", &["filters.http.sse_to_metadata.v3.SseToMetadata"], METADATA),
     (HttpFilter, "envoy.filters.http.stateful_session", &["filters.http.stateful_session.v3.StatefulSession", "filters.http.stateful_session.v3.StatefulSessionPerRoute"], NO_FILTER),

@@ -87,7 +87,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("LocalityLbEndpoints", "lb_cluster_collection_config", Refused(DYNAMIC)),
     ("LocalityLbEndpoints", "leds_cluster_locality_config", Refused(DYNAMIC)),
     ("LocalityLbEndpoints", "load_balancer_endpoints", Refused(DYNAMIC)),
-    ("LocalityLbEndpoints", "metadata", Ignored(METADATA)),
     ("LocalityLbEndpoints", "proximity", Ignored("all localities are one group of endpoints")),
     ("LbEndpoint", "endpoint_name", Refused("write the endpoint where it is used")),
     ("Metadata", "typed_filter_metadata", Ignored(METADATA)),

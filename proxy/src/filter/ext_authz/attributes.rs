@@ -1,23 +1,19 @@
 //! What an authorisation service that speaks gRPC gets to know of a request.
 
 use std::collections::BTreeMap;
-use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use http::{HeaderValue, Version};
 
-use super::message::{
-    self, AddressKind, Attributes, CheckRequest, Header, HttpRequest, InternalAddress, List, Peer, PipeAddress,
-    RawHeaders, Request, SocketAddress, Struct, Timestamp, ValueKind,
-};
+use super::message::{self, Attributes, CheckRequest, HttpRequest, Peer, RawHeaders, Request};
 use super::{CheckBody, PARTIAL_BODY, listed};
 use crate::access_log::StreamInfo;
 use crate::codec::RequestHead;
 use crate::config::ext_authz::{Body, ExtAuthz, HeaderForm};
-use crate::config::metadata::{Struct as Known, Value};
 use crate::config::tls::x509::{NameKind, alt_names};
 use crate::filter::fields;
-use crate::net::{Address, TlsSession, tls};
+use crate::net::{TlsSession, tls};
+use crate::protobuf::{Header, Metadata, Timestamp, text};
 
 /// `id`: a number that no other request has.
 pub(super) fn check_request(
@@ -32,31 +28,34 @@ pub(super) fn check_request(
     let certificate = session.filter(|_| attributes.has_certificate).and_then(|session| session.peer.as_ref());
     let service = request.headers.get_str("x-envoy-downstream-service-cluster").map(|name| text(name.as_bytes()));
     let source = Peer {
-        address: Some(address(info.client.as_ref().unwrap_or(&info.downstream.peer))),
+        address: Some(info.client.as_ref().unwrap_or(&info.downstream.peer).into()),
         service: service.unwrap_or_default(),
         principal: session.map(principal_of_peer).unwrap_or_default(),
         certificate: certificate.map(tls::PeerCertificate::url_encoded).unwrap_or_default(),
     };
     let destination = Peer {
-        address: Some(address(&info.downstream.local)),
+        address: Some((&info.downstream.local).into()),
         principal: session.map(principal_of_own).unwrap_or_default(),
         ..Peer::default()
     };
     let known = info.metadata.as_ref();
     let namespaces = attributes.metadata_namespaces.iter().filter_map(|name| {
         let held = known.and_then(|metadata| metadata.0.get(name))?;
-        Some((name.clone(), of_struct(held)))
+        Some((name.clone(), held.into()))
     });
     let sni = session.filter(|_| attributes.has_tls_session).map(|session| session.server_name.clone());
     CheckRequest {
         attributes: Some(Attributes {
             source: Some(source),
             destination: Some(destination),
-            request: Some(Request { time: Some(time(info)), http: Some(http(options, request, body, info, id)) }),
+            request: Some(Request {
+                time: Some(Timestamp::of(info.started)),
+                http: Some(http(options, request, body, info, id)),
+            }),
             context_extensions: attributes.extensions.clone(),
-            metadata_context: Some(message::Metadata { filter_metadata: namespaces.collect() }),
+            metadata_context: Some(Metadata { filter_metadata: namespaces.collect() }),
             tls_session: sni.map(|sni| message::TlsSession { sni: sni.unwrap_or_default() }),
-            route_metadata_context: Some(message::Metadata::default()),
+            route_metadata_context: Some(Metadata::default()),
         }),
     }
 }
@@ -134,38 +133,6 @@ fn protocol(version: Version) -> &'static str {
     }
 }
 
-/// A text of protobuf is UTF-8: in place of each other byte is an exclamation mark, as in Envoy.
-fn text(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        chunk.invalid().iter().for_each(|_| text.push('!'));
-    }
-    text
-}
-
-fn time(info: &StreamInfo) -> Timestamp {
-    let since = info.started.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp {
-        seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-        nanos: i32::try_from(since.subsec_nanos()).unwrap_or(0),
-    }
-}
-
-fn address(address: &Address) -> message::Address {
-    let kind = match address {
-        Address::Internal(internal) => AddressKind::Internal(InternalAddress {
-            listener: internal.name.clone(),
-            endpoint: internal.endpoint_id.clone(),
-        }),
-        Address::Pipe(pipe) => AddressKind::Pipe(PipeAddress { path: pipe.path.clone() }),
-        Address::Socket(at) => {
-            AddressKind::Socket(SocketAddress { address: at.ip().to_string(), port: at.port().into() })
-        }
-    };
-    message::Address { kind: Some(kind) }
-}
-
 /// Who the client is by its certificate: a URI, else a DNS name, else its subject.
 fn principal_of_peer(session: &TlsSession) -> String {
     let Some(peer) = &session.peer else { return String::new() };
@@ -177,20 +144,4 @@ fn principal_of_own(session: &TlsSession) -> String {
     let Some(own) = session.own.as_ref().and_then(|own| own.chain().first()) else { return String::new() };
     let first = |kind| alt_names(own, kind).into_iter().next();
     first(NameKind::Uri).or_else(|| first(NameKind::Dns)).or_else(|| tls::subject(own)).unwrap_or_default()
-}
-
-fn of_struct(known: &Known) -> Struct {
-    Struct { fields: known.iter().map(|(key, value)| (key.clone(), of_value(value))).collect() }
-}
-
-fn of_value(known: &Value) -> message::Value {
-    let kind = match known {
-        Value::Flag(flag) => ValueKind::Flag(*flag),
-        Value::List(values) => ValueKind::List(List { values: values.iter().map(of_value).collect() }),
-        Value::Null => ValueKind::Null(0),
-        Value::Number(number) => ValueKind::Number(*number),
-        Value::Struct(members) => ValueKind::Struct(of_struct(members)),
-        Value::Text(text) => ValueKind::Text(text.clone()),
-    };
-    message::Value { kind: Some(kind) }
 }

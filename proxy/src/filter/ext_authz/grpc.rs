@@ -1,108 +1,56 @@
 //! An authorisation service that speaks gRPC: `envoy.service.auth.v3.Authorization`.
 
-use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, HOST, TE};
+use http::header::HOST;
 use http::uri::Scheme;
-use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
-use prost::Message;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::attributes::check_request;
 use super::changes::{Changes, InResponse, QueryChanges, is_part_of_query};
-use super::message::{self, Allowed, CheckResponse, Denied, HeaderOption, HttpResponse, ValueKind};
+use super::message::{Allowed, CheckResponse, Denied, HeaderOption, HttpResponse};
 use super::{Answer, CheckBody, RESPONSE_BYTES_MAX, Verdict, is_of_message, is_removable};
 use crate::access_log::StreamInfo;
-use crate::codec::{Headers, RequestHead, grpc};
-use crate::config::ext_authz::{ExtAuthz, GrpcAuthorisation};
+use crate::codec::{Headers, RequestHead};
+use crate::config::ext_authz::ExtAuthz;
 use crate::config::filter::AppendAction;
-use crate::config::metadata::{Struct, Value};
+use crate::config::metadata::Struct;
 use crate::config::rewrite::{is_host, is_part_of_target};
-use crate::filter::call::{Call, CallEnd, Sender};
-use crate::filter::edits::add_to_check;
+use crate::config::service::GrpcService;
+use crate::filter::call::{Call, CallEnd};
+use crate::filter::grpc;
 use crate::filter::header_mutation::escaped;
 
 const METHOD: &str = "/envoy.service.auth.v3.Authorization/Check";
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-/// In front of each message: whether it is compressed, and its length ("gRPC over HTTP2", Length-Prefixed-Message).
-const PREFIX_BYTES: usize = 5;
 /// The status OK, of a call and in a message.
 const OK: i32 = 0;
 
 /// The call to the service. `id`: a number that no other request has.
 pub(super) fn check(
     options: &ExtAuthz,
-    service: &GrpcAuthorisation,
+    service: &GrpcService,
     request: &RequestHead,
     body: CheckBody,
     info: &StreamInfo,
     id: u64,
 ) -> Call {
-    let mut headers = Headers::default();
-    headers.append(TE, HeaderValue::from_static("trailers"));
-    headers.append(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    if let Some(timeout) = service.to.timeout {
-        grpc::set_timeout(&mut headers, timeout);
-    }
-    add_to_check(&service.edits, &mut headers, request, info);
-    let head = RequestHead {
-        method: Method::POST,
-        authority: Some(service.authority.clone()),
-        path: Some(HeaderValue::from_static(METHOD)),
-        version: Version::HTTP_2,
-        headers,
-        ..RequestHead::default()
-    };
-    let body = frame(&check_request(options, request, body, info, id));
-    let bytes_max = RESPONSE_BYTES_MAX.min(service.bytes_max.saturating_add(PREFIX_BYTES));
-    Call { to: std::sync::Arc::clone(&service.to), head, body, bytes_max, sender: Sender::Forwarded }
-}
-
-fn frame(message: &impl Message) -> Bytes {
-    let length = message.encoded_len();
-    let mut frame = BytesMut::with_capacity(PREFIX_BYTES + length);
-    frame.put_u8(0); // not compressed
-    frame.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    message.encode_raw(&mut frame);
-    frame.freeze()
+    let message = check_request(options, request, body, info, id);
+    grpc::call(service, METHOD, &message, RESPONSE_BYTES_MAX, request, info)
 }
 
 /// What a response means.
 pub(super) fn verdict(options: &ExtAuthz, end: CallEnd) -> Verdict {
-    let CallEnd::Response { head, body, trailers } = end else { return Verdict::Error(None) };
-    let is_ok = |value: &HeaderValue| value.as_bytes() == b"0";
-    // A status in the head means that there is no message.
-    if head.status != StatusCode::OK || !trailers.is_some_and(|trailers| trailers.get(&GRPC_STATUS).is_some_and(is_ok))
-    {
-        return Verdict::Error(None);
-    }
-    let Some(response) = last_message(&body).and_then(|message| CheckResponse::decode(message).ok()) else {
-        return Verdict::Error(None);
-    };
+    let Some(response) = grpc::message(end) else { return Verdict::Error(None) };
     judged(options, response).unwrap_or(Verdict::Invalid)
-}
-
-/// The message in the body; of several, the last.
-fn last_message(mut body: &[u8]) -> Option<&[u8]> {
-    let mut last = None;
-    while let Some((&[compressed, a, b, c, d], rest)) = body.split_first_chunk::<PREFIX_BYTES>() {
-        let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).ok()?;
-        if compressed != 0 && length > 0 {
-            return None; // no coding was offered
-        }
-        let (message, behind) = rest.split_at_checked(length)?;
-        (last, body) = (Some(message), behind);
-    }
-    last.filter(|_| body.is_empty())
 }
 
 /// `None` if something of the response cannot be sent.
 fn judged(options: &ExtAuthz, response: CheckResponse) -> Option<Verdict> {
     let CheckResponse { status, http, dynamic_metadata } = response;
     let is_allowed = status.is_none_or(|status| status.code == OK);
-    let metadata = dynamic_metadata.map(of_struct).unwrap_or_default();
+    let metadata = dynamic_metadata.map(Struct::from).unwrap_or_default();
     match (is_allowed, http) {
         (true, Some(HttpResponse::Ok(mut allowed))) => {
             // Deprecated, and in force where it is set.
-            let metadata = allowed.dynamic_metadata.take().map_or(metadata, of_struct);
+            let metadata = allowed.dynamic_metadata.take().map_or(metadata, Struct::from);
             Some(Verdict::Allowed(Box::new(changes(options, allowed, metadata)?)))
         }
         (true, None | Some(HttpResponse::Denied(_) | HttpResponse::Error(_))) => {
@@ -212,26 +160,4 @@ fn field(option: &HeaderOption) -> Option<(HeaderName, HeaderValue)> {
     let header = option.header.as_ref()?;
     let name = HeaderName::from_bytes(header.key.as_bytes()).ok()?;
     Some((name, HeaderValue::from_bytes(header.value.as_bytes()).ok()?))
-}
-
-fn of_struct(written: message::Struct) -> Struct {
-    written.fields.into_iter().map(|(key, value)| (key, of_value(value))).collect()
-}
-
-/// The value that these bytes of a `google.protobuf.Value` are.
-pub(in crate::filter) fn value(bytes: &[u8]) -> Option<Value> {
-    message::Value::decode(bytes).ok().map(of_value)
-}
-
-fn of_value(written: message::Value) -> Value {
-    match written.kind {
-        None | Some(ValueKind::Null(_)) => Value::Null,
-        Some(ValueKind::Flag(flag)) => Value::Flag(flag),
-        Some(ValueKind::List(list)) => Value::List(list.values.into_iter().map(of_value).collect()),
-        // Without one that is no number: such have no text in JSON.
-        Some(ValueKind::Number(number)) if number.is_finite() => Value::Number(number),
-        Some(ValueKind::Number(_)) => Value::Null,
-        Some(ValueKind::Struct(members)) => Value::Struct(of_struct(members)),
-        Some(ValueKind::Text(text)) => Value::Text(text),
-    }
 }

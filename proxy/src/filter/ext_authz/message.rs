@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use prost::{Message, Oneof};
 
+use crate::protobuf::{Address, Header, Metadata, Struct, Timestamp};
+
 #[derive(Clone, PartialEq, Message)]
 pub(in crate::filter) struct CheckRequest {
     #[prost(message, optional, tag = "1")]
@@ -47,57 +49,11 @@ pub(super) struct Peer {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Address {
-    #[prost(oneof = "AddressKind", tags = "1, 2, 3")]
-    pub(super) kind: Option<AddressKind>,
-}
-
-#[derive(Clone, PartialEq, Oneof)]
-pub(super) enum AddressKind {
-    #[prost(message, tag = "1")]
-    Socket(SocketAddress),
-    #[prost(message, tag = "2")]
-    Pipe(PipeAddress),
-    #[prost(message, tag = "3")]
-    Internal(InternalAddress),
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct SocketAddress {
-    #[prost(string, tag = "2")]
-    pub(super) address: String,
-    #[prost(uint32, tag = "3")]
-    pub(super) port: u32,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct PipeAddress {
-    #[prost(string, tag = "1")]
-    pub(super) path: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct InternalAddress {
-    #[prost(string, tag = "1")]
-    pub(super) listener: String,
-    #[prost(string, tag = "2")]
-    pub(super) endpoint: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
 pub(super) struct Request {
     #[prost(message, optional, tag = "1")]
     pub(super) time: Option<Timestamp>,
     #[prost(message, optional, tag = "2")]
     pub(super) http: Option<HttpRequest>,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-pub(super) struct Timestamp {
-    #[prost(int64, tag = "1")]
-    pub(super) seconds: i64,
-    #[prost(int32, tag = "2")]
-    pub(super) nanos: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -133,64 +89,10 @@ pub(super) struct RawHeaders {
     pub(super) headers: Vec<Header>,
 }
 
-/// `HeaderValue`
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Header {
-    #[prost(string, tag = "1")]
-    pub(super) key: String,
-    #[prost(string, tag = "2")]
-    pub(super) value: String,
-    #[prost(bytes = "bytes", tag = "3")]
-    pub(super) raw_value: Bytes,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Metadata {
-    #[prost(btree_map = "string, message", tag = "1")]
-    pub(super) filter_metadata: BTreeMap<String, Struct>,
-}
-
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct TlsSession {
     #[prost(string, tag = "1")]
     pub(super) sni: String,
-}
-
-/// `google.protobuf.Struct`
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Struct {
-    #[prost(btree_map = "string, message", tag = "1")]
-    pub(super) fields: BTreeMap<String, Value>,
-}
-
-/// `google.protobuf.Value`
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Value {
-    #[prost(oneof = "ValueKind", tags = "1, 2, 3, 4, 5, 6")]
-    pub(super) kind: Option<ValueKind>,
-}
-
-#[derive(Clone, PartialEq, Oneof)]
-pub(super) enum ValueKind {
-    #[prost(int32, tag = "1")]
-    Null(i32),
-    #[prost(double, tag = "2")]
-    Number(f64),
-    #[prost(string, tag = "3")]
-    Text(String),
-    #[prost(bool, tag = "4")]
-    Flag(bool),
-    #[prost(message, tag = "5")]
-    Struct(Struct),
-    #[prost(message, tag = "6")]
-    List(List),
-}
-
-/// `google.protobuf.ListValue`
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct List {
-    #[prost(message, repeated, tag = "1")]
-    pub(super) values: Vec<Value>,
 }
 
 #[derive(Clone, PartialEq, Message)]

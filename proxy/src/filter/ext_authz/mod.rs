@@ -18,7 +18,6 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use self::changes::{Changes, InResponse};
-pub(super) use self::grpc::value;
 use super::call::{Call, CallEnd};
 use super::reply::EndedReply;
 use super::{Around, FilterReply, Flow, Piece, Refusal};

@@ -11,20 +11,20 @@ use tokio::time::Instant;
 
 use super::attributes::check_request;
 use super::message::{
-    AddressKind, Allowed, CheckRequest, CheckResponse, Denied, Flag, Header, HeaderOption, HttpResponse, HttpStatus,
-    QueryParameter, Status,
+    Allowed, CheckRequest, CheckResponse, Denied, Flag, HeaderOption, HttpResponse, HttpStatus, QueryParameter, Status,
 };
 use super::*;
 use crate::access_log::Downstream;
-use crate::config::ext_authz::{Body, CheckAttributes, GrpcAuthorisation, HeaderForm};
+use crate::config::ext_authz::{Body, CheckAttributes, HeaderForm};
 use crate::config::fraction::{Fraction, MILLION};
-use crate::config::service::Service;
+use crate::config::service::{GrpcService, Service};
 use crate::config::string_match::Pattern;
 use crate::net::Address;
+use crate::protobuf::{AddressKind, Header};
 
 fn options() -> ExtAuthz {
     let to = Service { cluster: "authz".into(), timeout: Some(Duration::from_millis(1500)), retry: None };
-    let service = GrpcAuthorisation {
+    let service = GrpcService {
         to: Arc::new(to),
         authority: HeaderValue::from_static("authz"),
         edits: Default::default(),

@@ -60,6 +60,7 @@ fn of_services(app: &App) -> Option<String> {
         ("ext_authz", app.ext_authz.is_some()),
         ("grpc_health", app.grpc_health.is_some()),
         ("jwks", app.jwks.is_some()),
+        ("rate_limit", app.rate_limit.is_some()),
     ];
     let mut given = services.into_iter().filter(|(_, given)| *given).map(|(key, _)| key);
     let key = given.next()?;
@@ -69,8 +70,8 @@ fn of_services(app: &App) -> Option<String> {
     if app.protocol == PeerProtocol::Bytes || app.response_bytes.is_some() {
         return Some(format!("has `{key}`, which needs `protocol: http1` or `protocol: http2`"));
     }
-    if key == "grpc_health" && app.protocol != PeerProtocol::Http2 {
-        return Some("has `grpc_health`, which needs `protocol: http2`".into());
+    if ["grpc_health", "rate_limit"].contains(&key) && app.protocol != PeerProtocol::Http2 {
+        return Some(format!("has `{key}`, which needs `protocol: http2`"));
     }
     let has_first = key != "grpc_health" && !app.first.is_empty();
     has_first.then(|| format!("has `first`, which has no effect with `{key}`: write it there"))

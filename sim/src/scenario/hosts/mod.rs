@@ -10,7 +10,10 @@ use std::net::IpAddr;
 use serde::Deserialize;
 
 pub use protocol::{Alb, Http2, PeerProtocol, Reuse};
-pub use services::{Authorisation, Decision, Health, HealthService, Key, KeyServer, KeySet, Service, Serving, Verdict};
+pub use services::{
+    Authorisation, Decision, Health, HealthService, Key, KeyServer, KeySet, LimitCount, LimitLeft, LimitService,
+    LimitUnit, Service, Serving, Verdict,
+};
 pub use tls::{AppTls, ClientCertificate, ClientTls, TlsClosing, TlsVersion, Trusted};
 
 use super::config::ProxyConfig;
@@ -119,6 +122,8 @@ pub struct App {
     pub grpc_health: Option<HealthService>,
     /// It is a server of keys.
     pub jwks: Option<KeyServer>,
+    /// It is a rate limit service, over gRPC with HTTP/2.
+    pub rate_limit: Option<LimitService>,
 }
 
 impl App {

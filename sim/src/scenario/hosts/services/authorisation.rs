@@ -103,12 +103,8 @@ impl Decision {
                 Message::default().message(1, &status).message(2, &denied)
             }
         };
-        let members = self.metadata.iter().fold(Message::default(), |members, (key, value)| {
-            let value = Message::default().bytes(3, value.as_bytes());
-            members.message(1, &Message::default().bytes(1, key.as_bytes()).message(2, &value))
-        });
         let has_metadata = !self.metadata.0.is_empty();
-        (if has_metadata { response.message(4, &members) } else { response }).reply(self.after)
+        (if has_metadata { response.message(4, &grpc::texts(&self.metadata)) } else { response }).reply(self.after)
     }
 
     /// As a response of HTTP: all that it says are headers of it, of which the filter has to name those that count.

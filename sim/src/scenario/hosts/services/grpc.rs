@@ -1,8 +1,8 @@
 //! Messages of protobuf and gRPC, as far as services need them.
 
-use crate::scenario::FieldLines;
 use crate::scenario::script::{Payload, Reply};
 use crate::scenario::units::Time;
+use crate::scenario::{FieldLines, Ordered};
 
 /// A message under way: fields behind one another (protobuf, Encoding).
 #[derive(Clone, Debug, Default)]
@@ -44,6 +44,14 @@ impl Message {
         let frame = [&[0][..], &length.to_be_bytes(), &self.0].concat();
         Reply { body: Payload::Hex(frame), trailers: pairs(&[("grpc-status", "0")]), ..head(after) }
     }
+}
+
+/// A `google.protobuf.Struct` of texts.
+pub(super) fn texts(members: &Ordered<String>) -> Message {
+    members.iter().fold(Message::default(), |all, (key, value)| {
+        let value = Message::default().bytes(3, value.as_bytes());
+        all.message(1, &Message::default().bytes(1, key.as_bytes()).message(2, &value))
+    })
 }
 
 /// The response of a call that fails: a head alone.

@@ -1,4 +1,5 @@
-//! What an app can be to a proxy besides an app: a service that authorises requests, a server of keys, the health service of gRPC.
+//! What an app can be to a proxy besides an app: a service that authorises requests, a server of keys, the health service of
+//! gRPC, a rate limit service.
 //!
 //! Each is a way to write [`Reply`]s: a scenario names the decision, the keys or the health, and the app sends what means that.
 
@@ -6,10 +7,12 @@ mod authorisation;
 mod grpc;
 mod health;
 mod keys;
+mod rate_limit;
 
 pub use authorisation::{Authorisation, Decision, Verdict};
 pub use health::{Health, HealthService, Serving};
 pub use keys::{Key, KeyServer, KeySet};
+pub use rate_limit::{LimitCount, LimitLeft, LimitService, LimitUnit};
 
 use super::{App, PeerProtocol};
 use crate::scenario::script::Reply;
@@ -39,6 +42,13 @@ impl App {
         if let Some(KeyServer { first, reply }) = &self.jwks {
             let first = first.iter().map(KeySet::reply).collect();
             return Some(Service { path: None, first, reply: reply.reply() });
+        }
+        if let Some(LimitService { first, reply }) = &self.rate_limit {
+            return Some(Service {
+                path: None,
+                first: first.iter().map(LimitCount::reply).collect(),
+                reply: reply.reply(),
+            });
         }
         let HealthService { first, reply } = self.grpc_health.as_ref()?;
         let first = first.iter().map(Health::reply).collect();
