@@ -10,6 +10,27 @@ pub use crate::texts::UnknownText;
 use crate::texts::{Pieces, Text, text_enum};
 
 text_enum! {
+    /// What the filter `health_check` has responded.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum HealthCheck {
+    /// A health check got the status that the upstream had for the last.
+    Cached = "health_check_cached",
+    /// A health check fails, as an operator wants.
+    Failed = "health_check_failed",
+    /// A health check fails because a cluster has no endpoints.
+    ClusterEmpty = "health_check_failed_cluster_empty",
+    /// A health check fails because too few endpoints of a cluster are healthy.
+    ClusterUnhealthy = "health_check_failed_cluster_unhealthy",
+    /// A health check fails because there is no such cluster.
+    NoCluster = "health_check_failed_no_cluster_found",
+    /// A health check succeeds.
+    Ok = "health_check_ok",
+    /// A health check succeeds, which is that enough endpoints of clusters are healthy.
+    ClusterHealthy = "health_check_ok_cluster_healthy",
+    }
+}
+
+text_enum! {
     /// `%RESPONSE_CODE_DETAILS%`: how the response came about, or why there is none.
     #[derive(Clone, Debug, Eq, PartialEq)]
     pub enum Details {
@@ -57,20 +78,6 @@ text_enum! {
         ForwardProxyPendingOverflow = "dynamic_forward_proxy_pending_request_overflow",
         /// No filter chain of the listener takes the connection.
         FilterChainNotFound = "filter_chain_not_found",
-        /// A health check got the status that the upstream had for the last.
-        HealthCheckCached = "health_check_cached",
-        /// A health check fails, as an operator wants.
-        HealthCheckFailed = "health_check_failed",
-        /// A health check fails because a cluster has no endpoints.
-        HealthCheckClusterEmpty = "health_check_failed_cluster_empty",
-        /// A health check fails because too few endpoints of a cluster are healthy.
-        HealthCheckClusterUnhealthy = "health_check_failed_cluster_unhealthy",
-        /// A health check fails because there is no such cluster.
-        HealthCheckNoCluster = "health_check_failed_no_cluster_found",
-        /// A health check succeeds.
-        HealthCheckOk = "health_check_ok",
-        /// A health check succeeds, which is that enough endpoints of clusters are healthy.
-        HealthCheckClusterHealthy = "health_check_ok_cluster_healthy",
         /// The upstream's redirect was followed here.
         InternalRedirect = "internal_redirect",
         /// The path of a request for UDP names no target.
@@ -130,6 +137,8 @@ text_enum! {
         Codec(Violation),
         /// The host that a request names has no address.
         DnsResolutionFailure(Unresolved),
+        /// The filter `health_check` has responded.
+        HealthCheck(HealthCheck),
         /// The request's tokens do not let it through.
         JwtDenied(JwtDenied),
         /// Rules do not let the request through.

@@ -31,7 +31,7 @@ use crate::net::{Address, ConnInfo, LogWriter, Random};
 use crate::stats::{Charged, PartStats};
 use crate::trace::Trace;
 
-pub use details::{ConnectionTermination, DeniedBy, Details, ResetCause, ResponseStart, UpstreamReset};
+pub use details::{ConnectionTermination, DeniedBy, Details, HealthCheck, ResetCause, ResponseStart, UpstreamReset};
 pub use downstream::{Downstream, LocalEnd};
 pub use flags::{ResponseFlag, ResponseFlags};
 use format::{Heads, Renderer, Source};

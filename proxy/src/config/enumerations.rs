@@ -128,6 +128,7 @@ mod tests {
             include_str!("bootstrap/proxy_protocol.rs"),
             include_str!("bootstrap/policies.rs"),
             include_str!("bootstrap/rate_limit.rs"),
+            include_str!("bootstrap/resolver.rs"),
             include_str!("bootstrap/route.rs"),
             include_str!("bootstrap/socket_option.rs"),
             include_str!("bootstrap/tls.rs"),

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::health_sources::Membership;
 use super::reply::EndedReply;
 use super::{FilterContext, FilterReply, Flow};
-use crate::access_log::{Details, ResponseFlag, StreamInfo};
+use crate::access_log::{Details, HealthCheck as Responded, ResponseFlag, StreamInfo};
 use crate::codec::matching::header_holds;
 use crate::codec::{RequestHead, ResponseHead, names};
 use crate::config::filter::{HealthCheck, HealthResponder};
@@ -68,20 +68,21 @@ impl<'c> HealthChecked<'c> {
     /// What the proxy itself responds, unless the upstream does.
     fn response(&self, context: &FilterContext) -> Option<(StatusCode, Details)> {
         if context.health.drain.is_unwell() {
-            return Some((StatusCode::SERVICE_UNAVAILABLE, Details::HealthCheckFailed));
+            return Some((StatusCode::SERVICE_UNAVAILABLE, Details::HealthCheck(Responded::Failed)));
         }
         match &self.options.responder {
             HealthResponder::Upstream { cache_time: None } => None,
-            HealthResponder::Upstream { cache_time: Some(_) } => {
-                context.kept_statuses.get(&self.options.place).map(|status| (status, Details::HealthCheckCached))
-            }
+            HealthResponder::Upstream { cache_time: Some(_) } => context
+                .kept_statuses
+                .get(&self.options.place)
+                .map(|status| (status, Details::HealthCheck(Responded::Cached))),
             HealthResponder::Proxy { clusters } if clusters.is_empty() => {
-                Some((StatusCode::OK, Details::HealthCheckOk))
+                Some((StatusCode::OK, Details::HealthCheck(Responded::Ok)))
             }
             HealthResponder::Proxy { clusters } => {
                 let failure = clusters.iter().find_map(|(name, min)| failure((context.health.membership)(name), *min));
                 Some(match failure {
-                    None => (StatusCode::OK, Details::HealthCheckClusterHealthy),
+                    None => (StatusCode::OK, Details::HealthCheck(Responded::ClusterHealthy)),
                     Some(details) => (StatusCode::SERVICE_UNAVAILABLE, details),
                 })
             }
@@ -109,10 +110,10 @@ impl<'c> HealthChecked<'c> {
 #[expect(clippy::cast_precision_loss, reason = "numbers of endpoints")]
 fn failure(cluster: Option<Membership>, min: f64) -> Option<Details> {
     match cluster {
-        None => Some(Details::HealthCheckNoCluster),
-        Some(Membership { total: 0, .. }) => (min > 0.0).then_some(Details::HealthCheckClusterEmpty),
+        None => Some(Details::HealthCheck(Responded::NoCluster)),
+        Some(Membership { total: 0, .. }) => (min > 0.0).then_some(Details::HealthCheck(Responded::ClusterEmpty)),
         Some(Membership { total, healthy }) => {
-            ((healthy as f64) < total as f64 * min / 100.0).then_some(Details::HealthCheckClusterUnhealthy)
+            ((healthy as f64) < total as f64 * min / 100.0).then_some(Details::HealthCheck(Responded::ClusterUnhealthy))
         }
     }
 }
@@ -125,10 +126,10 @@ fn count(stats: &HealthCheckStats, status: StatusCode, details: &Details) {
         stats.failed.inc()
     }
     for (why, counter) in [
-        (Details::HealthCheckCached, &stats.cached_response),
-        (Details::HealthCheckClusterEmpty, &stats.failed_cluster_empty),
-        (Details::HealthCheckNoCluster, &stats.failed_cluster_not_found),
-        (Details::HealthCheckClusterUnhealthy, &stats.failed_cluster_unhealthy),
+        (Details::HealthCheck(Responded::Cached), &stats.cached_response),
+        (Details::HealthCheck(Responded::ClusterEmpty), &stats.failed_cluster_empty),
+        (Details::HealthCheck(Responded::NoCluster), &stats.failed_cluster_not_found),
+        (Details::HealthCheck(Responded::ClusterUnhealthy), &stats.failed_cluster_unhealthy),
     ] {
         if why == *details {
             counter.inc();
@@ -144,11 +145,11 @@ mod tests {
     fn a_cluster_needs_its_share_of_healthy_endpoints() {
         let of = |total, healthy| Some(Membership { total, healthy });
         for (cluster, min, expected) in [
-            (None, 0.0, Some(Details::HealthCheckNoCluster)),
+            (None, 0.0, Some(Details::HealthCheck(Responded::NoCluster))),
             (of(0, 0), 0.0, None),
-            (of(0, 0), 0.5, Some(Details::HealthCheckClusterEmpty)),
+            (of(0, 0), 0.5, Some(Details::HealthCheck(Responded::ClusterEmpty))),
             (of(3, 1), 33.3, None),
-            (of(3, 1), 33.4, Some(Details::HealthCheckClusterUnhealthy)),
+            (of(3, 1), 33.4, Some(Details::HealthCheck(Responded::ClusterUnhealthy))),
             (of(2, 2), 100.0, None),
         ] {
             assert_eq!(failure(cluster, min), expected, "{cluster:?} {min}");

@@ -28,21 +28,32 @@ const AUTHORISES: Option<(At, &str, Proposal)> =
 const PASSWORDS: Option<(At, &str, Proposal)> =
     Some((At::Manager, "http_filters", Proposal::WithoutFilter("basic_auth.v3.BasicAuth")));
 
-pub(super) const MISSING_PASSWORD: Reason = reason(
+const MISSING_PASSWORD: Reason = reason(
     "because the request has no name and password, and the basic_auth filter requires them",
     "no setting: the client has to send them; allow_missing: true lets requests without them through, disabled: true leaves a route out",
     PASSWORDS,
 );
-pub(super) const NO_PASSWORD: Reason = reason(
+const NO_PASSWORD: Reason = reason(
     "because what the request has for the basic_auth filter is no name and password in base64 behind the word Basic",
     "no setting: the client has to send them as RFC 7617 has them",
     PASSWORDS,
 );
-pub(super) const WRONG_PASSWORD: Reason = reason(
+const WRONG_PASSWORD: Reason = reason(
     "because no user of the basic_auth filter has this name and password; a route may have users of its own",
     "add the user to users of the filter or of the route, or have the client send another password",
     PASSWORDS,
 );
+
+/// Of the credentials of a request.
+pub(super) fn of_password(details: &Details) -> Reason {
+    if *details == Details::BasicAuthNoCredential {
+        MISSING_PASSWORD
+    } else if *details == Details::BasicAuthInvalidCredential {
+        WRONG_PASSWORD
+    } else {
+        NO_PASSWORD
+    }
+}
 
 const DENIED: Reason = reason(
     "because the service of the ext_authz filter denied the request",

@@ -1,6 +1,6 @@
 //! The reasons of HTTP filters that respond by themselves, but for those that authorise.
 
-use finwait::access_log::Details;
+use finwait::access_log::{Details, HealthCheck};
 
 use super::proposal::{Proposal, set};
 use super::reason::{At, Reason, reason};
@@ -29,7 +29,7 @@ pub(super) const FORBIDDEN: Reason = reason(
     Some((At::Manager, "http_filters", Proposal::WithoutFilter("rbac.v3.RBAC"))),
 );
 
-pub(super) const HEALTH_CHECK: Reason = reason(
+const HEALTH_CHECK: Reason = reason(
     "because the request is a health check, to which the health_check filter responds",
     "write pass_through_mode: true to have the upstream respond",
     Some((At::Filter("health_check.v3.HealthCheck"), "pass_through_mode", set("true"))),
@@ -102,16 +102,16 @@ pub(super) const UNSENDABLE: Reason = reason(
     Some((At::Manager, "http_filters", Proposal::WithoutFilter("lua.v3.Lua"))),
 );
 
-/// Of a health check that the filter has failed, or responded to with a status that it kept.
-pub(super) fn of_failed_check(details: &Details) -> Option<Reason> {
-    let reasons = [
-        (Details::HealthCheckCached, CHECK_CACHED),
-        (Details::HealthCheckClusterEmpty, CHECK_EMPTY),
-        (Details::HealthCheckClusterUnhealthy, CHECK_UNHEALTHY),
-        (Details::HealthCheckFailed, CHECK_FAILED),
-        (Details::HealthCheckNoCluster, CHECK_WITHOUT_CLUSTER),
-    ];
-    reasons.into_iter().find(|(known, _)| known == details).map(|(_, reason)| reason)
+/// Of a health check that the filter has responded to.
+pub(super) fn of_check(responded: HealthCheck) -> Reason {
+    match responded {
+        HealthCheck::Cached => CHECK_CACHED,
+        HealthCheck::ClusterEmpty => CHECK_EMPTY,
+        HealthCheck::ClusterHealthy | HealthCheck::Ok => HEALTH_CHECK,
+        HealthCheck::ClusterUnhealthy => CHECK_UNHEALTHY,
+        HealthCheck::Failed => CHECK_FAILED,
+        HealthCheck::NoCluster => CHECK_WITHOUT_CLUSTER,
+    }
 }
 /// The reason of a forward proxy that does not get to the host of a request.
 pub(super) fn of_host(details: &Details) -> Option<Reason> {

@@ -322,29 +322,27 @@ pub(super) fn of(details: Option<&Details>, flags: &[ResponseFlag]) -> Option<Re
 fn of_details(details: &Details) -> Option<Reason> {
     Some(match details {
         Details::AbsolutePathRejected => NOT_A_PATH,
-        Details::BasicAuthInvalidCredential => authorisation::WRONG_PASSWORD,
-        Details::BasicAuthInvalidFormat | Details::BasicAuthInvalidScheme => authorisation::NO_PASSWORD,
-        Details::BasicAuthNoCredential => authorisation::MISSING_PASSWORD,
+        Details::BasicAuthInvalidCredential
+        | Details::BasicAuthInvalidFormat
+        | Details::BasicAuthInvalidScheme
+        | Details::BasicAuthNoCredential => authorisation::of_password(details),
         Details::Base64Data | Details::Base64Size => filters::BAD_BASE64,
         Details::ClusterNotFound => NO_CLUSTER,
         Details::Codec(violation) => return of_violation(*violation),
         Details::CorsResponse => filters::PREFLIGHT,
         Details::CsrfOriginMismatch => filters::OTHER_ORIGIN,
         Details::DirectResponse => DIRECT_RESPONSE,
-        Details::DnsCacheOverflow | Details::EmptyHostHeader => return filters::of_host(details),
-        Details::DnsResolutionFailure(_) | Details::ForwardProxyPendingOverflow => return filters::of_host(details),
+        Details::DnsCacheOverflow
+        | Details::DnsResolutionFailure(_)
+        | Details::EmptyHostHeader
+        | Details::ForwardProxyPendingOverflow => return filters::of_host(details),
         Details::DownstreamDisconnect => CLIENT_CLOSED,
         Details::DrainEnded => DRAINED,
         Details::ExtAuthzDenied | Details::ExtAuthzError | Details::ExtAuthzInvalid => {
             authorisation::of_service(details)
         }
         Details::FaultFilterAbort => filters::FAULT,
-        Details::HealthCheckCached
-        | Details::HealthCheckClusterEmpty
-        | Details::HealthCheckClusterUnhealthy
-        | Details::HealthCheckFailed
-        | Details::HealthCheckNoCluster => return filters::of_failed_check(details),
-        Details::HealthCheckClusterHealthy | Details::HealthCheckOk => filters::HEALTH_CHECK,
+        Details::HealthCheck(responded) => filters::of_check(*responded),
         Details::InvalidPath => NO_UDP_TARGET,
         Details::JwtDenied(JwtDenied(failure)) => authorisation::of_token(*failure),
         Details::LuaResponse => filters::SCRIPT,

@@ -7,31 +7,20 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::filter_override::{Override, OverrideOptions, buffer, csrf, overridden};
+use super::filter_options::Options;
+use super::filter_override::{Override, OverrideOptions, overridden};
 use super::lua::LuaTemplate;
-use super::rate_limit::{self, LimitOwner};
 use super::rate_limit_policy::{OfLevel, below_bucket};
-use super::{
-    basic_auth, compression, cors, ext_authz, fault, filter_state, forward_proxy, global_rate_limit,
-    header_to_metadata, health_check, jwt_authn, lua, metadata, mutation, rbac,
-};
-use crate::config::basic_auth::BasicAuth;
-use crate::config::bootstrap::filter::{
-    CorsPolicy, GrpcStatsConfig, HttpFilter, HttpFilterConfig, Router, TypedPerFilterConfig,
-};
+use super::{basic_auth, compression, cors, ext_authz, forward_proxy, global_rate_limit, jwt_authn, lua, rbac};
+use crate::config::bootstrap::filter::{CorsPolicy, HttpFilter, HttpFilterConfig, Router, TypedPerFilterConfig};
 use crate::config::bootstrap::route::UpgradeConfig;
-use crate::config::compression::{Compressor, Decompressor};
 use crate::config::cors::Cors;
-use crate::config::dns_cache::ForwardProxy;
 use crate::config::error::{Name, Place};
-use crate::config::fault::Fault;
 use crate::config::filter::{
-    Buffer, Chain, Chains, CountedMethods, Csrf, ExtAuthz, Filter, HeaderMutation, HealthCheck, JwtAuthn, Kind,
-    MetadataEntry, Mutations, RateLimited, Rbac, RouterOptions, ServiceNames, SetFilterState, SetMetadata,
-    StrictHeader,
+    Chain, Chains, Filter, HeaderMutation, Kind, Mutations, RateLimited, RouterOptions, SetMetadata, StrictHeader,
 };
 use crate::config::global_rate_limit::{GlobalRateLimit, GloballyLimited};
-use crate::config::header_to_metadata::HeaderToMetadata;
+use crate::config::lua::Lua;
 use crate::config::metadata::Metadata;
 use crate::config::problem::{Problem, unknown};
 use crate::config::rate_limit::RateLimit;
@@ -56,30 +45,6 @@ struct FilterTemplate {
     /// Off, unless a route switches it on.
     disabled: bool,
     options: Options,
-}
-
-enum Options {
-    BasicAuth(Arc<BasicAuth>),
-    Buffer(Buffer),
-    Compressor(Arc<Compressor>),
-    Cors,
-    Csrf(Arc<Csrf>),
-    Decompressor(Arc<Decompressor>),
-    ExtAuthz(Arc<ExtAuthz>),
-    Fault(Arc<Fault>),
-    ForwardProxy(Arc<ForwardProxy>),
-    GlobalRateLimit(Arc<GlobalRateLimit>),
-    GrpcStats(Arc<CountedMethods>),
-    GrpcWeb,
-    HeaderMutation { mutations: Arc<Mutations>, most_specific_wins: bool },
-    HeaderToMetadata(Arc<HeaderToMetadata>),
-    HealthCheck(Arc<HealthCheck>),
-    JwtAuthn(Arc<JwtAuthn>),
-    Lua(LuaTemplate),
-    RateLimit(Arc<RateLimit>),
-    Rbac(Arc<Rbac>),
-    SetFilterState(SetFilterState),
-    SetMetadata(Arc<[MetadataEntry]>),
 }
 
 /// What one level (route configuration, virtual host or route) says of filters.
@@ -269,13 +234,10 @@ impl FilterTemplate {
             }
             Options::HealthCheck(options) => Filter::HealthCheck(Arc::clone(options)),
             Options::JwtAuthn(own) => {
-                return jwt_authn::below(own, options().rev().find_map(OverrideOptions::jwt_authn))
-                    .map(Filter::JwtAuthn);
+                let of_route = options().rev().find_map(OverrideOptions::jwt_authn);
+                return jwt_authn::below(own, of_route).map(Filter::JwtAuthn);
             }
-            Options::Lua(own) => {
-                let metadata = levels.iter().rev().find_map(|level| level.metadata.as_ref());
-                return lua::below(own, options().rev().find_map(OverrideOptions::lua), metadata).map(Filter::Lua);
-            }
+            Options::Lua(own) => return scripted(&said, own, levels).map(Filter::Lua),
             Options::RateLimit(own) => Filter::RateLimit(rate_limited(&said, own, levels)),
             Options::Rbac(own) => match options().rev().find_map(OverrideOptions::rbac) {
                 None => Filter::Rbac(Arc::clone(own)),
@@ -314,6 +276,11 @@ fn cors_below(said: &[&Override], levels: &[&Level]) -> Option<Arc<Cors>> {
     cors::merged(&policies).map(Arc::new)
 }
 
+fn scripted(said: &[&Override], own: &LuaTemplate, levels: &[&Level]) -> Option<Arc<Lua>> {
+    let of_level = said.iter().rev().filter_map(|said| said.options.as_ref()).find_map(OverrideOptions::lua);
+    lua::below(own, of_level, levels.iter().rev().find_map(|level| level.metadata.as_ref()))
+}
+
 fn rate_limited(said: &[&Override], own: &Arc<RateLimit>, levels: &[&Level]) -> RateLimited {
     let limit = most_specific(said, OverrideOptions::rate_limit, own);
     let policies = below_bucket(&limit, levels.iter().filter_map(|level| level.limits.as_ref()));
@@ -335,142 +302,22 @@ fn most_specific<'s, T>(
     Arc::clone(said.iter().rev().filter_map(|said| said.options.as_ref()).find_map(of).unwrap_or(own))
 }
 
-impl Options {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::BasicAuth(_) => "envoy.filters.http.basic_auth",
-            Self::Buffer(_) => "envoy.filters.http.buffer",
-            Self::Compressor(_) => "envoy.filters.http.compressor",
-            Self::Cors => "envoy.filters.http.cors",
-            Self::Csrf(_) => "envoy.filters.http.csrf",
-            Self::Decompressor(_) => "envoy.filters.http.decompressor",
-            Self::ExtAuthz(_) => "envoy.filters.http.ext_authz",
-            Self::Fault(_) => "envoy.filters.http.fault",
-            Self::ForwardProxy(_) => "envoy.filters.http.dynamic_forward_proxy",
-            Self::GlobalRateLimit(_) => "envoy.filters.http.ratelimit",
-            Self::GrpcStats(_) => "envoy.filters.http.grpc_stats",
-            Self::GrpcWeb => "envoy.filters.http.grpc_web",
-            Self::HeaderMutation { .. } => "envoy.filters.http.header_mutation",
-            Self::HeaderToMetadata(_) => "envoy.filters.http.header_to_metadata",
-            Self::HealthCheck(_) => "envoy.filters.http.health_check",
-            Self::JwtAuthn(_) => "envoy.filters.http.jwt_authn",
-            Self::Lua(_) => "envoy.filters.http.lua",
-            Self::RateLimit(_) => "envoy.filters.http.local_ratelimit",
-            Self::Rbac(_) => "envoy.filters.http.rbac",
-            Self::SetFilterState(_) => "envoy.filters.http.set_filter_state",
-            Self::SetMetadata(_) => "envoy.filters.http.set_metadata",
-        }
-    }
-
-    /// Does a level configure such a filter by these?
-    fn is_configured_by(&self, options: &OverrideOptions) -> bool {
-        matches!(
-            (options, self),
-            (OverrideOptions::BasicAuth(_), Self::BasicAuth(_))
-                | (OverrideOptions::Buffer(_), Self::Buffer(_))
-                | (OverrideOptions::Compressor(_), Self::Compressor(_))
-                | (OverrideOptions::Cors(_), Self::Cors)
-                | (OverrideOptions::Csrf(_), Self::Csrf(_))
-                | (OverrideOptions::ExtAuthz(_), Self::ExtAuthz(_))
-                | (OverrideOptions::Fault(_), Self::Fault(_))
-                | (OverrideOptions::HostRewrite(_), Self::ForwardProxy(_))
-                | (OverrideOptions::GlobalRateLimit(_), Self::GlobalRateLimit(_))
-                | (OverrideOptions::HeaderMutation(_), Self::HeaderMutation { .. })
-                | (OverrideOptions::HeaderToMetadata(_), Self::HeaderToMetadata(_))
-                | (OverrideOptions::JwtAuthn(_), Self::JwtAuthn(_))
-                | (OverrideOptions::Lua(_), Self::Lua(_))
-                | (OverrideOptions::RateLimit(_), Self::RateLimit(_))
-                | (OverrideOptions::Rbac(_), Self::Rbac(_))
-                | (OverrideOptions::SetFilterState(_), Self::SetFilterState(_))
-                | (OverrideOptions::SetMetadata(_), Self::SetMetadata(_))
-        )
-    }
-
-    /// The filter, if it has stats of its own.
-    fn counted(&self) -> Option<Kind> {
-        match self {
-            Self::BasicAuth(_) => Some(Kind::BasicAuth),
-            Self::Compressor(options) => Some(Kind::Compressor(options.stats.clone())),
-            Self::Cors => Some(Kind::Cors),
-            Self::Csrf(_) => Some(Kind::Csrf),
-            Self::Decompressor(options) => Some(Kind::Decompressor(options.library.clone(), options.coding)),
-            Self::ExtAuthz(options) => Some(Kind::ExtAuthz(options.stat_prefix.clone())),
-            Self::Fault(_) => Some(Kind::Fault),
-            Self::HealthCheck(_) => Some(Kind::HealthCheck),
-            Self::JwtAuthn(options) => Some(Kind::JwtAuthn(options.stat_prefix.clone())),
-            Self::Lua(lua) => Some(Kind::Lua(lua.stat_prefix.clone())),
-            Self::Rbac(rbac) => Some(Kind::Rbac(rbac.prefixes.clone())),
-            Self::SetMetadata(_) => Some(Kind::SetMetadata),
-            Self::Buffer(_)
-            | Self::ForwardProxy(_)
-            | Self::GlobalRateLimit(_)
-            | Self::GrpcStats(_)
-            | Self::GrpcWeb
-            | Self::HeaderMutation { .. }
-            | Self::HeaderToMetadata(_)
-            | Self::RateLimit(_)
-            | Self::SetFilterState(_) => None,
-        }
-    }
-}
-
 /// A filter chain; `kind` is Envoy's word for it.
 fn chain(filters: &[At<HttpFilter>], place: &Place, kind: &str, notes: &Notes) -> Result<ChainTemplate, Problem> {
     let mut before = Vec::new();
     for (nth, at) in filters.iter().enumerate() {
         let (filter, is_last) = (&at.value, nth + 1 == filters.len());
         let disabled = filter.disabled.as_ref().is_some_and(|disabled| disabled.value);
-        let options = match &filter.typed_config {
-            HttpFilterConfig::BasicAuth(written) => {
-                Options::BasicAuth(Arc::new(basic_auth::filter(written, &filter.name)?))
+        if let HttpFilterConfig::Router(written) = &filter.typed_config {
+            if !is_last {
+                return Err(misplaced(at, "terminal", ROUTER, "must be", kind));
             }
-            HttpFilterConfig::Buffer(written) => Options::Buffer(buffer(written)?),
-            HttpFilterConfig::Compressor(written) => {
-                Options::Compressor(Arc::new(compression::compressor(written, notes)?))
-            }
-            HttpFilterConfig::Cors(_) => Options::Cors,
-            HttpFilterConfig::Csrf(written) => Options::Csrf(Arc::new(csrf(written, notes)?)),
-            HttpFilterConfig::Decompressor(written) => {
-                Options::Decompressor(Arc::new(compression::decompressor(written, notes)?))
-            }
-            HttpFilterConfig::ExtAuthz(written) => {
-                Options::ExtAuthz(Arc::new(ext_authz::filter(written, &at.place, notes)?))
-            }
-            HttpFilterConfig::Fault(written) => Options::Fault(Arc::new(fault::interpret(written, notes)?)),
-            HttpFilterConfig::ForwardProxy(written) => {
-                Options::ForwardProxy(Arc::new(forward_proxy::filter(written, &at.place, notes)?))
-            }
-            HttpFilterConfig::GrpcStats(written) => Options::GrpcStats(Arc::new(counted_methods(written)?)),
-            HttpFilterConfig::GrpcWeb(_) => Options::GrpcWeb,
-            HttpFilterConfig::HeaderMutation(written) => Options::HeaderMutation {
-                mutations: Arc::new(mutation::mutations(written.mutations.as_ref())?),
-                most_specific_wins: written.most_specific_header_mutations_wins.unwrap_or(false),
-            },
-            HttpFilterConfig::HeaderToMetadata(written) => {
-                Options::HeaderToMetadata(Arc::new(header_to_metadata::filter(written)?))
-            }
-            HttpFilterConfig::HealthCheck(written) => {
-                Options::HealthCheck(Arc::new(health_check::interpret(written, &at.place)?))
-            }
-            HttpFilterConfig::JwtAuthn(written) => Options::JwtAuthn(Arc::new(jwt_authn::filter(written, notes)?)),
-            HttpFilterConfig::LocalRateLimit(written) => {
-                Options::RateLimit(Arc::new(rate_limit::rate_limit(written, LimitOwner::Filter, &at.place, notes)?))
-            }
-            HttpFilterConfig::RateLimit(written) => {
-                Options::GlobalRateLimit(Arc::new(global_rate_limit::filter(written, notes)?))
-            }
-            HttpFilterConfig::Lua(written) => Options::Lua(lua::filter(written, &filter.name)?),
-            HttpFilterConfig::Rbac(written) => Options::Rbac(Arc::new(rbac::of_requests_alone(written)?)),
-            HttpFilterConfig::Router(_) if !is_last => return Err(misplaced(at, "terminal", ROUTER, "must be", kind)),
-            HttpFilterConfig::Router(_) if disabled => {
+            if disabled {
                 return Err(at.invalid("the router ends its filter chain, and cannot be disabled"));
             }
-            HttpFilterConfig::Router(written) => {
-                return Ok(ChainTemplate { filters: before, router: router(written)? });
-            }
-            HttpFilterConfig::SetFilterState(written) => Options::SetFilterState(filter_state::filter(written)?),
-            HttpFilterConfig::SetMetadata(written) => Options::SetMetadata(metadata::entries(written)?.into()),
-        };
+            return Ok(ChainTemplate { filters: before, router: router(written)? });
+        }
+        let Some(options) = Options::read(at, notes)? else { continue };
         if is_last {
             return Err(misplaced(at, "non-terminal", options.kind(), "is", kind));
         }
@@ -503,21 +350,4 @@ fn strict_header(written: &At<String>) -> Result<StrictHeader, Problem> {
         let names = StrictHeader::ALL.map(StrictHeader::name);
         written.problem(unknown(Name::Value(written.value.clone()), &written.value, &names))
     })
-}
-
-fn counted_methods(written: &GrpcStatsConfig) -> Result<CountedMethods, Problem> {
-    match (&written.individual_method_stats_allowlist, written.stats_for_all_methods) {
-        (Some(list), Some(_)) => {
-            Err(list.invalid("takes at most one of individual_method_stats_allowlist and stats_for_all_methods"))
-        }
-        (None, Some(true)) => Ok(CountedMethods::All(match written.replace_dots_in_grpc_service_name {
-            true => ServiceNames::WithoutDots,
-            false => ServiceNames::AsWritten,
-        })),
-        (list, _) => {
-            let services = list.iter().flat_map(|list| &list.value.services);
-            let methods = services.flat_map(|service| service.method_names.iter().map(|name| (&*service.name, name)));
-            Ok(CountedMethods::Listed(methods.map(|(service, name)| format!("{service}.{name}")).collect()))
-        }
-    }
 }

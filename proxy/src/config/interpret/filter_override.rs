@@ -141,34 +141,7 @@ pub(super) fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) ->
                 "write disabled: true to switch it off, or config: {} to switch it on",
             ));
         }
-        PerFilterConfig::FilterConfig(FilterConfig { config: Some(config), .. }) => match &config.value {
-            PerRouteConfig::BasicAuth(written) => Some(OverrideOptions::BasicAuth(basic_auth::of_route(written)?)),
-            PerRouteConfig::Buffer(written) => Some(buffer_override(written, &config.place)?),
-            PerRouteConfig::Compressor(written) => {
-                Some(OverrideOptions::Compressor(compression::of_route(written, &config.place)?))
-            }
-            PerRouteConfig::Cors(written) => Some(cors_override(written, notes)?),
-            PerRouteConfig::Csrf(written) => Some(csrf_override(written, notes)?),
-            PerRouteConfig::Empty(_) => None,
-            PerRouteConfig::ExtAuthz(written) => Some(authorisation_override(written, &config.place, notes)?),
-            PerRouteConfig::Fault(written) => Some(fault_override(written, notes)?),
-            PerRouteConfig::ForwardProxy(written) => {
-                Some(OverrideOptions::HostRewrite(forward_proxy::of_route(written, &config.place)?))
-            }
-            PerRouteConfig::HeaderMutation(written) => Some(mutation_override(written)?),
-            PerRouteConfig::HeaderToMetadata(written) => Some(rules_override(written, &config.place)?),
-            PerRouteConfig::JwtAuthn(written) => {
-                Some(OverrideOptions::JwtAuthn(jwt_authn::of_route(written, &config.place)?))
-            }
-            PerRouteConfig::LocalRateLimit(written) => Some(rate_limit_override(written, &at.place, notes)?),
-            PerRouteConfig::Lua(written) => Some(OverrideOptions::Lua(lua::of_route(written, &config.place)?)),
-            PerRouteConfig::RateLimit(written) => {
-                Some(OverrideOptions::GlobalRateLimit(Arc::new(global_rate_limit::of_route(written, notes)?)))
-            }
-            PerRouteConfig::Rbac(written) => Some(OverrideOptions::Rbac(rbac::of_route(written)?)),
-            PerRouteConfig::SetFilterState(written) => Some(state_override(written)?),
-            PerRouteConfig::SetMetadata(written) => Some(metadata_override(written)?),
-        },
+        PerFilterConfig::FilterConfig(FilterConfig { config: Some(config), .. }) => within(config, notes)?,
         PerFilterConfig::BasicAuth(written) => Some(OverrideOptions::BasicAuth(basic_auth::of_route(written)?)),
         PerFilterConfig::Buffer(written) => Some(buffer_override(written, &at.place)?),
         PerFilterConfig::Compressor(written) => {
@@ -194,6 +167,36 @@ pub(super) fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) ->
         PerFilterConfig::SetMetadata(written) => Some(metadata_override(written)?),
     };
     Ok(Override { disabled: false, options })
+}
+
+/// The same inside of a `FilterConfig`.
+fn within(at: &At<PerRouteConfig>, notes: &Notes) -> Result<Option<OverrideOptions>, Problem> {
+    Ok(match &at.value {
+        PerRouteConfig::BasicAuth(written) => Some(OverrideOptions::BasicAuth(basic_auth::of_route(written)?)),
+        PerRouteConfig::Buffer(written) => Some(buffer_override(written, &at.place)?),
+        PerRouteConfig::Compressor(written) => {
+            Some(OverrideOptions::Compressor(compression::of_route(written, &at.place)?))
+        }
+        PerRouteConfig::Cors(written) => Some(cors_override(written, notes)?),
+        PerRouteConfig::Csrf(written) => Some(csrf_override(written, notes)?),
+        PerRouteConfig::Empty(_) => None,
+        PerRouteConfig::ExtAuthz(written) => Some(authorisation_override(written, &at.place, notes)?),
+        PerRouteConfig::Fault(written) => Some(fault_override(written, notes)?),
+        PerRouteConfig::ForwardProxy(written) => {
+            Some(OverrideOptions::HostRewrite(forward_proxy::of_route(written, &at.place)?))
+        }
+        PerRouteConfig::HeaderMutation(written) => Some(mutation_override(written)?),
+        PerRouteConfig::HeaderToMetadata(written) => Some(rules_override(written, &at.place)?),
+        PerRouteConfig::JwtAuthn(written) => Some(OverrideOptions::JwtAuthn(jwt_authn::of_route(written, &at.place)?)),
+        PerRouteConfig::LocalRateLimit(written) => Some(rate_limit_override(written, &at.place, notes)?),
+        PerRouteConfig::Lua(written) => Some(OverrideOptions::Lua(lua::of_route(written, &at.place)?)),
+        PerRouteConfig::RateLimit(written) => {
+            Some(OverrideOptions::GlobalRateLimit(Arc::new(global_rate_limit::of_route(written, notes)?)))
+        }
+        PerRouteConfig::Rbac(written) => Some(OverrideOptions::Rbac(rbac::of_route(written)?)),
+        PerRouteConfig::SetFilterState(written) => Some(state_override(written)?),
+        PerRouteConfig::SetMetadata(written) => Some(metadata_override(written)?),
+    })
 }
 
 fn buffer_override(written: &BufferPerRoute, place: &Place) -> Result<OverrideOptions, Problem> {

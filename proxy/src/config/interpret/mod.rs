@@ -18,6 +18,7 @@ mod disk_layer;
 mod ext_authz;
 mod fault;
 mod filter;
+mod filter_options;
 mod filter_override;
 mod filter_state;
 mod forward_proxy;

@@ -12,8 +12,8 @@ use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, T
 const PRELUDE: &str = include_str!("prelude.lua");
 /// After how many instructions a turn is looked at.
 const INSTRUCTIONS_BETWEEN_LOOKS: u32 = 10_000;
-/// How often a turn is looked at, at most: after 100 million instructions, which take about a second, it has failed.
-const LOOKS_MAX: u32 = 10_000;
+/// How many instructions a turn may take, which is about a second.
+const INSTRUCTIONS_MAX: u32 = 100_000_000;
 /// How much memory the objects of a script have.
 const BYTES_MAX: usize = 256 * 1024 * 1024;
 
@@ -189,7 +189,7 @@ fn watch(lua: &Lua, looks: &Rc<Cell<u32>>) -> mlua::Result<()> {
     let triggers = HookTriggers::new().every_nth_instruction(INSTRUCTIONS_BETWEEN_LOOKS);
     lua.set_global_hook(triggers, move |lua, _| {
         looks.set(looks.get() + 1);
-        if looks.get() > LOOKS_MAX {
+        if looks.get() > INSTRUCTIONS_MAX / INSTRUCTIONS_BETWEEN_LOOKS {
             return Err(mlua::Error::RuntimeError("script has run for 100 million instructions without a wait".into()));
         }
         if lua.used_memory() > BYTES_MAX {
