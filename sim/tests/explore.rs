@@ -113,6 +113,19 @@ fn without_protection_a_get_that_meets_the_fin_is_a_503_of_three_departures_at_m
     assert_eq!(Outcome::of(&written, &written.play(None).unwrap()).complaints, failing.complaints);
 }
 
+/// Whatever is late: each frame arrives as it was sent, whatever it holds, over HTTP/1 and HTTP/2, in clear text and encrypted.
+#[test]
+fn websocket_frames_cross_three_hops_with_every_seed() {
+    for path in [
+        "scenarios/upgrades/websocket-frames-cross-three-hops-as-they-were-sent.yaml",
+        "scenarios/tls/websocket-frames-cross-three-hops-over-tls-as-they-were-sent.yaml",
+    ] {
+        let family = Family::load(&library(), path).unwrap();
+        let scenario = family.runs.first().unwrap();
+        assert_eq!(table(scenario, &Shard::WHOLE.seeds(30), 2).failures(), [], "{path}");
+    }
+}
+
 #[test]
 fn the_table_does_not_depend_on_threads() {
     let scenario = Scenario::load(&library(), BEHIND_THE_FIN).unwrap();

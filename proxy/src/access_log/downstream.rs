@@ -10,7 +10,7 @@ use crate::codec::Violation;
 use crate::config::filter_chain::Ends;
 use crate::config::filter_state::FilterState;
 use crate::net::socket_ends::ends;
-use crate::net::tls::Failed;
+use crate::net::tls::{Failed, Fingerprints};
 use crate::net::{Address, Conn, Passed, SocketEnds, TlsSession};
 use crate::token_bucket::BucketSet;
 
@@ -29,6 +29,8 @@ pub struct Downstream {
     pub tls: Option<Arc<TlsSession>>,
     /// `%REQUESTED_SERVER_NAME%`: of the ClientHello, if `tls_inspector` has read it.
     pub requested_server_name: Option<Box<str>>,
+    /// Those of the client, if `tls_inspector` makes them.
+    pub fingerprints: Option<Box<Fingerprints>>,
     /// What its client, which is within the process, has passed on.
     pub passed: Option<Arc<Passed>>,
     /// What network filters have left for logs and filters, and what `passed` had of it.
@@ -53,6 +55,7 @@ impl Downstream {
             direct: conn.direct.take(),
             tls: conn.tls.clone(),
             requested_server_name: conn.requested_server_name.take(),
+            fingerprints: conn.fingerprints.take(),
             state: passed.as_ref().and_then(|passed| passed.state.clone()),
             passed,
             filter_chain: conn.filter_chain.take(),
@@ -62,11 +65,13 @@ impl Downstream {
 
     /// A connection whose TLS handshake has failed.
     pub(crate) fn of_failed(connection_id: u64, failed: Failed) -> Self {
-        let Failed { session, local, peer, direct, passed, requested_server_name, filter_chain, .. } = failed;
+        let Failed { session, local, peer, direct, passed, requested_server_name, fingerprints, filter_chain, .. } =
+            failed;
         Self {
             direct,
             tls: Some(session),
             requested_server_name,
+            fingerprints,
             state: passed.as_ref().and_then(|passed| passed.state.clone()),
             passed,
             filter_chain,
@@ -95,6 +100,7 @@ impl Downstream {
             direct: None,
             tls: None,
             requested_server_name: None,
+            fingerprints: None,
             passed: None,
             state: None,
             filter_chain: None,

@@ -69,8 +69,19 @@ pub enum WithoutHeader {
 pub struct Inspection {
     /// `tls_inspector` is configured.
     pub tls: bool,
+    /// What it makes of each ClientHello.
+    pub fingerprints: Fingerprinted,
     /// `http_inspector` is configured, and where.
     pub http: Option<HttpInspection>,
+}
+
+/// The fingerprints that `tls_inspector` makes of clients.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Fingerprinted {
+    /// `enable_ja3_fingerprinting`
+    pub ja3: bool,
+    /// `enable_ja4_fingerprinting`
+    pub ja4: bool,
 }
 
 /// Where `http_inspector` stands among the listener filters.

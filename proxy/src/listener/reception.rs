@@ -12,10 +12,10 @@ use super::{Server, Serving, http_inspector};
 use crate::access_log::{ConnectionTermination, Downstream};
 use crate::config::filter_chain::{Arrival, ClientOffer, FilterChains};
 use crate::config::listener::Terminal;
-use crate::config::listener_filter::{HttpInspection, HttpVersion, OnTimeout};
+use crate::config::listener_filter::{Fingerprinted, HttpInspection, HttpVersion, OnTimeout};
 use crate::config::tls::{ServerContext, ServerTls};
 use crate::net::Conn;
-use crate::net::tls::{self, FirstBytes, failure};
+use crate::net::tls::{self, Fingerprints, FirstBytes, failure};
 use crate::stats::{Counter, Held, Histogram, ListenerStats};
 use crate::stream::ConnectionLog;
 
@@ -81,10 +81,12 @@ impl Serving {
         log: &mut Option<Box<ConnectionLog>>,
     ) -> Option<(Conn, Server, Counted)> {
         let (First { tls: first, http }, unread) = self.read_first(&mut conn).await?;
+        let fingerprints = self.fingerprints(&unread);
         let mut conn = conn.with_unread(unread);
         let hello = match &first {
             FirstBytes::Tls(hello) if self.filter_chains.inspection.tls => {
                 conn.requested_server_name = hello.server_name.as_deref().map(Into::into);
+                conn.fingerprints = fingerprints;
                 Some(ClientOffer { alpn: &hello.alpn, server_name: hello.server_name.as_deref() })
             }
             FirstBytes::Plaintext | FirstBytes::Tls(_) | FirstBytes::Unknown => None,
@@ -104,6 +106,12 @@ impl Serving {
                 None
             }
         }
+    }
+
+    /// Those of the client that has begun with these bytes.
+    fn fingerprints(&self, first: &[u8]) -> Option<Box<Fingerprints>> {
+        let wanted = self.filter_chains.inspection.fingerprints;
+        (wanted != Fingerprinted::default()).then(|| Fingerprints::of(first, wanted).map(Box::new)).flatten()
     }
 
     /// What a connection begins with, and the bytes of it that have been read; `None` if it ends here.

@@ -1,9 +1,8 @@
 //! The seam: the only way to the outside world.
 //!
-//! The data plane reaches the network, the wall clock, chance and log files through the traits of this module and through nothing
-//! else. [`tokio`] holds their production form; the simulator holds another. Elapsed time needs no trait: it is always `tokio::time`,
-//! which the simulator pauses. The traits are object-safe, so no type parameter runs through the code. A worker owns one [`Outside`]
-//! and is `!Send`; only [`Conn`] is `Send`, since some HTTP libraries require that of an upgraded connection.
+//! The data plane reaches the network, the wall clock, chance and log files through these traits alone. [`tokio`] holds their
+//! production form; the simulator holds another. Elapsed time is always `tokio::time`, which the simulator pauses. The traits are
+//! object-safe, so no type parameter runs through the code. A worker owns one [`Outside`] and is `!Send`; only [`Conn`] is `Send`.
 
 pub mod accept;
 mod bind_error;
@@ -49,7 +48,7 @@ pub use pace::{Pace, PaceTicket};
 pub use random::Random;
 pub use socket_ends::SocketEnds;
 pub use time_zone::TimeZone;
-pub use tls::TlsSession;
+pub use tls::{Fingerprints, TlsSession};
 pub(crate) use traffic::Traffic;
 
 /// A future that stays on its worker.
@@ -254,8 +253,7 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin {
     /// Makes the coming drop an abortive close: RST instead of FIN, queued bytes lost.
     fn abort_on_drop(&mut self);
 
-    /// Polls what a read would find, without reading and without trusting earlier events: an event
-    /// loop learns of its sockets only between turns, and a FIN may have come since.
+    /// Polls what a read would find, without reading, and without trusting earlier events: a FIN may have come since.
     fn peek(&self) -> Peek;
 
     /// Whether the other end is gone while this one could still send: known of streams within the process alone.
@@ -299,6 +297,8 @@ pub struct Conn {
     pub shared: Option<Arc<FilterState>>,
     /// The server that the client names in its ClientHello, where `tls_inspector` has read it.
     pub requested_server_name: Option<Box<str>>,
+    /// Those of the client, where `tls_inspector` makes them.
+    pub fingerprints: Option<Box<Fingerprints>>,
     /// The name of the filter chain that has taken it, where its listener has logs.
     pub filter_chain: Option<Arc<str>>,
     /// The local address.
@@ -342,6 +342,7 @@ impl Conn {
             passed: None,
             shared: None,
             requested_server_name: None,
+            fingerprints: None,
             filter_chain: None,
             local,
             peer,
@@ -409,7 +410,6 @@ impl fmt::Debug for Conn {
 
 /// Bytes that count as one step of a task's turn. The runtime gives a turn 128 steps, so a task whose connections are always
 /// ready moves at most 512 KiB in and out before its neighbours have theirs: a few hundred microseconds of copying.
-/// Whatever runs over a connection is bounded by this: HTTP/1 in both directions, HTTP/2 and tunnels.
 const STEP_BYTES: usize = 4 * 1024;
 
 /// Carries `io` out within the turn of the task. What it moved, as `moved` counts, is charged to the turn.

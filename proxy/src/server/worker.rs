@@ -251,7 +251,7 @@ impl Worker {
         let stats = ListenerStats::new(registry, &config.stat_name());
         let connections = self.shared.stats.total_connections.clone();
         let tls_stats = filter_chains.encrypts().then(|| HandshakeStats::of_listener(registry, &config.stat_name()));
-        let Inspection { tls, http } = filter_chains.inspection;
+        let Inspection { tls, http, .. } = filter_chains.inspection;
         let inspectors = Inspectors {
             tls: tls.then(|| TlsInspectorStats::new(registry)),
             http: http.map(|_| HttpInspectorStats::new(registry)),

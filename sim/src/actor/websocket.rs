@@ -15,6 +15,8 @@ use crate::scenario::{Rate, WebSocketFrame};
 
 /// The bit of a frame that ends its message.
 const FIN: u8 = 0x80;
+/// What a frame is, in the same byte.
+const OPCODE: u8 = 0x0f;
 
 /// One read's worth; also the step in which a slow reader reads.
 const READ_BYTES_MAX: usize = 16 * 1024;
@@ -78,7 +80,7 @@ impl WebSocket {
 
     /// Waits for the next frame, whatever it is, and compares.
     pub(super) async fn receive_frame(&mut self, expected: &WebSocketFrame) -> io::Result<()> {
-        let (opcode, payload) = loop {
+        let (first, payload) = loop {
             if let Some(frame) = take_frame(&mut self.unread)? {
                 break frame;
             }
@@ -86,9 +88,12 @@ impl WebSocket {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         };
-        let fits = opcode == expected.opcode.number();
+        let (opcode, is_final) = (first & OPCODE, first & FIN != 0);
         match expected.fields.payload() {
-            _ if !fits => Err(io::Error::other(format!("a frame of opcode {opcode}"))),
+            _ if opcode != expected.opcode.number() => Err(io::Error::other(format!("a frame of opcode {opcode}"))),
+            _ if expected.fields.fin.is_some_and(|fin| fin != is_final) => {
+                Err(io::Error::other(format!("a frame whose fin is {is_final}")))
+            }
             Some(wanted) if wanted != payload => Err(io::Error::other(format!("other {} bytes", payload.len()))),
             Some(_) | None => Ok(()),
         }
@@ -97,8 +102,8 @@ impl WebSocket {
     /// Waits for the next message, reading no faster than `rate`.
     pub(super) async fn receive(&mut self, rate: Option<Rate>) -> io::Result<Incoming> {
         loop {
-            if let Some((opcode, payload)) = take_frame(&mut self.unread)? {
-                match opcode {
+            if let Some((first, payload)) = take_frame(&mut self.unread)? {
+                match first & OPCODE {
                     1 => {
                         let text = String::from_utf8(payload).map_err(|_| malformed("text that is no UTF-8"))?;
                         return Ok(Incoming::Message(WebSocketMessage::Text(text)));
@@ -146,7 +151,7 @@ fn masked(first: u8, payload: &[u8], random: &dyn Random) -> io::Result<Vec<u8>>
     Ok(frame)
 }
 
-/// The first frame, removed from `unread`, if it is whole. A server's frames are not masked.
+/// The first byte and the payload of the first frame, removed from `unread`, if it is whole. A server's frames are not masked.
 fn take_frame(unread: &mut BytesMut) -> io::Result<Option<(u8, Vec<u8>)>> {
     let mut rest: &[u8] = unread;
     let Some((&[first, second], after)) = rest.split_first_chunk::<2>() else { return Ok(None) };
@@ -162,7 +167,7 @@ fn take_frame(unread: &mut BytesMut) -> io::Result<Option<(u8, Vec<u8>)>> {
     let Some(payload) = rest.get(..len).map(<[u8]>::to_vec) else { return Ok(None) };
     let taken = unread.len() - rest.len() + len;
     unread.advance(taken);
-    Ok(Some((first & 0x0f, payload)))
+    Ok(Some((first, payload)))
 }
 
 fn malformed(what: &str) -> io::Error {
@@ -189,8 +194,8 @@ mod tests {
     #[test]
     fn frames_are_taken_whole() {
         let mut unread = BytesMut::from(&b"\x81\x02hi\x82\x7e\x00\x01x\x81\x05hel"[..]);
-        assert_eq!(take_frame(&mut unread).unwrap(), Some((1, b"hi".to_vec())));
-        assert_eq!(take_frame(&mut unread).unwrap(), Some((2, b"x".to_vec())));
+        assert_eq!(take_frame(&mut unread).unwrap(), Some((0x81, b"hi".to_vec())));
+        assert_eq!(take_frame(&mut unread).unwrap(), Some((0x82, b"x".to_vec())));
         assert_eq!(take_frame(&mut unread).unwrap(), None);
         assert_eq!(&unread[..], b"\x81\x05hel");
         assert!(take_frame(&mut BytesMut::from(&b"\x81\x82"[..])).is_err());

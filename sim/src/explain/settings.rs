@@ -407,7 +407,7 @@ fn deepest(places: &Places, steps: &[String]) -> (usize, usize) {
 fn arrival<'h>(connection: &Conversation, listener: &Listener, hello: Option<&'h ClientHello>) -> Arrival<'h> {
     let peer = Some(connection.client_address);
     let ends = Ends { local: Some(connection.server_address), peer, direct_peer: peer };
-    let Inspection { tls, http } = listener.filter_chains.inspection;
+    let Inspection { tls, http, .. } = listener.filter_chains.inspection;
     let offer = |hello: &'h ClientHello| ClientOffer { alpn: &hello.alpn, server_name: hello.server_name.as_deref() };
     let hello = hello.filter(|_| tls).map(offer);
     let http = http.filter(|_| hello.is_none()).and_then(|_| http_version(&connection.from_client.bytes));

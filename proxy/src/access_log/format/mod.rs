@@ -4,6 +4,7 @@
 //! `-`, as in every access log since the first web servers, and is `null` in JSON.
 
 mod json;
+mod tls;
 mod values;
 
 use super::StreamInfo;

@@ -8,19 +8,17 @@ use http::Version;
 use http::header::HeaderValue;
 
 use super::Source;
+use super::tls::{self, peer_valid};
 use crate::access_log::grpc_status::GrpcStatus;
 use crate::access_log::time::{self, Second};
 use crate::access_log::{ConnectionTermination, StreamInfo, Times};
 use crate::codec::{Headers, RequestHead, ResponseHead, names};
 use crate::config::filter_state::Object;
 use crate::config::log_format::{
-    AddressPart, ByteKind, End, Hop, Operator, PathChoice, Query, StateForm, StateOwner, TimePoint, TimeUnit, TlsPart,
-    TlsPeer, ValidityEnd, Way,
+    AddressPart, ByteKind, End, Hop, Operator, PathChoice, Query, StateForm, StateOwner, TimePoint, TimeUnit, Way,
 };
 use crate::config::metadata::{Found, Value};
-use crate::config::tls::x509::{self, NameKind, Validity};
 use crate::net::Address;
-use crate::net::tls::{TlsSession, subject};
 use crate::texts::Text;
 use crate::trace::Propagation;
 
@@ -78,7 +76,7 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
         | Operator::UpstreamTransportFailureReason => of_upstream(operator, info, out),
         Operator::RequestedServerName => text(info.downstream.requested_server_name.as_deref()?, out),
         Operator::PeerValidity { of, format } => point_in_time(format.as_deref(), peer_valid(*of, info)?, second, out),
-        Operator::Tls { with, part } => tls(*with, *part, info, out),
+        Operator::Tls { with, part } => text(&tls::part(*with, *part, info)?, out),
         Operator::VirtualClusterName => text(info.virtual_cluster.as_deref()?, out),
         Operator::WireBytes { hop, kind, way } => number(wire_bytes(*hop, *kind, *way, info), out),
         Operator::Zero => number(0, out),
@@ -173,47 +171,6 @@ fn state(object: &Object, form: &StateForm, out: &mut Vec<u8>) -> Option<()> {
         StateForm::Field(_) => None, // none has fields
         StateForm::Plain => bytes(object.plain()?, out),
         StateForm::Typed => text(&object.json()?, out),
-    }
-}
-
-fn session(with: TlsPeer, info: &StreamInfo) -> Option<&TlsSession> {
-    match with {
-        TlsPeer::Client => info.downstream.tls.as_deref(),
-        TlsPeer::Upstream => info.upstream_connection.as_ref()?.tls.as_deref(),
-    }
-}
-
-/// Names of a certificate; none is no value.
-fn names_of(certificate: &[u8], kind: NameKind, out: &mut Vec<u8>) -> Option<()> {
-    let names = x509::alt_names(certificate, kind);
-    if names.is_empty() { None } else { text(&names.join(","), out) }
-}
-
-fn peer_valid((with, end): (TlsPeer, ValidityEnd), info: &StreamInfo) -> Option<std::time::SystemTime> {
-    let Validity { start, end: until } = x509::validity(session(with, info)?.peer.as_ref()?.der())?;
-    Some(match end {
-        ValidityEnd::Start => start,
-        ValidityEnd::End => until,
-    })
-}
-
-fn tls(with: TlsPeer, part: TlsPart, info: &StreamInfo, out: &mut Vec<u8>) -> Option<()> {
-    let session = session(with, info)?;
-    let (peer, own) = (|| session.peer.as_ref(), || session.own.as_ref()?.chain().first());
-    match part {
-        TlsPart::Cipher => text(session.cipher, out),
-        TlsPart::Failure => one_word(session.failure.get()?, out),
-        TlsPart::LocalNames(kind) => names_of(own()?, kind, out),
-        TlsPart::LocalSubject => text(&subject(own()?)?, out),
-        TlsPart::PeerCertificate => text(&peer()?.url_encoded(), out),
-        TlsPart::PeerNames(kind) => names_of(peer()?.der(), kind, out),
-        TlsPart::PeerDnsNames => text(&peer()?.dns_names.join(","), out),
-        TlsPart::PeerFingerprint => text(&peer()?.sha256, out),
-        TlsPart::PeerIssuer => text(&peer()?.issuer, out),
-        TlsPart::PeerSerial => text(&peer()?.serial, out),
-        TlsPart::PeerSubject => text(&peer()?.subject, out),
-        TlsPart::PeerUris => text(&peer()?.uris.join(","), out),
-        TlsPart::Version => text(session.version, out),
     }
 }
 

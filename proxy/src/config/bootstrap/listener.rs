@@ -101,7 +101,12 @@ pub(crate) struct OriginalDst {}
 
 /// `envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector`
 #[derive(Debug, Deserialize)]
-pub(crate) struct TlsInspector {}
+pub(crate) struct TlsInspector {
+    #[serde(default)]
+    pub(crate) enable_ja3_fingerprinting: bool,
+    #[serde(default)]
+    pub(crate) enable_ja4_fingerprinting: bool,
+}
 
 /// `envoy.config.core.v3.TrafficDirection`
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]

@@ -25,7 +25,9 @@ use crate::config::bootstrap::{
 use crate::config::error::{Cause, Place};
 use crate::config::filter_chain::{FilterChain, FilterChainMatch, FilterChains, SourceType, TransportProtocol};
 use crate::config::listener::{ConnectionManager, Listener, Terminal};
-use crate::config::listener_filter::{Destination, HttpInspection, Inspection, ListenerFilters, OnTimeout};
+use crate::config::listener_filter::{
+    Destination, Fingerprinted, HttpInspection, Inspection, ListenerFilters, OnTimeout,
+};
 use crate::config::log_format::Operator;
 use crate::config::network_filter::Gate;
 use crate::config::problem::Problem;
@@ -234,7 +236,14 @@ fn inspection(
             }
             ListenerFilterConfig::HttpInspector(HttpInspector {}) => inspection.http = Some(HttpInspection::First),
             ListenerFilterConfig::OriginalDst(OriginalDst {}) | ListenerFilterConfig::ProxyProtocol(_) => {}
-            ListenerFilterConfig::TlsInspector(TlsInspector {}) => inspection.tls = true,
+            ListenerFilterConfig::TlsInspector(TlsInspector {
+                enable_ja3_fingerprinting,
+                enable_ja4_fingerprinting,
+            }) => {
+                inspection.tls = true;
+                inspection.fingerprints =
+                    Fingerprinted { ja3: enable_ja3_fingerprinting, ja4: enable_ja4_fingerprinting };
+            }
         }
     }
     if chains.chains.iter().any(|chain| chain.matches.is_out_of_reach(inspection)) {

@@ -313,6 +313,15 @@ pub enum TlsPeer {
     Upstream,
 }
 
+/// How a ClientHello becomes a fingerprint.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FingerprintKind {
+    /// JA3.
+    Ja3,
+    /// JA4.
+    Ja4,
+}
+
 /// What is told of TLS.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TlsPart {
@@ -320,6 +329,8 @@ pub enum TlsPart {
     Failure,
     /// The cipher suite.
     Cipher,
+    /// Of the ClientHello, where `tls_inspector` makes one.
+    Fingerprint(FingerprintKind),
     /// Names of our own certificate.
     LocalNames(NameKind),
     /// Whose our own certificate is.

@@ -1,8 +1,8 @@
 //! Which operators there are, what stands in their parentheses, and whether their values may be cut.
 
 use super::operator::{
-    AddressPart, ByteKind, End, GrpcStatusForm, Hop, Operator, PathChoice, Query, StateForm, StateOwner, TimePoint,
-    TimeUnit, TlsPart, TlsPeer, ValidityEnd, Way,
+    AddressPart, ByteKind, End, FingerprintKind, GrpcStatusForm, Hop, Operator, PathChoice, Query, StateForm,
+    StateOwner, TimePoint, TimeUnit, TlsPart, TlsPeer, ValidityEnd, Way,
 };
 use super::{FormatError, Written};
 use crate::config::cluster::MetadataOwner;
@@ -146,6 +146,8 @@ const PLAIN: &[(&str, Operator)] = &[
     ("UPSTREAM_PEER_SUBJECT", Operator::Tls { with: TlsPeer::Upstream, part: TlsPart::PeerSubject }),
     ("UPSTREAM_PEER_URI_SAN", Operator::Tls { with: TlsPeer::Upstream, part: TlsPart::PeerUris }),
     ("DOWNSTREAM_TLS_CIPHER", Operator::Tls { with: TlsPeer::Client, part: TlsPart::Cipher }),
+    ("TLS_JA3_FINGERPRINT", Operator::Tls { with: TlsPeer::Client, part: TlsPart::Fingerprint(FingerprintKind::Ja3) }),
+    ("TLS_JA4_FINGERPRINT", Operator::Tls { with: TlsPeer::Client, part: TlsPart::Fingerprint(FingerprintKind::Ja4) }),
     ("DOWNSTREAM_TRANSPORT_FAILURE_REASON", Operator::Tls { with: TlsPeer::Client, part: TlsPart::Failure }),
     ("DOWNSTREAM_TLS_VERSION", Operator::Tls { with: TlsPeer::Client, part: TlsPart::Version }),
     ("UPSTREAM_TLS_CIPHER", Operator::Tls { with: TlsPeer::Upstream, part: TlsPart::Cipher }),
@@ -174,8 +176,6 @@ const NEVER: &[&str] = &[
     "DOWNSTREAM_PEER_FINGERPRINT_1",
     "DOWNSTREAM_TLS_SESSION_ID",
     "ROUNDTRIP_DURATION",
-    "TLS_JA3_FINGERPRINT",
-    "TLS_JA4_FINGERPRINT",
     "UPSTREAM_LOCAL_DNS_SAN",
     "UPSTREAM_LOCAL_IP_SAN",
     "UPSTREAM_LOCAL_URI_SAN",

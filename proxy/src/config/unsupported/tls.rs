@@ -18,9 +18,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("ProxyProtocolUpstreamTransport", "allow_unspecified_address", Ignored("an address that is not known has a form of its own")),
     ("ProxyProtocolUpstreamTransport", "tlv_as_pool_key", Ignored("connections whose headers differ are never shared")),
     ("TlvEntry", "format_string", Refused("write value, in base64")),
-    ("TlsInspector", "close_connection_on_client_hello_parsing_errors", Ignored("what begins like TLS and is none is closed")),
-    ("TlsInspector", "enable_ja3_fingerprinting", Only("false", "nothing reads fingerprints")),
-    ("TlsInspector", "enable_ja4_fingerprinting", Only("false", "nothing reads fingerprints")),
+    ("TlsInspector", "close_connection_on_client_hello_parsing_errors", Ignored("what begins like TLS and is none fails in its handshake, if its filter chain has one")),
     ("TlsInspector", "initial_read_buffer_size", Ignored("the buffer grows as it is needed")),
     ("TlsInspector", "max_client_hello_size", Ignored("a ClientHello has at most 16 KiB")),
 

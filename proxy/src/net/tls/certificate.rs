@@ -69,7 +69,8 @@ pub(crate) fn subject(certificate: &CertificateDer<'_>) -> Option<String> {
     EndEntityCert::try_from(certificate).ok().map(|read| name(read.subject()))
 }
 
-fn sha256(bytes: &[u8]) -> String {
+/// SHA-256 in hexadecimal digits.
+pub(super) fn sha256(bytes: &[u8]) -> String {
     let hash = TLS13_AES_128_GCM_SHA256.tls13().map(|suite| suite.common.hash_provider.hash(bytes));
     hash.map(|hash| hex(hash.as_ref())).unwrap_or_default()
 }

@@ -7,6 +7,7 @@ use rustls::server::Acceptor;
 use tokio::io::AsyncReadExt;
 
 use super::first_record::{HANDSHAKE, RECORD_HEAD_LEN};
+use super::raw_hello::RawHello;
 use crate::net::Conn;
 
 /// A ClientHello is not longer; Envoy's tls_inspector takes as much. Bytes.
@@ -30,6 +31,12 @@ pub struct ClientHello {
     pub alpn: Vec<Vec<u8>>,
     /// `server_name`, in lower case.
     pub server_name: Option<String>,
+}
+
+impl From<RawHello> for ClientHello {
+    fn from(hello: RawHello) -> Self {
+        Self { alpn: hello.alpn, server_name: hello.server_name }
+    }
 }
 
 impl FirstBytes {
@@ -60,7 +67,10 @@ impl FirstBytes {
                     return Ok(Self::Plaintext);
                 }
             }
-            let Ok(accepted) = acceptor.accept() else { return Ok(Self::Plaintext) };
+            // rustls takes none of TLS 1.1 or before. That it is one of TLS still chooses the filter chain.
+            let Ok(accepted) = acceptor.accept() else {
+                return Ok(RawHello::parse(bytes).map_or(Self::Plaintext, |hello| Self::Tls(hello.into())));
+            };
             if let Some(accepted) = accepted {
                 let hello = accepted.client_hello();
                 return Ok(Self::Tls(ClientHello {

@@ -5,8 +5,10 @@ mod alert_names;
 mod certificate;
 mod client_hello;
 pub mod failure;
+mod fingerprint;
 mod first_record;
 mod io;
+mod raw_hello;
 
 use std::io::{Error, ErrorKind};
 use std::sync::{Arc, OnceLock};
@@ -24,6 +26,7 @@ use crate::stats::Handshake;
 pub use certificate::PeerCertificate;
 pub(crate) use certificate::subject;
 pub use client_hello::{ClientHello, FirstBytes};
+pub use fingerprint::Fingerprints;
 use io::TlsIo;
 
 /// What was agreed upon in a handshake.
@@ -90,6 +93,8 @@ pub struct Failed {
     /// As in [`Conn`].
     pub requested_server_name: Option<Box<str>>,
     /// As in [`Conn`].
+    pub fingerprints: Option<Box<Fingerprints>>,
+    /// As in [`Conn`].
     pub filter_chain: Option<Arc<str>>,
 }
 
@@ -102,19 +107,29 @@ pub async fn accept(mut conn: Conn, tls: &ServerContext, limit: Duration) -> Res
     let filter_chain = conn.filter_chain.take();
     let (local, peer) = (conn.local.clone(), conn.peer.clone());
     let (requested_server_name, direct) = (conn.requested_server_name.take(), conn.direct.take());
-    let passed = conn.passed.take();
+    let (passed, fingerprints) = (conn.passed.take(), conn.fingerprints.take());
     let done = timeout(limit, handshake(conn, tls)).await;
     match done.unwrap_or_else(|_| Err((TLS12, ErrorKind::TimedOut.into()))) {
         Ok((stream, session)) => {
             let encrypted = over(TlsStream::from(stream), local, peer, session);
-            Ok(Conn { requested_server_name, direct, passed, filter_chain, ..encrypted })
+            Ok(Conn { requested_server_name, fingerprints, direct, passed, filter_chain, ..encrypted })
         }
         Err((version, error)) => {
             let version = if failure::lacks_version(&error) { TLS12 } else { version };
             let session = TlsSession { version, ..TlsSession::default() };
             session.note_failure(failure::of_client(&error, version));
             let session = Arc::new(session);
-            Err(Box::new(Failed { error, session, local, peer, direct, passed, requested_server_name, filter_chain }))
+            Err(Box::new(Failed {
+                error,
+                session,
+                local,
+                peer,
+                direct,
+                passed,
+                requested_server_name,
+                fingerprints,
+                filter_chain,
+            }))
         }
     }
 }
