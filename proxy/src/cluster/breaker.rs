@@ -25,7 +25,7 @@ pub struct Breakers {
     pub pending: Arc<Limit>,
     /// Requests under way.
     pub requests: Arc<Limit>,
-    /// Endpoints that have a connection, for each worker. Not limited, but counted as Envoy counts its pools.
+    /// Endpoints that have a connection, for each worker and origin, as Envoy counts its pools.
     pub pools: Arc<Limit>,
     retries: Arc<Limit>,
     budget: Arc<Budget>,
@@ -44,7 +44,7 @@ impl Breakers {
             connections: Limit::new(watch(BreakerLimit::Connections, limits.connections_max)),
             pending: Limit::new(watch(BreakerLimit::Pending, limits.pending_max)),
             requests: Limit::new(watch(BreakerLimit::Requests, limits.requests_max)),
-            pools: Limit::new(Watched::fixed(u32::MAX)),
+            pools: Limit::new(watch(BreakerLimit::Pools, limits.pools_max)),
             retries: Limit::new(watch(BreakerLimit::Retries, limits.retries_max)),
             budget: Arc::new(Budget {
                 is_configured: AtomicBool::new(limits.retry_budget.is_some()),
@@ -63,6 +63,7 @@ impl Breakers {
     pub fn set_limits(&self, limits: &Limits) {
         self.connections.set_default(limits.connections_max);
         self.pending.set_default(limits.pending_max);
+        self.pools.set_default(limits.pools_max);
         self.requests.set_default(limits.requests_max);
         self.retries.set_default(limits.retries_max);
         let budget = limits.retry_budget.unwrap_or(RetryBudget::DEFAULT);

@@ -33,7 +33,8 @@ impl Cluster {
                 | Failure::Host(_)
                 | Failure::NoHealthyUpstream
                 | Failure::Overflow
-                | Failure::PendingOverflow,
+                | Failure::PendingOverflow
+                | Failure::PoolOverflow,
             ) => {}
             Err(Failure::TryIdle | Failure::TryTimeout) => self.report_timeout(endpoint),
             Err(_) => self.note_local_origin(endpoint, StatusCode::SERVICE_UNAVAILABLE),

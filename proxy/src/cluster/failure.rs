@@ -29,6 +29,8 @@ pub enum Failure {
     NoHealthyUpstream,
     /// The circuit breaker of waiting requests is open.
     PendingOverflow,
+    /// The circuit breaker of pools is open, and the endpoint has no connection.
+    PoolOverflow,
     /// What came back is not HTTP.
     Protocol,
     /// RST_STREAM with REFUSED_STREAM, or a GOAWAY that left our stream out: not processed.
@@ -55,7 +57,7 @@ impl Failure {
             Self::ConnectTimeout => "connection timeout",
             Self::Overflow | Self::PendingOverflow => "overflow",
             Self::LongestStream { .. } => "upstream max stream duration reached",
-            Self::Host(_) | Self::NoHealthyUpstream => "no healthy upstream",
+            Self::Host(_) | Self::NoHealthyUpstream | Self::PoolOverflow => "no healthy upstream",
             Self::Protocol => "protocol error",
             Self::Refused => "remote refused stream reset",
             Self::Reset => "remote reset",
@@ -79,6 +81,7 @@ impl Failure {
             | Self::ConnectTimeout
             | Self::Overflow
             | Self::PendingOverflow
+            | Self::PoolOverflow
             | Self::Host(_)
             | Self::NoHealthyUpstream
             | Self::Refused
@@ -95,7 +98,7 @@ impl Failure {
             Self::Bind(_) | Self::Connect(_) | Self::ConnectTimeout => ResponseFlag::UF,
             Self::Overflow | Self::PendingOverflow => ResponseFlag::UO,
             Self::LongestStream { .. } => ResponseFlag::UMSDR,
-            Self::Host(_) | Self::NoHealthyUpstream => ResponseFlag::UH,
+            Self::Host(_) | Self::NoHealthyUpstream | Self::PoolOverflow => ResponseFlag::UH,
             Self::Protocol => ResponseFlag::UPE,
             Self::Refused | Self::Reset | Self::ResetByConnect => ResponseFlag::UR,
             Self::Terminated => ResponseFlag::UC,
@@ -112,7 +115,7 @@ impl Failure {
             Self::ConnectTimeout => ResetCause::ConnectTimeout,
             Self::LongestStream { .. } => return Details::UpstreamMaxStreamDuration,
             Self::Host(failure) => return failure.details(),
-            Self::NoHealthyUpstream => return Details::NoHealthyUpstream,
+            Self::NoHealthyUpstream | Self::PoolOverflow => return Details::NoHealthyUpstream,
             Self::Overflow | Self::PendingOverflow => ResetCause::Overflow,
             Self::Protocol => ResetCause::Protocol,
             Self::Refused => ResetCause::RefusedStream,

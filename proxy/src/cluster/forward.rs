@@ -6,13 +6,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use super::endpoint_table::Effect;
 use super::{Cluster, Endpoint, Location};
 use crate::codec::RequestHead;
 use crate::config::cluster::Discovery;
-use crate::dns_cache::{Host, HostState, Lookup, WantedHost};
+use crate::dns_cache::{Host, HostState, HostWatch, Lookup, WantedHost};
 use crate::net::Address;
 
 /// A host that is an endpoint.
@@ -118,9 +116,9 @@ impl Endpoint {
 }
 
 /// Keeps the endpoint that a host is where the host is, until the cache forgets it or the cluster is gone.
-async fn follow(cluster: Weak<Cluster>, key: Arc<str>, mut state: watch::Receiver<HostState>) {
-    while state.changed().await.is_ok() {
-        let now = state.borrow_and_update().clone();
+async fn follow(cluster: Weak<Cluster>, key: Arc<str>, mut state: HostWatch) {
+    loop {
+        let now = state.changed().await;
         let Some(cluster) = cluster.upgrade() else { return };
         match now {
             HostState::Found(addresses) => cluster.move_host(&key, &addresses),

@@ -355,6 +355,8 @@ pub struct Limits {
     pub connections_max: u32,
     /// Requests waiting for a connection.
     pub pending_max: u32,
+    /// `max_connection_pools`: endpoints that have connections, each for every worker and origin; the default is no limit.
+    pub pools_max: u32,
     /// Requests under way.
     pub requests_max: u32,
     /// Retries under way.
@@ -388,6 +390,7 @@ impl Default for Limits {
         Self {
             connections_max: 1024,
             pending_max: 1024,
+            pools_max: u32::MAX,
             requests_max: 1024,
             retries_max: 3,
             retry_budget: None,

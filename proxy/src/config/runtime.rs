@@ -306,6 +306,8 @@ pub enum BreakerLimit {
     Connections,
     /// Requests waiting for a connection.
     Pending,
+    /// Endpoints that have connections.
+    Pools,
     /// Requests under way.
     Requests,
     /// Retries under way, where there is no budget.
@@ -317,8 +319,15 @@ pub enum BreakerLimit {
 }
 
 impl BreakerLimit {
-    const ALL: [Self; 6] =
-        [Self::Connections, Self::Pending, Self::Requests, Self::Retries, Self::BudgetPercent, Self::BudgetRetriesMin];
+    const ALL: [Self; 7] = [
+        Self::Connections,
+        Self::Pending,
+        Self::Pools,
+        Self::Requests,
+        Self::Retries,
+        Self::BudgetPercent,
+        Self::BudgetRetriesMin,
+    ];
 
     /// The key of this limit of a cluster, for requests of one priority.
     #[must_use]
@@ -331,6 +340,7 @@ impl BreakerLimit {
         match self {
             Self::Connections => "max_connections",
             Self::Pending => "max_pending_requests",
+            Self::Pools => "max_connection_pools",
             Self::Requests => "max_requests",
             Self::Retries => "max_retries",
             Self::BudgetPercent => "retry_budget.budget_percent",
@@ -341,19 +351,23 @@ impl BreakerLimit {
     fn takes(self) -> Takes {
         match self {
             Self::BudgetPercent => Takes::Percentage,
-            Self::Connections | Self::Pending | Self::Requests | Self::Retries | Self::BudgetRetriesMin => Takes::Count,
+            Self::Connections
+            | Self::Pending
+            | Self::Pools
+            | Self::Requests
+            | Self::Retries
+            | Self::BudgetRetriesMin => Takes::Count,
         }
     }
 }
 
 /// How a key of Envoy's begins and ends, the value with which it changes nothing, and what to do instead.
 const UNSUPPORTED: &[(&str, &str, Option<u32>, &str)] = &[
-    ("circuit_breakers.", ".max_connection_pools", None, "an endpoint has one pool"),
     (
         "circuit_breakers.",
         "",
         None,
-        "after circuit_breakers.CLUSTER.default. or .high. comes max_connections, max_pending_requests, max_requests, \
+        "after circuit_breakers.CLUSTER.default. or .high. comes max_connections, max_connection_pools, max_pending_requests, max_requests, \
          max_retries, retry_budget.budget_percent or retry_budget.min_retry_concurrency",
     ),
     ("envoy.reloadable_features.", "", None, "finwait does what Envoy 1.40 does by default; delete the line"),
@@ -407,7 +421,6 @@ mod tests {
     #[test]
     fn keys_that_change_what_envoy_does_are_refused_by_name() {
         for key in [
-            "circuit_breakers.app.default.max_connection_pools",
             "circuit_breakers.app.default.max_request",
             "circuit_breakers.app.max_requests",
             "envoy.reloadable_features.strict_chunk_parsing",

@@ -15,7 +15,6 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::HeaderValue;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config;
@@ -23,7 +22,7 @@ use crate::net::{Net, Random};
 use crate::permits::{Limit, Permit};
 use crate::runtime::Watched;
 use crate::stats::{Derived, DnsCacheStats, Registry};
-pub use host::{Host, HostFailure, HostState};
+pub use host::{Host, HostFailure, HostState, HostWatch};
 use host_name::HostName;
 
 /// The caches of the process, by name.
@@ -81,7 +80,7 @@ pub enum Lookup {
 /// A request that waits for a host.
 pub struct WaitingForHost {
     host: Arc<Host>,
-    state: watch::Receiver<HostState>,
+    state: HostWatch,
     _pending: Permit,
 }
 
@@ -95,8 +94,7 @@ impl WaitingForHost {
             if let Some(known) = self.host.known() {
                 return known;
             }
-            // The host that is held keeps the sender.
-            let (Ok(()) | Err(_)) = self.state.changed().await;
+            self.state.changed().await;
         }
     }
 }

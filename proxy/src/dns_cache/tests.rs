@@ -182,7 +182,8 @@ fn an_unused_host_is_forgotten_when_it_would_be_resolved_again() {
         assert_eq!((stage.stat("num_hosts"), stage.stat("dns_query_attempt")), (1, 2));
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert_eq!((stage.stat("num_hosts"), stage.stat("host_removed"), stage.stat("dns_query_attempt")), (0, 1, 2));
-        assert_eq!(*state.borrow_and_update(), HostState::Gone);
+        let followed = async { while state.changed().await != HostState::Gone {} };
+        assert_eq!(tokio::time::timeout(Duration::from_secs(1), followed).await, Ok(()));
     });
 }
 

@@ -91,7 +91,7 @@ impl Row {
 
     /// The upstream failed.
     fn of_failure(failure: &Failure, retried: bool, response: ResponseStart) -> Self {
-        if matches!(failure, Failure::Host(_) | Failure::NoHealthyUpstream) {
+        if matches!(failure, Failure::Host(_) | Failure::NoHealthyUpstream | Failure::PoolOverflow) {
             let details = failure.details(response);
             return Self::open(StatusCode::SERVICE_UNAVAILABLE, "no healthy upstream", details, ResponseFlag::UH);
         }

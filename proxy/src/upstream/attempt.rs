@@ -237,7 +237,7 @@ async fn checkout(
 
 /// There is no connection to `endpoint`.
 fn report_unconnected(cluster: &Cluster, endpoint: &Rc<Endpoint>, failure: &Failure, info: &mut StreamInfo) {
-    if *failure == Failure::PendingOverflow {
+    if matches!(failure, Failure::PendingOverflow | Failure::PoolOverflow) {
         info.upstream_host = None; // it never came so far as to be this endpoint's
         info.upstream_zone = None;
     }
@@ -252,6 +252,9 @@ fn report_unconnected(cluster: &Cluster, endpoint: &Rc<Endpoint>, failure: &Fail
     }
     if let Failure::Bind(why) | Failure::Connect(why) = failure {
         info.transport_failure = Some(why.clone().into());
+    }
+    if *failure == Failure::PoolOverflow {
+        return;
     }
     cluster.report(endpoint, Err(failure));
     endpoint.counts.rq_error.inc();

@@ -268,7 +268,7 @@ impl<'a> Attempts<'a> {
                     stats.upstream_rq_retry_success.inc();
                     info.parts.iter().for_each(|part| part.counters.upstream_rq_retry_success.inc());
                 }
-                let is_loss = matches!(result, Err(failed) if !matches!(failed.failure, Failure::Host(_) | Failure::NoHealthyUpstream));
+                let is_loss = matches!(result, Err(failed) if !matches!(failed.failure, Failure::Host(_) | Failure::NoHealthyUpstream | Failure::PoolOverflow));
                 return if is_loss { Next::GiveUp } else { Next::Deliver };
             }
             RetryDecision::Exhausted => {

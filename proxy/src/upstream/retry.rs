@@ -197,7 +197,11 @@ fn failure_is_retriable(on: RetryOn, failure: &Failure, nothing_sent: bool) -> b
             any_reset || (on.reset_before_request && nothing_sent)
         }
         Failure::Protocol | Failure::Reset | Failure::ResetByConnect => any_reset,
-        Failure::Host(_) | Failure::NoHealthyUpstream | Failure::Overflow | Failure::PendingOverflow => false,
+        Failure::Host(_)
+        | Failure::NoHealthyUpstream
+        | Failure::Overflow
+        | Failure::PendingOverflow
+        | Failure::PoolOverflow => false,
     }
 }
 

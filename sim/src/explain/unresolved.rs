@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use finwait::config::cluster::{Discovery, OriginalDestination};
-use finwait::config::route::Action;
+use finwait::config::balancing::{Placement, ReportedHealth};
+use finwait::config::cluster::{Cluster, Discovery, OriginalDestination};
+use finwait::config::route::{Action, Forward};
 
 use super::hop::ProxyView;
 use super::proposal::Proposal;
@@ -34,12 +35,31 @@ fn nowhere(original: &OriginalDestination) -> Unresolved {
     Unresolved { why: format!("because {lack}"), changes: vec![Change::advice(advice)] }
 }
 
+/// Can nothing but a limit of pools be why a cluster with endpoints had none for a request? Nothing finds one of them unusable.
+fn is_limited_by_pools(cluster: &Cluster, forward: &Forward) -> bool {
+    let is_limited = cluster.limits.of(forward.priority).pools_max < u32::MAX;
+    let says_health = |placement: &Placement| placement.health != ReportedHealth::Healthy;
+    is_limited
+        && cluster.health_checks.is_empty()
+        && cluster.outlier_detection.is_none()
+        && cluster.balancing.subsets.is_none()
+        && !cluster.placements.iter().any(says_health)
+}
+
 /// The first name that the cluster of a request leads to and that had no address at `when`; none if all had one.
 pub(super) fn unresolved(case: &Case<'_>, at: ProxyView<'_>, when: Duration) -> Option<Unresolved> {
     let (settings, led) = (at.settings?, at.led?);
     let Some((_, Action::Forward(forward))) = &led.route else { return None };
     let (path, cluster) = settings.cluster(forward)?;
     let names: Vec<&str> = match &cluster.discovery {
+        Discovery::Static(endpoints) if !endpoints.is_empty() && is_limited_by_pools(cluster, forward) => {
+            let max = cluster.limits.of(forward.priority).pools_max;
+            let why = format!(
+                "because as many endpoints have connections as max_connection_pools permits, {max}, and the chosen one has none"
+            );
+            let setting = settings.setting(&path, "circuit_breakers.thresholds", None);
+            return Some(Unresolved { why, changes: vec![Change::of("permit more", setting, Proposal::Unlimited)] });
+        }
         // The host that the request names is in the details of its response.
         Discovery::Aggregate(_) | Discovery::Forward(_) | Discovery::Static(_) => return None,
         Discovery::LogicalDns { target: (name, _), .. } => vec![name],

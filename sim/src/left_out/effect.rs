@@ -84,7 +84,6 @@ const NAMED: &[(&str, Effect)] = &[
     ("envoy.filters.network.ratelimit", Effect::May("it can close a connection")),
     ("crl", Effect::May("certificates that were withdrawn are accepted")),
     ("eds_cluster_config", Effect::May(CHOOSES)),
-    ("max_connection_pools", Effect::May("pools are not limited")),
     ("rtds_layer", Effect::May("a runtime server could set its values while it runs")),
     ("sds_config", Effect::Nothing),
     ("tracing", Effect::Nothing),

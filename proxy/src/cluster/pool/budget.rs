@@ -132,6 +132,15 @@ impl Budget {
         self.generation.set(self.generation.get().wrapping_add(1));
     }
 
+    /// May requests wait here? Only where there is a connection, once as many endpoints have some as may.
+    pub(super) fn check_pools(&self) -> Result<(), Failure> {
+        if self.is_open() || self.breakers().pools.remaining() > 0 {
+            return Ok(());
+        }
+        self.shared.stats.upstream_cx_pool_overflow.inc();
+        Err(Failure::PoolOverflow)
+    }
+
     /// A place among the requests that wait for a connection.
     pub(super) fn pending(&self) -> Result<Pending, Failure> {
         let stats = &self.shared.stats;

@@ -195,6 +195,7 @@ impl Pool {
                 return lease;
             }
         }
+        self.budget.check_pools()?;
         let pending = self.budget.pending()?;
         let waiter = self.queue.push(wanted, pending);
         self.budget.mark_changed();

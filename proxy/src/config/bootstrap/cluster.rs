@@ -224,6 +224,7 @@ pub(crate) struct PerHostThresholds {
 /// `envoy.config.cluster.v3.CircuitBreakers.Thresholds`
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Thresholds {
+    pub(crate) max_connection_pools: Option<u32>,
     pub(crate) max_connections: Option<u32>,
     pub(crate) max_pending_requests: Option<u32>,
     pub(crate) max_requests: Option<u32>,

@@ -428,6 +428,7 @@ fn limits(cluster: &Written, priority: Priority) -> Limits {
     Limits {
         connections_max: written.max_connections.unwrap_or(default.connections_max),
         pending_max: written.max_pending_requests.unwrap_or(default.pending_max),
+        pools_max: written.max_connection_pools.unwrap_or(default.pools_max),
         requests_max: written.max_requests.unwrap_or(default.requests_max),
         retries_max: written.max_retries.unwrap_or(default.retries_max),
         retry_budget: written.retry_budget.map(retry_budget),

@@ -101,7 +101,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("PerHostThresholds", "retry_budget", Refused("single endpoints have a limit of connections alone")),
     ("PerHostThresholds", "track_remaining", Only("false", "single endpoints have a limit of connections alone")),
     ("HealthCheckConfig", "address", Refused("checks go to the endpoint's own address; its port may be another")),
-    ("Thresholds", "max_connection_pools", Refused("an endpoint has one pool")),
     ("ConsistentHashingLbConfig", "hash_policy", Refused("write it in the route: RouteAction.hash_policy")),
     ("RingHashLbConfig", "deprecated_v1", Old("hash_function, minimum_ring_size and maximum_ring_size")),
     ("CommonLbConfig", "close_connections_on_host_set_change", Only("false", LOAD_BALANCING)),

@@ -145,6 +145,8 @@ scope! {
         upstream_cx_none_healthy: Counter,
         /// A connection was wanted, but as many are open as may be.
         upstream_cx_overflow: Counter,
+        /// A request was refused: its endpoint has no connection, and as many endpoints have some as may.
+        upstream_cx_pool_overflow: Counter,
         /// What came is not HTTP.
         upstream_cx_protocol_error: Counter,
         /// An idle connection was found ended in the moment it would have been used again. Ours, not Envoy's.
@@ -238,7 +240,7 @@ impl FlowStats {
 /// | Gauge | Value |
 /// |---|---|
 /// | `cx_open` | 1 while as many connections are open as may be |
-/// | `cx_pool_open` | 1 while there are as many pools as may be, which has no limit here |
+/// | `cx_pool_open` | 1 while there are as many pools as may be |
 /// | `remaining_cx` | connections that may still be opened, where it is tracked |
 /// | `remaining_cx_pools` | pools that there may still be, where it is tracked |
 /// | `remaining_pending` | requests that may still wait for a connection, where it is tracked |
@@ -270,7 +272,6 @@ const CLUSTER_ALWAYS_ZERO: &[&str] = &[
     "update_empty",
     "upstream_cx_connect_with_0_rtt",
     "upstream_cx_http3_total",
-    "upstream_cx_pool_overflow",
     "upstream_cx_preconnect_skipped",
     "upstream_http3_broken",
     "upstream_queue_overloaded",
