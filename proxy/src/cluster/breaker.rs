@@ -99,6 +99,12 @@ impl Breakers {
         });
     }
 
+    /// May an endpoint without a connection have one?
+    #[must_use]
+    pub fn permit_pool(&self) -> bool {
+        self.pools.remaining() > 0
+    }
+
     /// Leave for a request or a retry to have a connection, unless too many have.
     #[must_use]
     pub fn request_permit(&self) -> Option<Permit> {

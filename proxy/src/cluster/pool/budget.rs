@@ -84,7 +84,7 @@ impl Budget {
         self.location.replace(location);
     }
 
-    fn breakers(&self) -> &Breakers {
+    pub(super) fn breakers(&self) -> &Breakers {
         self.shared.breakers.of(self.priority)
     }
 
@@ -130,15 +130,6 @@ impl Budget {
     /// Connections that are there serve out their requests and are then closed.
     pub(super) fn drain(&self) {
         self.generation.set(self.generation.get().wrapping_add(1));
-    }
-
-    /// May requests wait here? Only where there is a connection, once as many endpoints have some as may.
-    pub(super) fn check_pools(&self) -> Result<(), Failure> {
-        if self.is_open() || self.breakers().pools.remaining() > 0 {
-            return Ok(());
-        }
-        self.shared.stats.upstream_cx_pool_overflow.inc();
-        Err(Failure::PoolOverflow)
     }
 
     /// A place among the requests that wait for a connection.

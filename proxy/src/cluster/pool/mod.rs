@@ -195,7 +195,10 @@ impl Pool {
                 return lease;
             }
         }
-        self.budget.check_pools()?;
+        if !self.budget.is_open() && !self.budget.breakers().permit_pool() {
+            self.budget.shared.stats.upstream_cx_pool_overflow.inc();
+            return Err(Failure::PoolOverflow);
+        }
         let pending = self.budget.pending()?;
         let waiter = self.queue.push(wanted, pending);
         self.budget.mark_changed();
