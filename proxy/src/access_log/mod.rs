@@ -5,6 +5,7 @@
 
 pub mod details;
 mod downstream;
+mod filter_details;
 pub mod flags;
 pub mod format;
 pub(crate) mod grpc_status;
@@ -31,8 +32,9 @@ use crate::net::{Address, ConnInfo, LogWriter, Random};
 use crate::stats::{Charged, PartStats};
 use crate::trace::Trace;
 
-pub use details::{ConnectionTermination, DeniedBy, Details, HealthCheck, ResetCause, ResponseStart, UpstreamReset};
+pub use details::{ConnectionTermination, Details, ResetCause, ResponseStart, UpstreamReset};
 pub use downstream::{Downstream, LocalEnd};
+pub use filter_details::{DeniedBy, HealthCheck, Unresolved, Unsendable};
 pub use flags::{ResponseFlag, ResponseFlags};
 use format::{Heads, Renderer, Source};
 pub use jwt::{JwtDenied, JwtFailure};

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::host_name::HostName;
 use crate::access_log::Details;
-use crate::access_log::details::Unresolved;
+use crate::access_log::Unresolved;
 use crate::net::Address;
 
 /// A host that requests have named.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::DnsCache;
 use super::host::Host;
-use crate::access_log::details::Unresolved;
+use crate::access_log::Unresolved;
 use crate::net::{Net, Random, ResolveError};
 
 /// So long holds an address: Envoy's for the resolver of the operating system, which does not say how long an answer holds.

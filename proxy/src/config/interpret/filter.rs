@@ -206,9 +206,8 @@ impl FilterTemplate {
             Options::BasicAuth(own) => {
                 Filter::BasicAuth(basic_auth::below(own, options().rev().find_map(OverrideOptions::users)))
             }
-            Options::Buffer(buffer) => {
-                let own = options().rev().find_map(OverrideOptions::buffer);
-                return own.unwrap_or(Some(*buffer)).map(Filter::Buffer);
+            Options::Buffer(own) => {
+                return options().rev().find_map(OverrideOptions::buffer).unwrap_or(Some(*own)).map(Filter::Buffer);
             }
             Options::Compressor(own) => {
                 Filter::Compressor(compression::below(own, options().rev().find_map(OverrideOptions::compressor)))
