@@ -73,8 +73,11 @@ fn has_stray_line_end(trace: &Trace) -> bool {
 /// Whether HTTP without TLS is on a connection to the port of TLS, or in a tunnel to it.
 fn has_clear_text_on_443(trace: &Trace) -> bool {
     let is_tunnel = |text: &str| text.starts_with("CONNECT ") && text.ends_with(":443 HTTP/1.1");
-    segments(trace).any(|segment| segment.from.port() == 443 && segment.payload.starts_with(b"HTTP/1.1"))
-        || any(trace, |message| is_tunnel(&message.text))
+    let is_clear = |segment: &Segment| {
+        (segment.from.port() == 443 && segment.payload.starts_with(b"HTTP/1.1"))
+            || (segment.to.port() == 443 && segment.payload.starts_with(b"GET / HTTP/1.1"))
+    };
+    segments(trace).any(is_clear) || any(trace, |message| is_tunnel(&message.text))
 }
 
 /// Whether a body is no gzip, though its head has it that it is.
