@@ -63,9 +63,7 @@ const NAMED: &[(&str, Effect)] = &[
     ("envoy.filters.http.bandwidth_limit", Effect::May(DELAYS)),
     ("envoy.filters.http.cache", Effect::May(ANSWERS)),
     ("envoy.filters.http.connect_grpc_bridge", Effect::May(BODIES)),
-    ("envoy.filters.http.dynamic_forward_proxy", Effect::May(CHOOSES)),
     ("envoy.filters.http.dynamic_modules", Effect::May(CODE)),
-    ("envoy.filters.http.ext_authz", Effect::May(AUTHORISES)),
     ("envoy.filters.http.ext_proc", Effect::May(CODE)),
     ("envoy.filters.http.geoip", Effect::May(HEADERS)),
     ("envoy.filters.http.golang", Effect::May(CODE)),
@@ -73,11 +71,8 @@ const NAMED: &[(&str, Effect)] = &[
     ("envoy.filters.http.grpc_http1_reverse_bridge", Effect::May(BODIES)),
     ("envoy.filters.http.grpc_json_transcoder", Effect::May(BODIES)),
     ("envoy.filters.http.json_to_metadata", Effect::May(HEADERS)),
-    ("envoy.filters.http.jwt_authn", Effect::May(AUTHORISES)),
-    ("envoy.filters.http.lua", Effect::May(CODE)),
     ("envoy.filters.http.oauth2", Effect::May(AUTHORISES)),
     ("envoy.filters.http.on_demand", Effect::Nothing),
-    ("envoy.filters.http.ratelimit", Effect::May(LIMITS)),
     ("envoy.filters.http.tap", Effect::Nothing),
     ("envoy.filters.http.wasm", Effect::May(CODE)),
     ("envoy.filters.network.ext_authz", Effect::May("it can close a connection")),
@@ -122,7 +117,7 @@ mod tests {
     fn reports_change_nothing_and_what_decides_may() {
         let effect = |kind, name| of(&Name::Extension { kind, name }, "a.b");
         assert_eq!(effect("tracer", "envoy.tracers.skywalking"), Effect::Nothing);
-        assert_eq!(effect("HTTP filter", "envoy.filters.http.lua"), Effect::May(CODE));
+        assert_eq!(effect("HTTP filter", "envoy.filters.http.wasm"), Effect::May(CODE));
         assert_eq!(effect("HTTP filter", "envoy.filters.http.of_tomorrow"), Effect::UNKNOWN);
         assert_eq!(of(&Name::Field, "static_resources.listeners[0].sds_config"), Effect::Nothing);
     }
