@@ -62,7 +62,7 @@ const JSON_LOG: &str = "{ name: envoy.access_loggers.file, typed_config: { \
     id: \"%REQ(X-REQUEST-ID)%\", authority: \"%REQ(:AUTHORITY)%\", upstream: \"%UPSTREAM_HOST%\" } } } }";
 
 /// Each with its configuration, before `typed_config` and in it. None of them changes the exchange.
-const FILTERS: [(&str, &str); 9] = [
+const FILTERS: [(&str, &str); 15] = [
     ("buffer.v3.Buffer", "max_request_bytes: 10000"),
     (
         "compressor.v3.Compressor",
@@ -71,12 +71,33 @@ const FILTERS: [(&str, &str); 9] = [
     ),
     ("cors.v3.Cors", ""),
     ("csrf.v3.CsrfPolicy", "filter_enabled: { default_value: { numerator: 100 } }"),
+    (
+        "decompressor.v3.Decompressor",
+        "decompressor_library: { name: gzip, typed_config: { \
+     \"@type\": type.googleapis.com/envoy.extensions.compression.gzip.decompressor.v3.Gzip } }",
+    ),
     ("fault.v3.HTTPFault", "abort: { http_status: 503, percentage: { numerator: 0 } }"),
     ("grpc_stats.v3.FilterConfig", "stats_for_all_methods: true"),
     (
         "header_mutation.v3.HeaderMutation",
         "mutations: { request_mutations: [{ append: { header: { key: x-one, value: one } } }] }",
     ),
+    ("grpc_web.v3.GrpcWeb", ""),
+    (
+        "header_to_metadata.v3.Config",
+        "request_rules: [{ header: user-agent, on_header_present: { key: agent, type: STRING } }]",
+    ),
+    (
+        "lua.v3.Lua",
+        "default_source_code: { inline_string: \"function envoy_on_request(handle) \
+     handle:headers():add('x-one', handle:headers():get(':path')) end\" }",
+    ),
+    (
+        "set_filter_state.v3.Config",
+        "on_request_headers: [{ object_key: one, factory_key: envoy.string, \
+     format_string: { text_format_source: { inline_string: \"%REQ(:PATH)%\" } } }]",
+    ),
+    ("set_metadata.v3.Config", "metadata: [{ metadata_namespace: one, value: { two: 3 } }]"),
     (
         "local_ratelimit.v3.LocalRateLimit",
         "stat_prefix: limit, \
