@@ -11,7 +11,7 @@ impl Exchange<'_> {
     pub(crate) fn filter_request(
         &mut self,
         request: &mut RequestHead,
-        payload: Payload,
+        mut payload: Payload,
         info: &mut StreamInfo,
     ) -> Flow<FilterReply> {
         loop {
@@ -24,6 +24,8 @@ impl Exchange<'_> {
             let mut first = if std::mem::take(&mut self.is_anew) { 0 } else { waiting + usize::from(had_read) };
             if let Some((index, released)) = self.filters.take_released() {
                 self.take_back(released);
+                // A filter may give a body to a request that had none.
+                payload = if self.has_no_body() { Payload::None } else { Payload::Some };
                 first = index + 1;
             }
             if let Err(refusal) = self.filter_held(first) {

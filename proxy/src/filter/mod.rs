@@ -253,15 +253,17 @@ impl<'c> Filters<'c> {
     pub(crate) fn on_request(
         &mut self,
         request: &mut RequestHead,
-        payload: Payload,
+        mut payload: Payload,
         info: &mut StreamInfo,
     ) -> Flow<FilterReply> {
         let around = Around { context: self.context, cluster: self.cluster.as_ref() };
         while let Some(filter) = self.filters.get_mut(self.requested) {
             match filter.on_request(request, payload, info, around) {
                 Flow::Continue => {
-                    let released = filter.release_request();
-                    self.released = released.map(|released| (self.requested, released)).or(self.released.take());
+                    if let Some(released) = filter.release_request() {
+                        payload = released.payload(payload);
+                        self.released = Some((self.requested, released));
+                    }
                     (self.requested, self.reads) = (self.requested + 1, false);
                 }
                 Flow::Wait => {
@@ -328,7 +330,7 @@ impl<'c> Filters<'c> {
     pub(crate) fn on_response(
         &mut self,
         response: &mut ResponseHead,
-        payload: Payload,
+        mut payload: Payload,
         request: &RequestHead,
         info: &mut StreamInfo,
     ) -> Flow<Refusal> {
@@ -338,8 +340,10 @@ impl<'c> Filters<'c> {
             let encodings = self.encodings.as_deref_mut();
             match filter.on_response(response, payload, request, info, encodings, self.context) {
                 Flow::Continue => {
-                    let released = filter.release_response();
-                    self.released = released.map(|released| (index, released)).or(self.released.take());
+                    if let Some(released) = filter.release_response() {
+                        payload = released.payload(payload);
+                        self.released = Some((index, released));
+                    }
                     self.undecided = index;
                 }
                 stop @ (Flow::Respond(_) | Flow::Wait) => return stop,

@@ -77,9 +77,9 @@ impl Filters<'_> {
         info: &mut StreamInfo,
         below: &mut usize,
     ) -> Option<Box<Call>> {
-        let payload = if piece.data.is_empty() { Payload::None } else { Payload::Some };
         // Each filter waits for the body once at most: what is there is the whole body, and such a body is not refused.
         for _ in 0..=self.filters.len() {
+            let payload = if piece.data.is_empty() { Payload::None } else { Payload::Some };
             let flow = self.on_response(response, payload, request, info);
             if let Some((index, released)) = self.take_released() {
                 released.replace(piece);

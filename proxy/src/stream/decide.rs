@@ -182,8 +182,8 @@ async fn filter_request(stream: &mut StreamContext<'_>, cluster: Option<&Cluster
     if stream.exchange.filters.is_empty() {
         return Ok(());
     }
-    let payload = if stream.exchange.has_no_body() { Payload::None } else { Payload::Some };
     loop {
+        let payload = if stream.exchange.has_no_body() { Payload::None } else { Payload::Some };
         let StreamContext { service, request, exchange, info, .. } = stream;
         let flow = exchange.filter_request(request, payload, info);
         call::detach(service, exchange.filters.take_detached(), info);

@@ -28,7 +28,7 @@ pub(super) async fn filter_response(
     stream: &mut StreamContext<'_>,
     response: &mut UpstreamResponse,
     head: &mut ResponseHead,
-    payload: Payload,
+    mut payload: Payload,
 ) -> Result<Option<Piece>, Stopped> {
     let StreamContext { service, request, exchange, info, .. } = stream;
     if exchange.filters.is_empty() {
@@ -47,6 +47,8 @@ pub(super) async fn filter_response(
         // The filter that waited for the body has seen the piece; those behind it have not.
         let mut below = before.saturating_sub(1);
         if let Some((index, released)) = exchange.filters.take_released() {
+            // A filter may give a body to a response that had none.
+            payload = released.payload(payload);
             released.replace(waited.get_or_insert_default());
             below = index;
         }

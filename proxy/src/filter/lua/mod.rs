@@ -71,6 +71,11 @@ pub(crate) struct Released {
 }
 
 impl Released {
+    /// What follows the head for the filters behind: the head has had this.
+    pub(crate) fn payload(&self, before: Payload) -> Payload {
+        if before == Payload::None && !self.data.is_empty() { Payload::Some } else { before }
+    }
+
     /// Puts it in the place of what a piece has, which is the last.
     pub(crate) fn replace(self, piece: &mut Piece) {
         piece.data = self.data;
