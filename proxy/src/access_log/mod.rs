@@ -26,7 +26,7 @@ use crate::config::cluster::ClusterMetadata;
 use crate::config::filter_state::{FilterState, Object};
 use crate::config::log_filter::LogType;
 use crate::config::log_format::LineFormat;
-use crate::config::metadata::Metadata;
+use crate::config::metadata::{Metadata, Struct, merge};
 use crate::gate::Denial;
 use crate::net::{Address, ConnInfo, LogWriter, Random};
 use crate::stats::{Charged, PartStats};
@@ -251,6 +251,14 @@ impl StreamInfo {
     /// Something went wrong.
     pub fn flag(&mut self, flag: ResponseFlag) {
         self.flags.insert(flag);
+    }
+
+    /// Leaves these values under a namespace of its metadata, merged with what is there.
+    pub(crate) fn leave(&mut self, namespace: &str, values: &Struct) {
+        if !values.is_empty() {
+            let Metadata(all) = &mut **self.metadata.get_or_insert_default();
+            merge(all.entry(namespace.to_owned()).or_default(), values);
+        }
     }
 
     /// How the response came about. The last call stands.

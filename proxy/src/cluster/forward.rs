@@ -97,12 +97,7 @@ impl Cluster {
     fn forget_host(&self, key: &Arc<str>) {
         let Some(ForwardHost { endpoint, .. }) = self.by_host.borrow_mut().remove(key) else { return };
         self.endpoints.borrow_mut().retain(|other| !Rc::ptr_eq(other, &endpoint));
-        endpoint.drain();
-        let key = endpoint.location.key();
-        drop(endpoint);
-        if !self.shared.endpoints.has(&key) {
-            self.shared.stats.membership_change.inc();
-        }
+        self.part_with(endpoint);
         self.look_at_health(Effect::Initially);
     }
 }

@@ -78,14 +78,20 @@ impl Cluster {
         let unused_at = unused.iter().filter_map(|endpoint| endpoint.address.socket());
         unused_at.for_each(|at| drop(self.by_destination.borrow_mut().remove(&at)));
         for endpoint in unused {
-            endpoint.drain();
-            let key = endpoint.location.key();
-            drop(endpoint);
-            if !self.shared.endpoints.has(&key) {
-                self.shared.stats.membership_change.inc();
-            }
+            self.part_with(endpoint);
         }
         self.look_at_health(Effect::Initially);
+    }
+
+    /// An endpoint is chosen no more: what is on its connections is served out.
+    pub(super) fn part_with(&self, endpoint: Rc<Endpoint>) {
+        endpoint.drain();
+        let key = endpoint.location.key();
+        drop(endpoint);
+        // Other workers may have it still.
+        if !self.shared.endpoints.has(&key) {
+            self.shared.stats.membership_change.inc();
+        }
     }
 }
 

@@ -361,7 +361,7 @@ impl<'c> Filter<'c> {
             Self::HeaderMutation(mutation) => mutation.on_response(response, request, info),
             Self::HeaderToMetadata(rules) => header_to_metadata::on_response(rules, response, info),
             Self::HealthCheck(check) => check.on_response(response, context),
-            Self::Lua(script) => return script.on_response(response, payload, request, info, context),
+            Self::Lua(script) => return script.on_response(response, payload, info, context),
             Self::RateLimit(limited) => limited.on_response(response),
         }
         Flow::Continue

@@ -276,7 +276,7 @@ fn cors_below(said: &[&Override], levels: &[&Level]) -> Option<Arc<Cors>> {
 }
 
 fn scripted(said: &[&Override], own: &LuaTemplate, levels: &[&Level]) -> Option<Arc<Lua>> {
-    let of_level = said.iter().rev().filter_map(|said| said.options.as_ref()).find_map(OverrideOptions::lua);
+    let of_level = last_said(said, OverrideOptions::lua);
     lua::below(own, of_level, levels.iter().rev().find_map(|level| level.metadata.as_ref()))
 }
 
@@ -287,8 +287,7 @@ fn rate_limited(said: &[&Override], own: &Arc<RateLimit>, levels: &[&Level]) -> 
 }
 
 fn globally_limited(said: &[&Override], own: &Arc<GlobalRateLimit>, levels: &[&Level]) -> GloballyLimited {
-    let of_level =
-        said.iter().rev().filter_map(|said| said.options.as_ref()).find_map(OverrideOptions::global_rate_limit);
+    let of_level = last_said(said, OverrideOptions::global_rate_limit);
     global_rate_limit::below(own, of_level, levels.iter().filter_map(|level| level.limits.as_ref()))
 }
 
@@ -298,7 +297,12 @@ fn most_specific<'s, T>(
     of: impl Fn(&'s OverrideOptions) -> Option<&'s Arc<T>>,
     own: &'s Arc<T>,
 ) -> Arc<T> {
-    Arc::clone(said.iter().rev().filter_map(|said| said.options.as_ref()).find_map(of).unwrap_or(own))
+    Arc::clone(last_said(said, of).unwrap_or(own))
+}
+
+/// The options of the most specific level that has some.
+fn last_said<'s, T>(said: &[&'s Override], of: impl Fn(&'s OverrideOptions) -> Option<&'s T>) -> Option<&'s T> {
+    said.iter().rev().filter_map(|said| said.options.as_ref()).find_map(of)
 }
 
 /// A filter chain; `kind` is Envoy's word for it.

@@ -25,7 +25,7 @@ use crate::access_log::{Details, ResponseFlag, StreamInfo};
 use crate::codec::head::is_of_connection;
 use crate::codec::{Headers, Payload, RequestHead, ResponseHead};
 use crate::config::ext_authz::{AuthorisationService, CheckedBody, ExtAuthz, LargerBody, OnError};
-use crate::config::metadata::{Metadata, Struct, Value, merge};
+use crate::config::metadata::{Struct, Value};
 use crate::config::route::Sense;
 use crate::config::string_match::StringMatch;
 use crate::stats::AuthorisationEvent as Event;
@@ -278,7 +278,7 @@ impl<'c> Authorisation<'c> {
             let milliseconds = Value::Number(f64::from(u32::try_from(milliseconds).unwrap_or(u32::MAX)));
             changes.metadata.insert("ext_authz_duration".to_owned(), milliseconds);
         }
-        leave(info, std::mem::take(&mut changes.metadata));
+        info.leave(NAMESPACE, &std::mem::take(&mut changes.metadata));
         let clears = self.options.clears_route && changes.is_of_request();
         let route = if clears { Route::Cleared } else { Route::Kept };
         self.state = State::Allowed { changes: changes.apply(request), route };
@@ -295,7 +295,7 @@ impl<'c> Authorisation<'c> {
         info: &mut StreamInfo,
     ) -> Flow<FilterReply> {
         let Answer { status: own, headers, body, metadata } = answer;
-        leave(info, metadata);
+        info.leave(NAMESPACE, &metadata);
         let bytes_max = self.options.denied_bytes_max.and_then(|max| usize::try_from(max.get()).ok());
         let mut reply = EndedReply::new(own.unwrap_or(status), "", details);
         reply.body = body.slice(..bytes_max.unwrap_or(usize::MAX).min(body.len()));
@@ -313,13 +313,6 @@ impl<'c> Authorisation<'c> {
         if let State::Allowed { changes, .. } = &self.state {
             changes.apply(response);
         }
-    }
-}
-
-fn leave(info: &mut StreamInfo, values: Struct) {
-    if !values.is_empty() {
-        let Metadata(all) = &mut **info.metadata.get_or_insert_default();
-        merge(all.entry(NAMESPACE.to_owned()).or_default(), &values);
     }
 }
 

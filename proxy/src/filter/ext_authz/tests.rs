@@ -366,7 +366,9 @@ fn lists_of_headers_and_their_form_are_the_filters() {
     let head = request("/a", &[("x-a", "1"), ("x-a", "2"), ("x-b", "1"), ("authorization", "x")]);
     let mut info = info();
     let here = [("n".to_owned(), Value::List(vec![Value::Number(1.5), Value::Null]))].into();
-    info.metadata = Some(Box::new(Metadata([("here".to_owned(), here), ("other".to_owned(), Struct::new())].into())));
+    info.metadata = Some(Box::new(crate::config::metadata::Metadata(
+        [("here".to_owned(), here), ("other".to_owned(), Struct::new())].into(),
+    )));
     let body = CheckBody { bytes: Bytes::from_static(b"\xff"), is_cut: None };
     let attributes = check_request(&options, &head, body, &info, 9).attributes.unwrap();
     let http = attributes.request.unwrap().http.unwrap();

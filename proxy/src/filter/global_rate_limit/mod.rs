@@ -23,7 +23,7 @@ use crate::codec::head::{is_joined_in_requests, is_joined_in_responses, is_of_co
 use crate::codec::{Headers, RequestHead, ResponseHead};
 use crate::config::filter_state::Object;
 use crate::config::global_rate_limit::{CountedOrigin, GloballyLimited, LimitedMark, RetryAfterHeader};
-use crate::config::metadata::{Metadata, Struct, merge};
+use crate::config::metadata::Struct;
 use crate::config::rate_limit::{BucketHeaders, HitSign, Moment};
 use crate::protobuf::Header;
 use crate::stats::{Charged, LimitEvent};
@@ -154,7 +154,7 @@ impl<'c> GlobalLimit<'c> {
         around: Around<'_>,
     ) -> Flow<FilterReply> {
         let limit = &*self.options.limit;
-        leave(info, &limit.namespace, response.dynamic_metadata.map(Struct::from).unwrap_or_default());
+        info.leave(&limit.namespace, &response.dynamic_metadata.map(Struct::from).unwrap_or_default());
         let mut added = fields(&response.response_headers_to_add);
         let is_over = response.overall_code == OVER_LIMIT;
         if is_over {
@@ -245,11 +245,4 @@ fn fields(written: &[Header]) -> Headers {
         }
     }
     fields
-}
-
-fn leave(info: &mut StreamInfo, namespace: &str, values: Struct) {
-    if !values.is_empty() {
-        let Metadata(all) = &mut **info.metadata.get_or_insert_default();
-        merge(all.entry(namespace.to_owned()).or_default(), &values);
-    }
 }

@@ -19,7 +19,7 @@ use crate::access_log::{Details, StreamInfo};
 use crate::codec::{Headers, RequestHead, ResponseHead};
 use crate::config::log_format::Format;
 use crate::config::lua::Lua;
-use crate::config::metadata::{Metadata, Struct, merge};
+use crate::config::metadata::{Metadata, Struct};
 use crate::config::script::Host;
 use crate::filter::call::{Call, CallEnd};
 use crate::filter::context::FilterContext;
@@ -28,7 +28,7 @@ use crate::filter::reply::EndedReply;
 /// The heads that a turn sees.
 pub(super) enum Seen<'t> {
     Request(&'t mut RequestHead),
-    Response(&'t mut ResponseHead, &'t RequestHead),
+    Response(&'t mut ResponseHead),
 }
 
 /// The body of a message, as far as a script has to do with it.
@@ -134,7 +134,7 @@ impl Turn<'_> {
         }
         Ok(match &mut self.seen {
             Seen::Request(head) => Message::Request(head),
-            Seen::Response(head, _) => Message::Response(head),
+            Seen::Response(head) => Message::Response(head),
         })
     }
 
@@ -164,7 +164,7 @@ impl Turn<'_> {
                     // Of a request, Envoy learns it when it is about to be sent.
                     match &self.seen {
                         Seen::Request(_) => drop(self.wanted.unsendable.get_or_insert(unsendable)),
-                        Seen::Response(..) => return Err(unsendable.describe()),
+                        Seen::Response(_) => return Err(unsendable.describe()),
                     }
                 }
                 return Ok(MultiValue::new());
@@ -178,7 +178,7 @@ impl Turn<'_> {
     fn reason(&self) -> Answer {
         match &self.seen {
             Seen::Request(_) => Ok(MultiValue::new()),
-            Seen::Response(..) => {
+            Seen::Response(_) => {
                 Err("setHttp1ReasonPhrase() is not supported: the phrase is that of the status".to_owned())
             }
         }
@@ -221,7 +221,7 @@ impl Turn<'_> {
                 if !body.is_continued {
                     let headers = match &mut self.seen {
                         Seen::Request(head) => &mut head.headers,
-                        Seen::Response(head, _) => &mut head.headers,
+                        Seen::Response(head) => &mut head.headers,
                     };
                     headers.set(CONTENT_LENGTH, HeaderValue::from(length));
                 }
@@ -232,7 +232,6 @@ impl Turn<'_> {
 
     fn metadata(&mut self, lua: &Machine, operation: &str, arguments: &mut Arguments) -> Answer {
         let failed = |error: mlua::Error| error.to_string();
-        let none = Struct::new();
         let of_stream =
             |info: &StreamInfo| info.metadata.as_deref().map(|Metadata(all)| all.clone()).unwrap_or_default();
         let found = |value: Option<mlua::Result<Value>>| match value {
@@ -256,8 +255,7 @@ impl Turn<'_> {
             }
             "set_dynamic" => {
                 let (namespace, key, value) = (arguments.text(), arguments.text(), from_lua(&arguments.value())?);
-                let Metadata(all) = &mut **self.info.metadata.get_or_insert_default();
-                merge(all.entry(namespace).or_insert(none), &Struct::from([(key, value)]));
+                self.info.leave(&namespace, &Struct::from([(key, value)]));
                 Ok(MultiValue::new())
             }
             "state" => {
@@ -327,7 +325,7 @@ impl Turn<'_> {
                 }
             }
             _ => {
-                if matches!(self.seen, Seen::Response(..)) {
+                if matches!(self.seen, Seen::Response(_)) {
                     return Err("respond not currently supported in the response path".to_owned());
                 }
                 self.wanted.reply = Some(reply(arguments)?);

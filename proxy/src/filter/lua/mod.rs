@@ -56,11 +56,15 @@ enum State {
     Ended,
 }
 
-/// A copy of the heads and of the stream's facts.
+/// A copy of the head and of the stream's facts.
 struct Later {
-    request: RequestHead,
-    response: ResponseHead,
+    head: KeptHead,
     info: StreamInfo,
+}
+
+enum KeptHead {
+    Request(RequestHead),
+    Response(ResponseHead),
 }
 
 /// What a script has made of a body that it held, and the trailers behind it.
@@ -144,14 +148,14 @@ impl<'c> Scripted<'c> {
             let reply = EndedReply::new(StatusCode::SERVICE_UNAVAILABLE, "", details);
             return EndedReply { body: what.into(), flag: Some(ResponseFlag::DPE), ..reply }.end();
         }
-        self.request.keep_for_later(request, &ResponseHead::new(StatusCode::OK), info);
+        self.request.keep_for_later(|| KeptHead::Request(request.clone()), info);
         Flow::Continue
     }
 
     /// A piece of the request's body has come.
     pub(super) fn on_request_data(&mut self, piece: &mut Piece, context: &FilterContext) -> Flow<Refusal> {
         let flow = self.request.data(piece, context.buffer_bytes_max, Refusal::RequestTooLarge);
-        self.request.pass(piece, self.options, &mut self.wanted, Hook::Request, context);
+        self.request.pass(piece, self.options, &mut self.wanted, context);
         flow
     }
 
@@ -159,7 +163,6 @@ impl<'c> Scripted<'c> {
         &mut self,
         response: &mut ResponseHead,
         payload: Payload,
-        request: &RequestHead,
         info: &mut StreamInfo,
         context: &FilterContext,
     ) -> Flow<Refusal> {
@@ -172,20 +175,20 @@ impl<'c> Scripted<'c> {
         if matches!(self.response.state, State::New) {
             self.response.body.is_complete = payload == Payload::None;
         }
-        let seen = Seen::Response(response, request);
+        let seen = Seen::Response(response);
         self.response.turn(self.options, &mut self.wanted, Hook::Response, seen, info, context);
         if self.response.holds_head() {
             return Flow::Wait;
         }
         self.response.body.is_continued = true;
-        self.response.keep_for_later(request, response, info);
+        self.response.keep_for_later(|| KeptHead::Response(response.clone()), info);
         Flow::Continue
     }
 
     /// A piece of the response's body has come.
     pub(super) fn on_response_data(&mut self, piece: &mut Piece, context: &FilterContext) -> Flow<Refusal> {
         let flow = self.response.data(piece, context.buffer_bytes_max, Refusal::ResponseTooLarge);
-        self.response.pass(piece, self.options, &mut self.wanted, Hook::Response, context);
+        self.response.pass(piece, self.options, &mut self.wanted, context);
         flow
     }
 
@@ -207,7 +210,7 @@ impl Way {
         options: &Lua,
         wanted: &mut Wanted,
         hook: Hook,
-        mut seen: Seen<'_>,
+        seen: Seen<'_>,
         info: &mut StreamInfo,
         context: &FilterContext,
     ) {
@@ -223,15 +226,8 @@ impl Way {
             State::Waits(machine, run, WaitsFor::Call) if self.body.called.is_some() => (machine, run),
             other @ (State::Waits(..) | State::Ended) => return self.state = other,
         };
-        let body = &mut self.body;
-        let step = {
-            let seen = match &mut seen {
-                Seen::Request(head) => Seen::Request(head),
-                Seen::Response(head, request) => Seen::Response(head, request),
-            };
-            let mut turn = Turn { options, seen, info, body, wanted, context };
-            machine.turn(&mut run, false, &mut turn)
-        };
+        let mut turn = Turn { options, seen, info, body: &mut self.body, wanted, context };
+        let step = machine.turn(&mut run, false, &mut turn);
         self.settle(step, machine, run, options, context);
     }
 
@@ -255,7 +251,7 @@ impl Way {
     }
 
     /// The head goes on while the script still waits: it has its copy from now on.
-    fn keep_for_later(&mut self, request: &RequestHead, response: &ResponseHead, info: &StreamInfo) {
+    fn keep_for_later(&mut self, head: impl FnOnce() -> KeptHead, info: &StreamInfo) {
         if let State::Waits(..) = self.state {
             let mut own = StreamInfo::new(info.times.begin, info.started, Rc::clone(&info.downstream));
             own.protocol = info.protocol;
@@ -264,7 +260,7 @@ impl Way {
             own.virtual_cluster.clone_from(&info.virtual_cluster);
             own.metadata.clone_from(&info.metadata);
             own.filter_state.clone_from(&info.filter_state);
-            self.later = Some(Box::new(Later { request: request.clone(), response: response.clone(), info: own }));
+            self.later = Some(Box::new(Later { head: head(), info: own }));
         }
     }
 
@@ -287,7 +283,7 @@ impl Way {
     }
 
     /// Shows the script a piece that passes, if it waits for one.
-    fn pass(&mut self, piece: &mut Piece, options: &Lua, wanted: &mut Wanted, hook: Hook, context: &FilterContext) {
+    fn pass(&mut self, piece: &mut Piece, options: &Lua, wanted: &mut Wanted, context: &FilterContext) {
         if !matches!(self.state, State::Waits(.., WaitsFor::Chunk | WaitsFor::Trailers)) {
             return;
         }
@@ -300,7 +296,7 @@ impl Way {
         // As in Envoy, an end without trailers is a piece too.
         if matches!(self.state, State::Waits(.., WaitsFor::Chunk)) && (!piece.data.is_empty() || is_whole) {
             self.body.content = std::mem::take(&mut piece.data);
-            self.later_turn(true, options, wanted, hook, context);
+            self.later_turn(true, options, wanted, context);
             piece.data = std::mem::take(&mut self.body.content);
         }
         if let Some(trailers) = trailers {
@@ -309,20 +305,20 @@ impl Way {
             // A script that wants a piece learns that there is none, and may want the trailers then.
             for _ in 0..2 {
                 if matches!(self.state, State::Waits(.., WaitsFor::Chunk | WaitsFor::Trailers)) {
-                    self.later_turn(false, options, wanted, hook, context);
+                    self.later_turn(false, options, wanted, context);
                 }
             }
             piece.end = End::Complete(self.body.trailers.take());
         }
     }
 
-    fn later_turn(&mut self, has_piece: bool, options: &Lua, wanted: &mut Wanted, hook: Hook, context: &FilterContext) {
+    fn later_turn(&mut self, has_piece: bool, options: &Lua, wanted: &mut Wanted, context: &FilterContext) {
         let State::Waits(machine, mut run, _) = std::mem::take(&mut self.state) else { return };
         let Some(later) = self.later.as_deref_mut() else { return self.state = State::Ended };
-        let Later { request, response, info } = later;
-        let seen = match hook {
-            Hook::Request => Seen::Request(request),
-            Hook::Response => Seen::Response(response, request),
+        let Later { head, info } = later;
+        let seen = match head {
+            KeptHead::Request(head) => Seen::Request(head),
+            KeptHead::Response(head) => Seen::Response(head),
         };
         let mut turn = Turn { options, seen, info, body: &mut self.body, wanted, context };
         let step = machine.turn(&mut run, has_piece, &mut turn);
