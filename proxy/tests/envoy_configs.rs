@@ -201,6 +201,32 @@ fn stats_options_that_envoy_refuses_are_refused_with_their_place() {
     });
 }
 
+/// Values that Envoy 1.40 refuses as well, each in place of one in `tls-peers.yaml`.
+const REFUSED_PEERS: &[(&str, &str)] = &[
+    ("zuOHTxXnk2NWV8sf1i97lW+l1/UoXC8phjAdqDECRo4=", "abc"),
+    ("zuOHTxXnk2NWV8sf1i97lW+l1/UoXC8phjAdqDECRo4=", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+    ("9D:4B:", "9D:"),
+    ("9D:4B:", "9D:XX:"),
+    ("oid: 1.3.6.1.4.1.311.20.2.3", "oid: userPrincipalName"),
+    ("oid: 1.3.6.1.4.1.311.20.2.3, ", ""),
+    ("max_verify_depth: 2", "max_verify_depth: 101"),
+    (
+        "trusted_ca: { filename: tests/tls/authority.pem }\n                  allow_expired_certificate: true\n                  match_subject_alt_names: [{ suffix: .client.test }]",
+        "allow_expired_certificate: true",
+    ),
+    (
+        "trusted_ca: { filename: tests/tls/authority.pem }\n                  allow_expired_certificate: true",
+        "allow_expired_certificate: false",
+    ),
+];
+
+#[test]
+fn rules_for_peers_that_envoy_refuses_are_refused_with_their_place() {
+    insta::with_settings!({ snapshot_path => "configs", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("refused-peers", refusals("tls-peers.yaml", REFUSED_PEERS));
+    });
+}
+
 /// Values that Envoy takes, and by which it would send requests that no server reads.
 const UNSENDABLE_VALUES: &[(&str, &str)] = &[
     ("prefix_rewrite: /new, host", "prefix_rewrite: new, host"),

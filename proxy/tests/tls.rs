@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where a step fails")]
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a process is tested from outside")]
 
+#[path = "tls/peers.rs"]
+mod peers;
 #[path = "support/process.rs"]
 mod process;
 #[path = "tls/proxy_protocol.rs"]

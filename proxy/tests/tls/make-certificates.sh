@@ -36,4 +36,13 @@ lister -revoke revoked.pem
 lister -gencrl -crldays 36500 -out after.crl
 lister -gencrl -crl_lastupdate 20200101000000Z -crl_nextupdate 20200102000000Z -out late.crl
 rm -f ca.conf index* number* lister.key
+# An authority whose client was valid in 2020 alone.
+authority former
+key lapsed
+openssl req -new -key lapsed.key -subj "/O=finwait/CN=lapsed" -out request.csr
+: > index
+echo 01 > number
+printf '[ca]\ndefault_ca=one\n[one]\ndatabase=index\nserial=number\ndefault_md=sha256\nnew_certs_dir=.\npolicy=any\n[any]\ncommonName=supplied\n[end]\nbasicConstraints=CA:FALSE\n' > ca.conf
+openssl ca -batch -notext -config ca.conf -extensions end -cert former.pem -keyfile former.key -in request.csr -startdate 20200101000000Z -enddate 20210101000000Z -out lapsed.pem
+rm -f ca.conf index* number* request.csr 01.pem former.key
 rm -f authority.key stranger.key ./*.srl

@@ -154,12 +154,21 @@ pub(crate) struct TlsCertificate {
 /// `envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext`
 #[derive(Debug, Deserialize)]
 pub(crate) struct CertificateValidationContext {
+    #[serde(default)]
+    pub(crate) allow_expired_certificate: bool,
     pub(crate) crl: Option<At<DataSource>>,
     #[serde(default)]
+    pub(crate) match_subject_alt_names: Vec<At<StringMatcher>>,
+    #[serde(default)]
     pub(crate) match_typed_subject_alt_names: Vec<At<SubjectAltNameMatcher>>,
+    pub(crate) max_verify_depth: Option<At<u32>>,
     pub(crate) only_verify_leaf_cert_crl: Option<bool>,
     pub(crate) trust_chain_verification: Option<TrustChainVerification>,
     pub(crate) trusted_ca: Option<At<DataSource>>,
+    #[serde(default)]
+    pub(crate) verify_certificate_hash: Vec<At<String>>,
+    #[serde(default)]
+    pub(crate) verify_certificate_spki: Vec<At<String>>,
     pub(crate) watched_directory: Option<WatchedDirectory>,
 }
 
@@ -176,6 +185,7 @@ pub(crate) enum TrustChainVerification {
 #[derive(Debug, Deserialize)]
 pub(crate) struct SubjectAltNameMatcher {
     pub(crate) matcher: At<StringMatcher>,
+    pub(crate) oid: Option<At<String>>,
     pub(crate) san_type: SanType,
 }
 
@@ -188,6 +198,8 @@ pub(crate) enum SanType {
     Email,
     #[serde(rename = "IP_ADDRESS")]
     IpAddress,
+    #[serde(rename = "OTHER_NAME")]
+    OtherName,
     #[serde(rename = "URI")]
     Uri,
 }

@@ -14,9 +14,12 @@ use crate::config::bootstrap::tls::{
 };
 use crate::config::error::{Cause, Place};
 use crate::config::problem::Problem;
-use crate::config::string_match::Pattern;
+use crate::config::string_match::{Pattern, StringMatch};
 use crate::config::surroundings::{Content, SecretKind};
-use crate::config::tls::{Certificate, CertificateError, Origin, PeerName, PeerRules, Revocations};
+use crate::config::tls::x509::ObjectId;
+use crate::config::tls::{
+    Certificate, CertificateError, Expiry, Origin, PeerName, PeerRules, Pins, Revocations, hash_of_base64, hash_of_hex,
+};
 use crate::config::yaml::{At, Node, Notes, decode};
 
 /// `static_resources.secrets`, by name; each kind has its own names.
@@ -28,8 +31,8 @@ pub(super) struct Secrets<'s> {
 
 /// What peers have to fulfil.
 pub(super) struct Validation {
-    /// There is a `trusted_ca`.
-    pub(super) has_ca: bool,
+    /// There is a `trusted_ca`, or there are certificates or keys that are known in advance.
+    pub(super) checks: bool,
     pub(super) rules: PeerRules,
 }
 
@@ -104,7 +107,7 @@ impl<'s> Secrets<'s> {
             ..
         } = written;
         match (in_place, named, combined) {
-            (None, None, None) => Ok(Validation { has_ca: false, rules: PeerRules::default() }),
+            (None, None, None) => Ok(Validation { checks: false, rules: PeerRules::default() }),
             (Some(it), None, None) => Context::new(it, Reading::Once, notes)?.validation(),
             (None, Some(named), None) => self.context_of(named, notes)?.validation(),
             (None, None, Some(combined)) => {
@@ -245,6 +248,12 @@ fn watch(source: &At<DataSource>, notes: &Notes) {
 struct Context {
     place: Place,
     names: Vec<PeerName>,
+    /// `match_subject_alt_names`, which is in effect where `match_typed_subject_alt_names` is empty.
+    names_of_any_kind: Vec<StringMatch>,
+    pins: Pins,
+    /// `allow_expired_certificate`
+    permits_expired: bool,
+    depth_max: Option<u32>,
     trusted: Option<(At<Vec<u8>>, Origin)>,
     /// Lists of revoked certificates.
     revocations: Option<At<Vec<u8>>>,
@@ -256,11 +265,16 @@ struct Context {
 impl Context {
     fn new(written: &At<CertificateValidationContext>, reading: Reading, notes: &Notes) -> Result<Self, Problem> {
         let CertificateValidationContext {
+            allow_expired_certificate,
             crl,
+            match_subject_alt_names,
             match_typed_subject_alt_names,
+            max_verify_depth,
             only_verify_leaf_cert_crl,
             trust_chain_verification,
             trusted_ca,
+            verify_certificate_hash,
+            verify_certificate_spki,
             watched_directory,
         } = &written.value;
         if [reading, watched_directory.into()].contains(&Reading::Watched) {
@@ -277,6 +291,10 @@ impl Context {
         Ok(Self {
             place: written.place.clone(),
             names: match_typed_subject_alt_names.iter().map(peer_name).collect::<Result<_, _>>()?,
+            names_of_any_kind: match_subject_alt_names.iter().map(string_match).collect::<Result<_, _>>()?,
+            pins: pins(verify_certificate_hash, verify_certificate_spki)?,
+            permits_expired: *allow_expired_certificate,
+            depth_max: max_verify_depth.as_ref().map(depth).transpose()?,
             trusted,
             revocations: revocations.filter(|lists| !lists.value.is_empty()),
             only_ends: *only_verify_leaf_cert_crl,
@@ -295,6 +313,13 @@ impl Context {
         Self {
             place: self.place,
             names: self.names.into_iter().chain(over.names).collect(),
+            names_of_any_kind: self.names_of_any_kind.into_iter().chain(over.names_of_any_kind).collect(),
+            pins: Pins {
+                certificates: self.pins.certificates.into_iter().chain(over.pins.certificates).collect(),
+                keys: self.pins.keys.into_iter().chain(over.pins.keys).collect(),
+            },
+            permits_expired: self.permits_expired || over.permits_expired,
+            depth_max: over.depth_max.or(self.depth_max),
             trusted: over.trusted.or(self.trusted),
             revocations: over.revocations.or(self.revocations),
             only_ends: over.only_ends.or(self.only_ends),
@@ -303,22 +328,70 @@ impl Context {
     }
 
     fn validation(self) -> Result<Validation, Problem> {
-        let Self { place, names, trusted, revocations, only_ends, verification } = self;
-        let revocations = lists(revocations.as_ref(), trusted.is_some(), only_ends == Some(true))?;
-        if !names.is_empty() && trusted.is_none() {
-            let what = "SAN-based verification of peer certificates without trusted CA is insecure and not allowed";
+        let has_ca = self.trusted.is_some();
+        let revocations = lists(self.revocations.as_ref(), has_ca, self.only_ends == Some(true))?;
+        let place = self.place;
+        let names = if self.names.is_empty() { of_any_kind(&self.names_of_any_kind) } else { self.names };
+        let without_ca = |what: &str| {
             let cause = Cause::Invalid { what: what.into(), remedy: Some("write trusted_ca".into()) };
-            return Err(Problem::at(&place, cause));
+            Err(Problem::at(&place, cause))
+        };
+        if !names.is_empty() && !has_ca {
+            return without_ca(
+                "SAN-based verification of peer certificates without trusted CA is insecure and not allowed",
+            );
         }
-        let checks_chain = verification != Some(TrustChainVerification::AcceptUntrusted);
-        let checked = trusted.as_ref().filter(|_| checks_chain);
+        if self.permits_expired && !has_ca {
+            return without_ca("Certificate validity period is always ignored without trusted CA");
+        }
+        let checks_chain = self.verification != Some(TrustChainVerification::AcceptUntrusted);
+        let checked = self.trusted.as_ref().filter(|_| checks_chain);
         let checked = checked.map(|(pem, origin)| (&pem.value[..], origin.clone()));
         let rules = PeerRules::new(checked, names).map_err(|error| {
-            let place = trusted.as_ref().map_or(&place, |(pem, _)| &pem.place);
+            let place = self.trusted.as_ref().map_or(&place, |(pem, _)| &pem.place);
             Problem::invalid(place, error.to_string())
         })?;
-        Ok(Validation { has_ca: trusted.is_some(), rules: rules.with_revocations(revocations) })
+        let expiry = if self.permits_expired { Expiry::Ignored } else { Expiry::Checked };
+        let has_pins = !self.pins.is_empty();
+        let rules = rules.with_limits(self.pins, expiry, self.depth_max).with_revocations(revocations);
+        Ok(Validation { checks: has_ca || has_pins, rules })
     }
+}
+
+/// A name is compared with those of all kinds.
+fn of_any_kind(wanted: &[StringMatch]) -> Vec<PeerName> {
+    let kinds = [PeerName::Dns, PeerName::Email, PeerName::Uri, PeerName::IpText];
+    kinds.iter().flat_map(|kind| wanted.iter().cloned().map(kind)).collect()
+}
+
+/// Certificates and keys that are known in advance.
+fn pins(certificates: &[At<String>], keys: &[At<String>]) -> Result<Pins, Problem> {
+    let certificate = |written: &At<String>| {
+        hash_of_hex(&written.value).ok_or_else(|| {
+            let what = format!("Invalid hex-encoded SHA-256 {}", written.value);
+            written.invalid_but(what, "write what `openssl x509 -outform DER | openssl dgst -sha256` prints")
+        })
+    };
+    let key = |written: &At<String>| {
+        hash_of_base64(&written.value).ok_or_else(|| {
+            let what = format!("Invalid base64-encoded SHA-256 {}", written.value);
+            let remedy = "write what `openssl x509 -noout -pubkey | openssl pkey -pubin -outform DER | openssl dgst \
+                          -sha256 -binary | openssl enc -base64` prints";
+            written.invalid_but(what, remedy)
+        })
+    };
+    Ok(Pins {
+        certificates: certificates.iter().map(certificate).collect::<Result<_, _>>()?,
+        keys: keys.iter().map(key).collect::<Result<_, _>>()?,
+    })
+}
+
+fn depth(written: &At<u32>) -> Result<u32, Problem> {
+    const DEPTH_MAX: u32 = 100; // as in Envoy
+    if written.value > DEPTH_MAX {
+        return Err(written.invalid(format!("max_verify_depth must be less than or equal to {DEPTH_MAX}")));
+    }
+    Ok(written.value)
 }
 
 /// Lists of revoked certificates, which authorities sign that are trusted.
@@ -337,6 +410,14 @@ fn peer_name(written: &At<SubjectAltNameMatcher>) -> Result<PeerName, Problem> {
         SanType::Dns => Ok(PeerName::Dns(wanted)),
         SanType::Email => Ok(PeerName::Email(wanted)),
         SanType::Uri => Ok(PeerName::Uri(wanted)),
+        SanType::OtherName => match written.value.oid.as_ref().and_then(|oid| ObjectId::parse(&oid.value)) {
+            Some(id) => Ok(PeerName::Other(id, wanted)),
+            None => {
+                let oid = written.value.oid.as_ref().map_or("", |oid| &*oid.value);
+                let what = format!("Failed to create SAN matcher for OTHER_NAME with OID: {oid:?}");
+                Err(written.invalid_but(what, "write oid with the type of the otherName, e.g. 1.3.6.1.4.1.311.20.2.3"))
+            }
+        },
         SanType::IpAddress => match &wanted.pattern {
             Pattern::Exact(text) => {
                 let address = text.parse().map_err(|_| matcher.invalid(format!("{text:?} is no IP address")))?;

@@ -70,9 +70,9 @@ fn server(
         ));
     }
     let is_required = context.require_client_certificate.unwrap_or(false);
-    // As Envoy: without trusted_ca no client is asked for a certificate.
-    let Validation { has_ca, rules } = secrets.validation(written, notes)?;
-    let clients = match (has_ca, is_required) {
+    // As Envoy: without anything to check it by, no client has to show a certificate.
+    let Validation { checks, rules } = secrets.validation(written, notes)?;
+    let clients = match (checks, is_required) {
         (false, _) => ClientCertificates::Ignored,
         (true, false) => ClientCertificates::Optional(rules),
         (true, true) => ClientCertificates::Required(rules),

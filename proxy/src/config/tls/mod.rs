@@ -5,7 +5,9 @@
 
 mod certificates;
 mod crypto;
+mod general_name;
 mod inventory;
+mod pins;
 mod renewable;
 mod revocations;
 mod suites;
@@ -23,10 +25,11 @@ use rustls::{CipherSuite, ClientConfig, ServerConfig, SupportedProtocolVersion};
 pub use certificates::{Certificate, CertificateError};
 pub use crypto::Crypto;
 pub use inventory::{InUse, Inventory, Origin, Use};
+pub use pins::{NotPinned, Pins, hash_of_base64, hash_of_hex};
 pub use renewable::{MadeOf, Material, Renewable};
 pub use revocations::{NoRevocations, Revocations};
 pub use suites::{CipherSuites, suite_by_name};
-pub use verify::{OtherNames, PeerName, PeerRules, Presence};
+pub use verify::{Expiry, OtherNames, PeerName, PeerRules, Presence};
 
 /// TLS towards clients.
 pub type ServerTls = Renewable<ServerContext>;
@@ -181,6 +184,7 @@ impl ClientCertificates {
 
     fn presence(&self) -> Presence {
         match self {
+            Self::Optional(rules) if rules.need_certificate() => Presence::Required,
             Self::Ignored | Self::Optional(_) => Presence::Optional,
             Self::Required(_) => Presence::Required,
         }
@@ -215,7 +219,7 @@ fn material(common: &CommonTls, rules: Option<&PeerRules>, presence: Presence) -
     Material {
         certificates: common.certificates.iter().flat_map(Certificate::chain).chain(trusted).cloned().collect(),
         revocations: revocations.map(Revocations::read),
-        demands: format!("{presence:?} {:?}{depth}", rules.map(PeerRules::names).unwrap_or_default()),
+        demands: format!("{presence:?} {}{depth}", rules.map_or_else(|| "[]".to_owned(), PeerRules::demands)),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Judges the certificates of peers as Envoy does: the chain and the names apart from each other, each only if it is configured.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
@@ -12,8 +13,9 @@ use webpki::{EndEntityCert, KeyUsage, RevocationOptions};
 
 use super::certificates::{CertificateError, chain_of};
 use super::inventory::{InUse, Origin};
+use super::pins::{NotPinned, Pins};
 use super::revocations::{self, Revocations};
-use super::x509::{NameKind, alt_names, alternatives};
+use super::x509::{NameKind, ObjectId, Validity, alt_names, alternatives, other_names, validity};
 use crate::config::string_match::{Pattern, StringMatch};
 
 /// What a peer's certificate has to fulfil.
@@ -25,6 +27,22 @@ pub struct PeerRules {
     revocations: Option<Revocations>,
     /// It has one of these names; an empty list permits any name.
     names: Vec<PeerName>,
+    /// It is one of these; none permits any.
+    pins: Pins,
+    expiry: Expiry,
+    /// `max_verify_depth`: so many certificates of authorities may be in a chain, unless the peer's is signed by one that is
+    /// trusted.
+    depth_max: Option<u32>,
+}
+
+/// Must certificates be valid now?
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Expiry {
+    /// They must.
+    #[default]
+    Checked,
+    /// `allow_expired_certificate`: they need not.
+    Ignored,
 }
 
 #[derive(Clone, Debug)]
@@ -45,8 +63,12 @@ pub enum PeerName {
     Email(StringMatch),
     /// An IP address.
     Ip(std::net::IpAddr),
+    /// An IP address, as text.
+    IpText(StringMatch),
     /// A URI, as SPIFFE writes identities.
     Uri(StringMatch),
+    /// An otherName of this type.
+    Other(ObjectId, StringMatch),
 }
 
 impl PeerRules {
@@ -56,7 +78,14 @@ impl PeerRules {
     /// There is no certificate.
     pub fn new(trusted_ca: Option<(&[u8], Origin)>, names: Vec<PeerName>) -> Result<Self, CertificateError> {
         let trusted = trusted_ca.map(|(pem, origin)| Trusted::new(pem, origin)).transpose()?;
-        Ok(Self { trusted, revocations: None, names })
+        Ok(Self { trusted, names, ..Self::default() })
+    }
+
+    /// The same with `verify_certificate_hash` and `verify_certificate_spki`, `allow_expired_certificate` and
+    /// `max_verify_depth`.
+    #[must_use]
+    pub fn with_limits(self, pins: Pins, expiry: Expiry, depth_max: Option<u32>) -> Self {
+        Self { pins, expiry, depth_max, ..self }
     }
 
     /// The same with `crl`.
@@ -81,9 +110,22 @@ impl PeerRules {
         self.trusted.as_ref().map_or(&[], |trusted| &trusted.certificates)
     }
 
-    /// A certificate must have one of these; an empty list permits any name.
-    pub(super) fn names(&self) -> &[PeerName] {
-        &self.names
+    /// Is a peer without a certificate refused, whatever else is configured?
+    pub(super) fn need_certificate(&self) -> bool {
+        !self.pins.is_empty()
+    }
+
+    /// All of it that is not read of a file, in one line.
+    pub(super) fn demands(&self) -> String {
+        let Self { names, pins, expiry, depth_max, .. } = self;
+        let mut demands = format!("{names:?}");
+        if !pins.is_empty() {
+            let _ = write!(demands, " {pins:?}");
+        }
+        if *expiry == Expiry::Ignored || depth_max.is_some() {
+            let _ = write!(demands, " {expiry:?} {depth_max:?}");
+        }
+        demands
     }
 
     fn check(
@@ -98,20 +140,44 @@ impl PeerRules {
         if let Some(trusted) = &self.trusted
             && (self.revocations.is_some() || !trusted.holds(certificate))
         {
-            let algorithms = algorithms.all;
-            let verify = |revocation: Option<RevocationOptions<'_>>| {
-                end.verify_for_usage(algorithms, &trusted.anchors, intermediates, now, usage, revocation, None)
-                    .map(drop)
-                    .map_err(|error| Error::InvalidCertificate(fault(error)))
+            let verify = |at: UnixTime| {
+                let verify = |revocation: Option<RevocationOptions<'_>>| {
+                    let anchors = &trusted.anchors;
+                    let path =
+                        end.verify_for_usage(algorithms.all, anchors, intermediates, at, usage, revocation, None)?;
+                    Ok(path.intermediate_certificates().count())
+                };
+                self.revocations.as_ref().map_or_else(|| verify(None), |lists| lists.within(verify))
             };
-            self.revocations.as_ref().map_or_else(|| verify(None), |lists| lists.within(verify))?;
+            let verified = verify(now).or_else(|error| match self.expiry {
+                Expiry::Checked => Err(error),
+                Expiry::Ignored => {
+                    valid_together(certificate, intermediates).into_iter().find_map(|at| verify(at).ok()).ok_or(error)
+                }
+            });
+            self.judge_depth(verified.map_err(fault)?)?;
         }
-        if self.names.is_empty() || self.names.iter().any(|name| name.is_among(&end, certificate)) {
-            Ok(())
-        } else {
-            Err(OtherNames::of(certificate).into())
+        if !self.names.is_empty() && !self.names.iter().any(|name| name.is_among(&end, certificate)) {
+            return Err(OtherNames::of(certificate).into());
         }
+        if !self.pins.is_empty() && !self.pins.hold(certificate, &end) {
+            return Err(Fault::Other(OtherError(Arc::new(NotPinned))).into());
+        }
+        Ok(())
     }
+
+    /// The depth as BoringSSL counts it: all certificates of authorities, unless there is none but the one that is trusted.
+    fn judge_depth(&self, intermediates: usize) -> Result<(), Fault> {
+        let is_too_deep = |max: u32| intermediates > 0 && u32::try_from(intermediates).is_ok_and(|count| count >= max);
+        if self.depth_max.is_some_and(is_too_deep) { Err(Fault::UnknownIssuer) } else { Ok(()) }
+    }
+}
+
+/// When these could be valid at once, if they ever were: one of them was the last to become valid.
+fn valid_together(certificate: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> Vec<UnixTime> {
+    let starts = std::iter::once(certificate).chain(intermediates).filter_map(|it| validity(it));
+    let since_1970 = |start: SystemTime| start.duration_since(UNIX_EPOCH).ok().map(UnixTime::since_unix_epoch);
+    starts.filter_map(|Validity { start, .. }| since_1970(start)).collect()
 }
 
 impl Trusted {
@@ -137,7 +203,9 @@ impl PeerName {
             Self::Dns(wanted) => certificate.valid_dns_names().any(|name| wanted.takes(name.as_bytes())),
             Self::Email(wanted) => alt_names(der, NameKind::Email).iter().any(|name| wanted.takes(name.as_bytes())),
             Self::Ip(address) => is_valid_for(ServerName::IpAddress((*address).into())),
+            Self::IpText(wanted) => alt_names(der, NameKind::Ip).iter().any(|name| wanted.takes(name.as_bytes())),
             Self::Uri(wanted) => certificate.valid_uri_names().any(|name| wanted.takes(name.as_bytes())),
+            Self::Other(id, wanted) => other_names(der, id).iter().any(|name| wanted.takes(name.as_bytes())),
         }
     }
 }
@@ -202,6 +270,8 @@ pub(super) struct UpstreamVerifiers {
 
 impl UpstreamVerifiers {
     pub(super) fn new(rules: PeerRules, provider: &CryptoProvider) -> Self {
+        // As Envoy, which limits the chains of clients alone.
+        let rules = PeerRules { depth_max: None, ..rules };
         Self { rules: Arc::new(rules), algorithms: provider.signature_verification_algorithms }
     }
 
@@ -307,5 +377,28 @@ impl ClientCertVerifier for Verifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_depth_of_a_chain_is_that_of_boringssl() {
+        for (intermediates, depth_max, is_accepted) in [
+            (0, 0, true),
+            (1, 0, false),
+            (1, 1, false),
+            (1, 2, true),
+            (2, 2, false),
+            (2, 3, true),
+            (3, 3, false),
+            (3, 4, true),
+        ] {
+            let rules = PeerRules { depth_max: Some(depth_max), ..PeerRules::default() };
+            assert_eq!(rules.judge_depth(intermediates).is_ok(), is_accepted, "{intermediates} {depth_max}");
+        }
+        assert!(PeerRules::default().judge_depth(6).is_ok());
     }
 }

@@ -1,28 +1,11 @@
 //! What is read of certificates beside their names in DNS and their URIs: how long they are valid, and their other names
 //! (RFC 5280 4.1, 4.2.1.6). Whatever cannot be read is not there.
 
-use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A kind of subject alternative name.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum NameKind {
-    /// dNSName
-    Dns,
-    /// rfc822Name
-    Email,
-    /// iPAddress
-    Ip,
-    /// otherName, whose value is a text.
-    Other,
-    /// uniformResourceIdentifier
-    Uri,
-}
+use super::general_name::{address, utf8, value};
 
-impl NameKind {
-    /// All of them.
-    const ALL: [Self; 5] = [Self::Dns, Self::Email, Self::Ip, Self::Other, Self::Uri];
-}
+pub use super::general_name::{NameKind, ObjectId};
 
 /// A subject alternative name.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -89,6 +72,14 @@ pub fn alt_names(certificate: &[u8], kind: NameKind) -> Vec<String> {
     elements(names).filter_map(|(tag, content)| name(tag, content, kind)).collect()
 }
 
+/// Its otherNames of one type, in their order.
+#[must_use]
+pub(super) fn other_names(certificate: &[u8], kind: &ObjectId) -> Vec<String> {
+    let Some(names) = alternative_names(certificate) else { return Vec::new() };
+    let others = elements(names).filter(|(tag, _)| *tag == CONTEXT_0).filter_map(|(_, content)| other(content));
+    others.filter(|(id, _)| kind.is(id)).filter_map(|(_, text)| text).collect()
+}
+
 /// Its names of all kinds, in their order.
 #[must_use]
 pub fn alternatives(certificate: &[u8]) -> Vec<AltName> {
@@ -119,22 +110,20 @@ fn alternative_names(certificate: &[u8]) -> Option<&[u8]> {
 }
 
 fn name(tag: u8, content: &[u8], kind: NameKind) -> Option<String> {
-    let text = || str::from_utf8(content).ok().map(str::to_owned);
     match (tag, kind) {
-        (0x81, NameKind::Email) | (0x82, NameKind::Dns) | (0x86, NameKind::Uri) => text(),
+        (0x81, NameKind::Email) | (0x82, NameKind::Dns) | (0x86, NameKind::Uri) => utf8(content),
         (0x87, NameKind::Ip) => address(content).map(|address| address.to_string()),
-        (CONTEXT_0, NameKind::Other) => {
-            let (_, value) = elements(content).find(|(tag, _)| *tag == CONTEXT_0)?;
-            let (_, value, _) = element(value)?;
-            str::from_utf8(value).ok().map(str::to_owned)
-        }
+        (CONTEXT_0, NameKind::Other) => other(content).and_then(|(_, text)| text),
         _ => None,
     }
 }
 
-fn address(content: &[u8]) -> Option<IpAddr> {
-    let four = || <[u8; 4]>::try_from(content).ok().map(IpAddr::from);
-    four().or_else(|| <[u8; 16]>::try_from(content).ok().map(IpAddr::from))
+/// The type of an otherName, and its value.
+fn other(content: &[u8]) -> Option<(&[u8], Option<String>)> {
+    let (OBJECT_ID, id, rest) = element(content)? else { return None };
+    let (CONTEXT_0, explicit, _) = element(rest)? else { return None };
+    let (tag, content, _) = element(explicit)?;
+    Some((id, value(tag, content)))
 }
 
 /// How long it is valid.

@@ -88,7 +88,6 @@ const VALUES: &[(&str, &str, Support)] = &[
     ("DnsResolver", "network.dns_resolver.apple.v3.AppleDnsResolverConfig", Refused(RESOLVER)),
     ("DnsResolver", "network.dns_resolver.hickory.v3.HickoryDnsResolverConfig", Refused(RESOLVER)),
     ("DiscoveryType", "sds", Old("STATIC or STRICT_DNS")),
-    ("SanType", "OTHER_NAME", Refused("names are DNS names, emails, IP addresses and URIs")),
     ("TlsProtocol", "TLSv1_0", Refused("the oldest version is TLSv1_2 (RFC 8996)")),
     ("TlsProtocol", "TLSv1_1", Refused("the oldest version is TLSv1_2 (RFC 8996)")),
     ("ApiVersion", "V2", Old("V3")),

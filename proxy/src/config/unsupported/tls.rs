@@ -1,7 +1,7 @@
 //! Fields of transport sockets.
 
 use super::RESPONSE;
-use super::Support::{self, Ignored, Old, Only, Refused};
+use super::Support::{self, Ignored, Only, Refused};
 
 const FILES: &str = "certificates and keys come from the file; write them, or the names of their files, here";
 const HANDSHAKE: &str = "rustls does the handshake, with its own rules";
@@ -25,7 +25,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("DownstreamTlsContext", "full_scan_certs_on_sni_mismatch", Only("false", "where no certificate is for the name, the first is shown")),
     ("DownstreamTlsContext", "ocsp_staple_policy", Only("LENIENT_STAPLING", STAPLING)),
     ("DownstreamTlsContext", "prefer_client_ciphers", Only("false", "the cipher suite is chosen by the server's preference")),
-    ("DownstreamTlsContext", "require_sni", Only("false", "clients need not name a server")),
+    ("DownstreamTlsContext", "require_sni", Ignored("a client without SNI is accepted, by Envoy as well")),
     ("DownstreamTlsContext", "session_ticket_keys", Refused(SESSIONS)),
     ("DownstreamTlsContext", "session_ticket_keys_sds_secret_config", Refused(SESSIONS)),
     ("DownstreamTlsContext", "session_timeout", Ignored("sessions are resumed for as long as their ticket's key exists: 12 hours at most")),
@@ -52,15 +52,10 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("TlsCertificate", "private_key_provider", Refused("keys are in files")),
     ("TlsCertificate", "signed_certificate_timestamp", Refused("nothing is sent beside a certificate")),
 
-    ("CertificateValidationContext", "allow_expired_certificate", Only("false", "a certificate that has expired is not accepted")),
     ("CertificateValidationContext", "ca_certificate_provider_instance", Refused(VERIFICATION)),
     ("CertificateValidationContext", "custom_validator_config", Refused(VERIFICATION)),
-    ("CertificateValidationContext", "match_subject_alt_names", Old("match_typed_subject_alt_names")),
-    ("CertificateValidationContext", "max_verify_depth", Refused("a chain has at most 6 certificates of authorities")),
     ("CertificateValidationContext", "require_signed_certificate_timestamp", Only("false", "nothing is read beside a certificate")),
     ("CertificateValidationContext", "system_root_certs", Refused("write trusted_ca: { filename: /etc/ssl/certs/ca-certificates.crt }")),
-    ("CertificateValidationContext", "verify_certificate_hash", Refused(VERIFICATION)),
-    ("CertificateValidationContext", "verify_certificate_spki", Refused(VERIFICATION)),
 
     ("ConfigSource", "ads", Refused(SOURCE)),
     ("ConfigSource", "api_config_source", Refused(SOURCE)),
@@ -77,5 +72,4 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Secret", "generic_secret", Ignored("nothing here asks for it")),
     ("Secret", "session_ticket_keys", Ignored("session tickets are sealed with keys that this process makes and changes by itself")),
 
-    ("SubjectAltNameMatcher", "oid", Refused("names are DNS names, IP addresses and URIs")),
 ];

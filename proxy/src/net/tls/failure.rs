@@ -6,7 +6,7 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, OtherErr
 
 use super::alert_names;
 use super::first_record::NotTls;
-use crate::config::tls::OtherNames;
+use crate::config::tls::{NotPinned, OtherNames};
 use crate::stats::HandshakeFailure;
 
 /// What an error of a handshake means.
@@ -19,6 +19,7 @@ pub fn kind(error: &io::Error) -> HandshakeFailure {
         None => HandshakeFailure::Transport,
         Some(Error::NoCertificatesPresented) => HandshakeFailure::NoCertificate,
         Some(Error::InvalidCertificate(fault)) if other_names(fault).is_some() => HandshakeFailure::OtherName,
+        Some(Error::InvalidCertificate(fault)) if is_not_pinned(fault) => HandshakeFailure::NotPinned,
         Some(Error::InvalidCertificate(_)) => HandshakeFailure::NotTrusted,
         Some(_) => HandshakeFailure::Protocol,
     }
@@ -130,6 +131,7 @@ fn ssl(number: u32, name: &str) -> String {
 fn of_certificate(fault: &CertificateError) -> String {
     let what = match other_names(fault) {
         Some(OtherNames(names)) => format!("SAN matcher, certificate SANs are [{}]", names.join(", ")),
+        None if is_not_pinned(fault) => "cert hash and spki".into(),
         None => format!("X509_verify_cert: certificate verification error at depth 0: {}", fault_of(fault)),
     };
     ssl(125, &format!("CERTIFICATE_VERIFY_FAILED:verify cert failed: {what}"))
@@ -139,6 +141,11 @@ fn of_certificate(fault: &CertificateError) -> String {
 fn other_names(fault: &CertificateError) -> Option<&OtherNames> {
     let CertificateError::Other(OtherError(within)) = fault else { return None };
     within.downcast_ref()
+}
+
+/// Is the certificate not among those known in advance?
+fn is_not_pinned(fault: &CertificateError) -> bool {
+    matches!(fault, CertificateError::Other(OtherError(within)) if within.is::<NotPinned>())
 }
 
 /// rustls' error, or ours, within that of the transport.

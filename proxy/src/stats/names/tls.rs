@@ -11,6 +11,9 @@ scope! {
     TlsStats {
         /// A handshake failed, for another reason than a certificate.
         connection_error: Counter,
+        /// Handshakes that failed because the certificate is not among `verify_certificate_hash`, nor its key among
+        /// `verify_certificate_spki`.
+        fail_verify_cert_hash: Counter,
         /// A handshake failed: the peer's certificate is not signed by an authority that is trusted, or not valid now.
         fail_verify_error: Counter,
         /// A handshake failed: the client has no certificate, and has to have one.
@@ -191,6 +194,7 @@ impl TlsStats {
     pub(crate) fn count_failure(&self, failure: HandshakeFailure) {
         match failure {
             HandshakeFailure::NoCertificate => &self.fail_verify_no_cert,
+            HandshakeFailure::NotPinned => &self.fail_verify_cert_hash,
             HandshakeFailure::NotTrusted => &self.fail_verify_error,
             HandshakeFailure::OtherName => &self.fail_verify_san,
             HandshakeFailure::Protocol => &self.connection_error,
@@ -205,6 +209,8 @@ impl TlsStats {
 pub enum HandshakeFailure {
     /// The client has to show a certificate, and has none.
     NoCertificate,
+    /// The peer's certificate is not among those known in advance, nor is its key.
+    NotPinned,
     /// The peer's certificate is not signed by one that is trusted, or is not valid now.
     NotTrusted,
     /// The peer's certificate is for another name.

@@ -11,6 +11,7 @@ use super::StreamError;
 use super::backlog::{Backlog, Unsent};
 use super::early_bytes::{EarlyBytes, count_sent};
 use super::read_budget::ReadBudget;
+use super::stream_map::remove;
 use crate::codec::http2::flood::Flood;
 use crate::codec::http2::frames::{
     DATA, FrameHead, GOAWAY, HEADERS, NO_ERROR, REFUSED_STREAM, RST_STREAM, STREAM_ID_MAX, WINDOW_BYTES_INITIAL, be_u32,
@@ -223,7 +224,8 @@ impl ConnectionState {
 
     /// The stream is over: its count is of no more use.
     pub(in crate::codec::http2) fn forget_stream(&self, stream: u32) {
-        let Some(StreamState { waiting, unsent, .. }) = self.streams.borrow_mut().remove(&stream) else { return };
+        let removed = remove(&mut self.streams.borrow_mut(), stream);
+        let Some(StreamState { waiting, unsent, .. }) = removed else { return };
         if waiting.is_some() {
             self.waiting.set(self.waiting.get().saturating_sub(1));
         }

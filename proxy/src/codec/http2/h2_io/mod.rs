@@ -33,6 +33,7 @@ mod resets;
 mod section;
 mod sections;
 mod stream_error;
+mod stream_map;
 mod streams;
 #[cfg(test)]
 mod tests;

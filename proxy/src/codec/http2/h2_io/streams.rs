@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::connection_state::ConnectionState;
 use super::recently_closed::{ClosedBy, RecentlyClosed};
+use super::stream_map::remove;
 use crate::codec::http2::frames::{DATA, END_STREAM, FrameHead, HEADERS, RST_STREAM, Role};
 
 /// The streams of a connection, as far as their peer's frames are concerned.
@@ -102,7 +103,7 @@ impl Streams {
                 self.requests.insert(frame.stream);
             }
             RST_STREAM => {
-                self.open.remove(&frame.stream);
+                remove(&mut self.open, frame.stream);
                 self.requests.remove(&frame.stream);
             }
             _ => {}
@@ -114,7 +115,7 @@ impl Streams {
             match self.open.get_mut(&frame.stream) {
                 Some(RemoteHalf::Body(rest)) => rest.ours_ended = true,
                 Some(RemoteHalf::Head | RemoteHalf::WithoutContent | RemoteHalf::Ended) => {
-                    self.open.remove(&frame.stream);
+                    remove(&mut self.open, frame.stream);
                     self.closed.note(frame.stream, ClosedBy::BothEnds);
                 }
                 None => {}
@@ -124,7 +125,7 @@ impl Streams {
 
     /// The peer has ended its half of a stream.
     pub(super) fn note_end(&mut self, stream: u32) {
-        match self.open.remove(&stream) {
+        match remove(&mut self.open, stream) {
             None | Some(RemoteHalf::Body(MessageProgress { ours_ended: false, .. })) if self.role == Role::Server => {
                 self.open.insert(stream, RemoteHalf::Ended);
             }
@@ -148,14 +149,14 @@ impl Streams {
     /// The peer has reset a stream.
     pub(super) fn note_reset(&mut self, stream: u32) {
         self.requests.remove(&stream);
-        if self.open.remove(&stream).is_some() && self.role == Role::Server {
+        if remove(&mut self.open, stream).is_some() && self.role == Role::Server {
             self.closed.note(stream, ClosedBy::Reset);
         }
     }
 
     /// We reset a stream. Had its head come?
     pub(super) fn reset(&mut self, stream: u32) -> bool {
-        let had_head = self.open.remove(&stream).is_some() || self.closed.by(stream).is_some();
+        let had_head = remove(&mut self.open, stream).is_some() || self.closed.by(stream).is_some();
         self.closed.forget(stream);
         had_head
     }
