@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use finwait::arguments::Arguments;
-use finwait::config::{Config, Differences, Loaded};
+use finwait::config::secret_read::SecretRead;
+use finwait::config::{Config, Differences, Loaded, Surroundings};
 use finwait::net::tokio::{probe_log, wall_time};
 use finwait::server::reload::{Applied, Reloader, Renewed};
 
@@ -42,7 +43,7 @@ pub(crate) fn load(arguments: &Arguments) -> anyhow::Result<Option<ConfigRead>> 
         return Ok(None);
     }
     let texts = Texts { file: arguments.config_path.as_ref().map(|path| read(path)).transpose()? };
-    let Loaded { config, warnings } = texts.load(arguments)?;
+    let Loaded { config, warnings } = texts.load(arguments, Vec::new())?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -59,17 +60,18 @@ impl Texts {
         }
     }
 
-    /// What they mean, with the files that they name as these are now.
-    fn load(&self, arguments: &Arguments) -> anyhow::Result<Loaded> {
+    /// What they mean, with the files that they name as these are now, and these secrets where their files are of no use.
+    fn load(&self, arguments: &Arguments, secrets: Vec<SecretRead>) -> anyhow::Result<Loaded> {
+        let surroundings = Surroundings { secrets, ..Surroundings::default() };
         let differences = if arguments.envoy_exact { Differences::NONE } else { Differences::ALL };
         let mut loaded = match (&self.file, &arguments.config_yaml) {
             (None, yaml) => {
                 let yaml = yaml.as_deref().unwrap_or_default();
-                Config::from_yaml_where(yaml, ARGUMENT, differences, &probe_log)?
+                Config::from_yaml_where(yaml, ARGUMENT, differences, &surroundings, &probe_log)?
             }
-            (Some((name, text)), None) => Config::from_yaml_where(text, name, differences, &probe_log)?,
+            (Some((name, text)), None) => Config::from_yaml_where(text, name, differences, &surroundings, &probe_log)?,
             (Some((name, text)), Some(yaml)) => {
-                Config::from_yaml_over((text, name), (yaml, ARGUMENT), differences, &probe_log)?
+                Config::from_yaml_over((text, name), (yaml, ARGUMENT), differences, &surroundings, &probe_log)?
             }
         };
         let Arguments { service_node, service_cluster, service_zone, .. } = arguments;
@@ -192,7 +194,7 @@ impl Source {
         }
         let renewed = self
             .in_force
-            .load(&self.arguments)
+            .load(&self.arguments, self.reloader.secrets())
             .and_then(|loaded| Ok(self.runtime.block_on(self.reloader.renew(loaded.config, changed, wall_time()))?));
         let Renewed { owners, snapshot, refused } = match renewed {
             Ok(renewed) => renewed,
@@ -207,7 +209,7 @@ impl Source {
             tracing::info!("configuration version {} is in force: {}", snapshot.version, snapshot.changes);
         }
         for why in refused {
-            tracing::warn!("a file of endpoints is refused, and those before it stay in use: {why}");
+            tracing::warn!("a file is refused, and what it held before stays in use: {why}");
         }
     }
 

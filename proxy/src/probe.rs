@@ -27,9 +27,14 @@ pub(crate) async fn until_dead_with(
     wanted: &Notify,
     random: &dyn Random,
 ) {
-    let (Some(mut pinger), Some(keepalive)) = (pinger, keepalive) else {
-        return std::future::pending().await;
-    };
+    match (pinger, keepalive) {
+        // Boxed: most connections have none, and each would hold room for its timers.
+        (Some(pinger), Some(keepalive)) => Box::pin(probe(pinger, keepalive, wanted, random)).await,
+        (None, _) | (_, None) => std::future::pending().await,
+    }
+}
+
+async fn probe(mut pinger: Pinger, keepalive: Keepalive, wanted: &Notify, random: &dyn Random) {
     loop {
         tokio::select! {
             // Either asks; of two at once, what is wanted is done with the first.

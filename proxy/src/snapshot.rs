@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use crate::cluster;
 use crate::config::network_filter::Gate;
-use crate::config::tls::{MadeOf, Renewable};
+use crate::config::tls::{MadeOf, Renewable, SecretSource};
 use crate::config::{self, Changes, ClusterChange, Config, ListenerChange, Renewals};
 use crate::gate::Share;
 use crate::net::Address;
@@ -143,8 +143,11 @@ fn new_cluster(cluster: &config::Cluster, ground: Ground<'_>, loaded_at: SystemT
     Arc::new(new)
 }
 
-/// Gives the certificates of contexts their gauges.
+/// Gives the certificates of contexts their gauges, and counts that secrets are in use.
 fn derive_expirations<T: MadeOf + Send + Sync + 'static>(stats: &HandshakeStats, contexts: &[Arc<Renewable<T>>]) {
+    if contexts.iter().any(|context| context.current().secrets() == SecretSource::Files) {
+        stats.count_secret_update();
+    }
     for context in contexts {
         let current = context.current();
         let names: BTreeSet<&str> = current.inventory().all().map(|(is, one)| one.stat_name(is)).collect();

@@ -215,7 +215,7 @@ async fn renew(reloader: &Reloader, clock: &dyn Clock, given: Given<'_>, changed
     if let Some(why) = renewed.refused.first() {
         // The rest quotes the file.
         let why = why.lines().next().unwrap_or_default();
-        return Ok(format!("a file of endpoints is refused, and those before it stay in use: {why}"));
+        return Ok(format!("a file is refused, and what it held before stays in use: {why}"));
     }
     Ok(renewed.snapshot.map_or_else(
         || "the files change nothing".into(),
@@ -308,7 +308,8 @@ fn load(given: Given<'_>) -> Result<Read, String> {
         let (loaded, left_out) = left_out::load(written, leave_out, |left_out| {
             files.made.take();
             let files = Some(Rc::<Files>::clone(&files) as Rc<dyn NamedFiles>);
-            let surroundings = Surroundings { crypto: crypto(), files, left_out: left_out.to_vec() };
+            let surroundings =
+                Surroundings { crypto: crypto(), files, secrets: Vec::new(), left_out: left_out.to_vec() };
             Config::from_yaml_within(text, file, &surroundings)
         })
         .map_err(|error| refusal_text(&error, leave_out))?;

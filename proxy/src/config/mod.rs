@@ -68,6 +68,7 @@ pub mod route;
 pub mod rule_tree;
 pub mod runtime;
 pub(crate) mod script;
+pub mod secret_read;
 pub mod service;
 pub mod socket_option;
 pub mod stats;
@@ -122,6 +123,8 @@ pub struct Config {
     pub runtime: Vec<runtime::RuntimeLayer>,
     /// Which stats are shown, and how.
     pub stats: stats::StatsOptions,
+    /// The secrets that come from files of their own.
+    pub secrets: Vec<secret_read::SecretRead>,
     /// Files with secrets and endpoints whose changes take effect while they are in use, in alphabetical order.
     pub watched_files: Vec<String>,
     /// The file as JSON, for `/config_dump`.
@@ -161,7 +164,7 @@ impl Config {
     ///
     /// As [`Self::from_yaml`].
     pub fn from_yaml_with(text: &str, file: &str, differences: Differences) -> Result<Loaded, ConfigError> {
-        Self::from_yaml_where(text, file, differences, &|_| Ok(()))
+        Self::from_yaml_where(text, file, differences, &Surroundings::default(), &|_| Ok(()))
     }
 
     /// The same, where `opens` says of the path of an access log whether lines can be written to it.
@@ -173,9 +176,10 @@ impl Config {
         text: &str,
         file: &str,
         differences: Differences,
+        surroundings: &Surroundings,
         opens: &dyn Fn(&str) -> io::Result<()>,
     ) -> Result<Loaded, ConfigError> {
-        Self::loaded(text, file, &Loading { differences, surroundings: &Surroundings::default(), opens })
+        Self::loaded(text, file, &Loading { differences, surroundings, opens })
     }
 
     fn loaded(text: &str, file: &str, how: &Loading<'_>) -> Result<Loaded, ConfigError> {
@@ -204,17 +208,18 @@ impl Config {
         (text, file): (&str, &str),
         (overlay, overlay_name): (&str, &str),
         differences: Differences,
+        surroundings: &Surroundings,
         opens: &dyn Fn(&str) -> io::Result<()>,
     ) -> Result<Loaded, ConfigError> {
         if text.trim().is_empty() {
-            return Self::from_yaml_where(overlay, overlay_name, differences, opens);
+            return Self::from_yaml_where(overlay, overlay_name, differences, surroundings, opens);
         }
         let wrong = |problem, file: &str, text: &str| problem::error(vec![problem], file, text);
         let base = yaml::Node::parse(text).map_err(|problem| wrong(problem, file, text))?;
         let over = yaml::Node::parse(overlay).map_err(|problem| wrong(problem, overlay_name, overlay))?;
         let texts = merge::Texts { first: (file, text), second: (overlay_name, overlay) };
         let tree = merge::merge(base, texts.behind(over));
-        let how = Loading { differences, surroundings: &Surroundings::default(), opens };
+        let how = Loading { differences, surroundings, opens };
         let (config, notes) = Self::read(tree, &how).map_err(|problems| texts.error(problems))?;
         let warnings = notes.into_sorted().into_iter().map(|(place, text)| texts.warning(place, text)).collect();
         Ok(Loaded { config, warnings })

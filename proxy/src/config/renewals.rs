@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::tls::{ClientTls, ServerTls};
+use super::cluster::ClusterName;
+use super::tls::{ClientTls, MadeOf, SecretSource, ServerTls};
 use super::{Cluster, Listener};
 
 /// Certificates to be put in the place of others, once the configuration they came with is in force.
@@ -12,6 +13,10 @@ pub struct Renewals {
     clients: Vec<(Arc<ClientTls>, Arc<ClientTls>)>,
     /// Whose they are.
     owners: Vec<String>,
+    /// The listeners among them whose certificates come from files of secrets.
+    updated_listeners: Vec<String>,
+    /// The clusters.
+    updated_clusters: Vec<ClusterName>,
 }
 
 impl Renewals {
@@ -23,6 +28,9 @@ impl Renewals {
         self.servers.extend(differing.map(|(served, read)| (Arc::clone(served), Arc::clone(read))));
         if self.servers.len() > before {
             self.owners.push(format!("listener {}", read.name));
+            if self.servers.iter().skip(before).any(|(_, read)| read.current().secrets() == SecretSource::Files) {
+                self.updated_listeners.push(read.name.clone());
+            }
         }
     }
 
@@ -35,6 +43,9 @@ impl Renewals {
         self.clients.extend(differing.map(|(served, read)| (Arc::clone(served), Arc::clone(read))));
         if self.clients.len() > before {
             self.owners.push(format!("cluster {}", read.name));
+            if self.clients.iter().skip(before).any(|(_, read)| read.current().secrets() == SecretSource::Files) {
+                self.updated_clusters.push(read.name.clone());
+            }
         }
     }
 
@@ -53,6 +64,18 @@ impl Renewals {
     pub fn apply(&self) {
         self.servers.iter().for_each(|(served, read)| served.renew(read));
         self.clients.iter().for_each(|(served, read)| served.renew(read));
+    }
+
+    /// The listeners that have certificates anew which come from files of secrets.
+    #[must_use]
+    pub fn updated_listeners(&self) -> &[String] {
+        &self.updated_listeners
+    }
+
+    /// The clusters that do.
+    #[must_use]
+    pub fn updated_clusters(&self) -> &[ClusterName] {
+        &self.updated_clusters
     }
 
     /// Whose certificates they are.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 
+use super::secret_read::SecretRead;
 use super::tls::Crypto;
 
 /// Whence certificates come, and what TLS is done with. That of the system by default.
@@ -13,6 +14,8 @@ pub struct Surroundings {
     pub crypto: Crypto,
     /// The files of certificates, keys, secrets and endpoints; `None` reads those of the system.
     pub files: Option<Rc<dyn NamedFiles>>,
+    /// Secrets that are in use, and stay in use if their files are of no use now.
+    pub secrets: Vec<SecretRead>,
     /// Paths of fields and items that are not read, as errors spell them. A proxy reads all; a simulation may leave out
     /// what only Envoy has.
     pub left_out: Vec<String>,

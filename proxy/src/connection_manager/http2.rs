@@ -223,30 +223,39 @@ fn begin(
     }
     manager.service.stats.downstream_rq_http2_total.inc();
     let (manager, downstream, go_away) = (Rc::clone(manager), Rc::clone(downstream), Rc::clone(go_away));
-    streams.spawn_local(async move {
-        let mut record = Record::begin(&manager.service, &downstream);
-        if let (Some(wire), Some(counted)) = (&mut record.info.wire, respond.counted()) {
-            wire.downstream = counted;
-        }
-        let (routes, body) = (manager.service.routes(), Body::Http2(incoming));
-        let mut responder = stream::Responder::Http2 { respond, go_away };
-        let timers = Timers::new(LazyTimer::default(), &manager.service.options.timeouts, record.info.times.begin);
-        // The one thing that an HTTP/2 stream does to its connection is GOAWAY, which it has requested.
-        let served = {
-            let (service, info) = (&manager.service, &mut record.info);
-            let mut context = stream::prepare(service, &routes, head, body, timers, &mut responder, info);
-            stream::serve(&mut context, responder).await
-        };
-        let has_no_response = served.after == After::Gone && record.info.response_code.is_none();
-        let premature = has_no_response && record.info.times.begin.elapsed() < premature_max(&manager.runtime);
-        record.end();
-        record.count_last_frames().await;
-        drop(record); // writes its line now: what a slow client has not taken yet is not waited for
-        if let Some(unsent) = served.unsent {
-            unsent.write_out(served.timer, manager.codec_stats.http2()).await;
-        }
-        if premature { Streamed::Prematurely } else { Streamed::Usually }
-    });
+    // Boxed before it is given away: it has some KiB, which a spawn would copy several times.
+    streams.spawn_local(Box::pin(serve_stream(manager, downstream, go_away, (head, incoming, respond))));
+}
+
+/// Serves a stream to its end.
+async fn serve_stream(
+    manager: Rc<ConnectionManager>,
+    downstream: Rc<Downstream>,
+    go_away: Rc<GoAway>,
+    (head, incoming, respond): (RequestHead, Incoming, Responder),
+) -> Streamed {
+    let mut record = Record::begin(&manager.service, &downstream);
+    if let (Some(wire), Some(counted)) = (&mut record.info.wire, respond.counted()) {
+        wire.downstream = counted;
+    }
+    let (routes, body) = (manager.service.routes(), Body::Http2(incoming));
+    let mut responder = stream::Responder::Http2 { respond, go_away };
+    let timers = Timers::new(LazyTimer::default(), &manager.service.options.timeouts, record.info.times.begin);
+    // The one thing that an HTTP/2 stream does to its connection is GOAWAY, which it has requested.
+    let served = {
+        let (service, info) = (&manager.service, &mut record.info);
+        let mut context = stream::prepare(service, &routes, head, body, timers, &mut responder, info);
+        stream::serve(&mut context, responder).await
+    };
+    let has_no_response = served.after == After::Gone && record.info.response_code.is_none();
+    let premature = has_no_response && record.info.times.begin.elapsed() < premature_max(&manager.runtime);
+    record.end();
+    record.count_last_frames().await;
+    drop(record); // writes its line now: what a slow client has not taken yet is not waited for
+    if let Some(unsent) = served.unsent {
+        unsent.write_out(served.timer, manager.codec_stats.http2()).await;
+    }
+    if premature { Streamed::Prematurely } else { Streamed::Usually }
 }
 
 /// Is the request to be refused for an underscore in a name? Takes such fields off where they are only not wanted.

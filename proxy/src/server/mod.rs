@@ -6,6 +6,7 @@
 
 pub mod process;
 pub mod reload;
+mod secrets;
 mod sockets;
 pub mod worker;
 
@@ -26,6 +27,7 @@ use crate::runtime::Runtime;
 use crate::snapshot::{self, Addresses, InForce, Snapshot};
 use crate::stats::{ManagerStats, Registry, ServerState, ServerStats};
 use crate::token_bucket::SharedBuckets;
+use secrets::SecretsInUse;
 pub use worker::Worker;
 
 /// What the process has once, whatever the configuration.
@@ -44,6 +46,8 @@ pub struct ServerShared {
     pub buckets: SharedBuckets,
     /// Hosts that requests name, for forward proxies.
     pub dns_caches: Arc<DnsCaches>,
+    /// Secrets that come from files of their own.
+    secrets: SecretsInUse,
     /// Not read by requests: workers have what they serve.
     in_force: RwLock<InForce>,
 }
@@ -115,12 +119,13 @@ impl ServerShared {
         let buckets = SharedBuckets::default();
         let dns_caches = Arc::<DnsCaches>::default();
         dns_caches.set(&config.dns_caches, &registry);
+        let secrets = SecretsInUse::new(&registry, &config.secrets, loaded_at);
         let ground = snapshot::Ground { registry: &registry, runtime: &runtime, buckets: &buckets };
         let snapshot = Arc::new(Snapshot::first(config, loaded_at, ground));
         let in_force = RwLock::new(InForce { snapshot, addresses: Addresses::new() });
         let connections = ConnectionLimits::new(Arc::clone(&runtime));
         connections.set_global(connections_max);
-        let shared = Self { registry, stats, managers, runtime, connections, buckets, dns_caches, in_force };
+        let shared = Self { registry, stats, managers, runtime, connections, buckets, dns_caches, secrets, in_force };
         shared.announce_version();
         Arc::new(shared)
     }

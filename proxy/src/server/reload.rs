@@ -11,9 +11,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::worker::Apply;
 use super::{ServerShared, StartError};
+use crate::config::secret_read::SecretRead;
 use crate::config::{Config, Renewals};
 use crate::net::{Address, Binding, ListenOptions};
 use crate::snapshot::{Addresses, Ground, Snapshot};
+use crate::stats::HandshakeStats;
 
 /// Why a configuration does not take the place of the one in force.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +70,8 @@ pub struct Renewed {
     pub owners: Vec<String>,
     /// This is in force now, if endpoints are others.
     pub snapshot: Option<Arc<Snapshot>>,
-    /// The files of endpoints that are of no use, with the cluster and why: it keeps those that it has.
+    /// The files of endpoints and of secrets that are of no use, with the cluster or secret and why: what they held before stays
+    /// in use.
     pub refused: Vec<String>,
 }
 
@@ -99,9 +102,13 @@ impl Reloader {
     /// Dropped, some workers may have applied it and others not.
     pub async fn apply(&self, config: Config, loaded_at: SystemTime) -> Result<Applied, ReloadError> {
         self.count_assignments(&config, &[], loaded_at);
+        let secrets = config.secrets.clone();
         let applied = self.put(config, loaded_at).await;
         match &applied {
-            Ok(_) => self.shared.stats.config_reload_success.inc(),
+            Ok(_) => {
+                self.shared.secrets.take_over(&secrets, &[], loaded_at);
+                self.shared.stats.config_reload_success.inc();
+            }
             Err(_) => self.refuse(),
         }
         applied
@@ -110,6 +117,12 @@ impl Reloader {
     /// A configuration was refused before it came here.
     pub fn refuse(&self) {
         self.shared.stats.config_reload_rejected.inc();
+    }
+
+    /// The secrets that are in use, which stay in use where their files are of no use.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<SecretRead> {
+        self.shared.secrets.read()
     }
 
     /// A configuration is about to be read.
@@ -127,7 +140,8 @@ impl Reloader {
     /// # Cancellation
     /// As for [`Self::apply`].
     pub async fn renew(&self, config: Config, changed: &[String], read_at: SystemTime) -> Result<Renewed, ReloadError> {
-        let refused = self.count_assignments(&config, changed, read_at);
+        let mut refused = self.count_assignments(&config, changed, read_at);
+        refused.extend(self.shared.secrets.take_over(&config.secrets, changed, read_at));
         Ok(match self.put(config, read_at).await? {
             Applied::Same(renewals) => Renewed { owners: renewals.owners().to_vec(), snapshot: None, refused },
             Applied::Next { snapshot, .. } => Renewed { owners: Vec::new(), snapshot: Some(snapshot), refused },
@@ -157,11 +171,23 @@ impl Reloader {
     fn take_over(&self, config: &Config) -> Renewals {
         let mut renewals = self.shared.snapshot().renewals(config);
         renewals.apply();
+        self.count_secret_updates(&renewals);
         if self.shared.runtime.renew_layers(&config.runtime, config.differences) {
             self.shared.snapshot().clusters.iter().for_each(|cluster| cluster.enforce_limits());
             renewals.note_runtime();
         }
         renewals
+    }
+
+    fn count_secret_updates(&self, renewals: &Renewals) {
+        let snapshot = self.shared.snapshot();
+        let listeners = snapshot.listeners.iter();
+        for listener in listeners.filter(|it| renewals.updated_listeners().contains(&it.config.name)) {
+            HandshakeStats::of_listener(&listener.stats, &listener.config.stat_name()).count_secret_update();
+        }
+        for cluster in snapshot.clusters.iter().filter(|it| renewals.updated_clusters().contains(&it.config.name)) {
+            cluster.tls_stats.iter().for_each(HandshakeStats::count_secret_update);
+        }
     }
 
     async fn put(&self, mut config: Config, loaded_at: SystemTime) -> Result<Applied, ReloadError> {
@@ -195,8 +221,10 @@ impl Reloader {
         let before = self.shared.in_force().addresses;
         let is_new = |at: &&Address| !before.values().flatten().any(|had| had == *at);
         let bound = addresses.values().flatten().filter(is_new).cloned().collect();
-        snapshot.renewals(&snapshot.config).apply();
+        let renewals = snapshot.renewals(&snapshot.config);
+        renewals.apply();
         self.shared.put_in_force(Arc::clone(&snapshot), addresses);
+        self.count_secret_updates(&renewals);
         Ok(Applied::Next { snapshot, bound })
     }
 

@@ -37,8 +37,8 @@ pub use names::{
     DnsCacheStats, FaultStats, FlowStats, Handshake, HandshakeFailure, HandshakeStats, HealthCheckStats, Http1Stats,
     Http2Stats, HttpInspectorStats, HttpStats, ListenerStats, LogStats, LuaStats, ManagerStats, Origin, OriginFaults,
     ProxyProtocolStats, RateLimitStats, RbacStats, RecodedBytes, RecodingStats, ResponseStats, RuntimeStats,
-    ServerState, ServerStats, SetMetadataStats, SpanStats, TableStats, TcpStats, TlsInspectorStats, TlsStats,
-    TokenStats, TracingStats, TrackedStats, ZipkinStats,
+    SecretStats, ServerState, ServerStats, SetMetadataStats, SpanStats, TableStats, TcpStats, TlsInspectorStats,
+    TlsStats, TokenStats, TracingStats, TrackedStats, ZipkinStats,
 };
 
 /// A number that only grows.

@@ -68,8 +68,81 @@ fn a_certificate_that_has_changed_is_used_without_a_signal() {
     assert!(kept.get().unwrap().ends_with("hello"), "a connection that was there keeps its certificate");
     // A key that does not fit is refused, and what was there stays in use.
     fs::copy(file("server.key"), folder.join("certificate.key")).unwrap();
-    proxy.finwait.as_mut().unwrap().until("what they held before stays in use").unwrap();
+    proxy.finwait.as_mut().unwrap().until("what it held before stays in use: secret ours: ").unwrap();
     assert!(proxy.get(Client::default(), "other.test").is_ok());
+    for (stat, expected) in [
+        ("sds.ours.update_attempt", 1),
+        ("sds.ours.update_success", 1),
+        ("sds.ours.update_rejected", 0),
+        ("sds.ours.key_rotation_failed", 1),
+        ("ssl_context_update_by_sds", 2),
+    ] {
+        assert_eq!(proxy.stat(stat), expected, "{stat}");
+    }
+    proxy.stop();
+}
+
+#[test]
+fn a_file_of_a_secret_that_is_of_no_use_concerns_its_secret_alone() {
+    let folder = folder("two-secrets");
+    let put = |name: &str, text: &str| {
+        fs::write(folder.join("fresh"), text).unwrap();
+        fs::rename(folder.join("fresh"), folder.join(name)).unwrap();
+    };
+    let ours = |name: &str| {
+        let kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+        format!("{{ version_info: '1', resources: [{{ '@type': {kind}, name: ours, tls_certificate: {} }}] }}", certificate(name))
+    };
+    let theirs = |authority: &str| {
+        let kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+        let context = format!("{{ trusted_ca: {{ filename: {} }} }}", file(authority));
+        format!("{{ resources: [{{ '@type': {kind}, name: theirs, validation_context: {context} }}] }}")
+    };
+    put("ours.yaml", &ours("server"));
+    put("theirs.yaml", &theirs("authority.pem"));
+    let source = |path: &str| format!("sds_config: {{ path_config_source: {{ path: {path} }} }}");
+    let secrets = format!(
+        "tls_certificate_sds_secret_configs: [{{ name: ours, {} }}], validation_context_sds_secret_config: {{ name: theirs, {} }}",
+        source("ours.yaml"),
+        source("theirs.yaml")
+    );
+    let tls = format!("require_client_certificate: true, {}", tls_of(&secrets));
+    let mut proxy = Proxy::start_in(folder.clone(), &[chain(Some(&tls), &responds("hello"), "")], "", "", "");
+    let shows = |certificate| Client { certificate: Some(certificate), ..Client::default() };
+    assert!(proxy.get(shows("client"), "server.test").is_ok());
+    let until = |proxy: &mut Proxy, text: &str| drop(proxy.finwait.as_mut().unwrap().until(text).unwrap());
+    put("theirs.yaml", "resources: [");
+    until(&mut proxy, "what it held before stays in use: secret theirs: in the file of secrets: theirs.yaml:1:12");
+    put("ours.yaml", &ours("other"));
+    until(&mut proxy, "files were read again and are in use: listener web");
+    assert!(proxy.get(shows("client"), "other.test").is_ok(), "the other secret is renewed all the same");
+    put("theirs.yaml", &theirs("absent.pem"));
+    until(&mut proxy, "what it held before stays in use: secret theirs: ");
+    assert!(proxy.get(shows("client"), "other.test").is_ok());
+    put("theirs.yaml", &theirs("stranger.pem"));
+    until(&mut proxy, "files were read again and are in use: listener web");
+    assert!(proxy.get(shows("foreigner"), "other.test").is_ok());
+    assert!(proxy.get(shows("client"), "other.test").is_err());
+    for (stat, expected) in [
+        ("sds.ours.update_attempt", 2),
+        ("sds.ours.update_success", 2),
+        ("sds.theirs.update_attempt", 4),
+        ("sds.theirs.update_success", 2),
+        ("sds.theirs.update_failure", 1),
+        ("sds.theirs.update_rejected", 1),
+        ("sds.theirs.key_rotation_failed", 0),
+        ("ssl_context_update_by_sds", 3),
+    ] {
+        assert_eq!(proxy.stat(stat), expected, "{stat}");
+    }
+    assert!(proxy.stat("sds.ours.version") != proxy.stat("sds.theirs.version"));
+    assert!(proxy.stat("sds.ours.update_time") > 0);
+    // What the configuration names is refused as a whole when it is read again.
+    put("ours.yaml", "{}");
+    until(&mut proxy, "what it held before stays in use: secret ours: ");
+    proxy.finwait.as_ref().unwrap().signal("HUP").unwrap();
+    until(&mut proxy, "the configuration is refused, and the one before it stays in force");
+    assert!(proxy.get(shows("foreigner"), "other.test").is_ok());
     proxy.stop();
 }
 

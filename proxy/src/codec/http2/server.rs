@@ -27,8 +27,8 @@ use crate::stats::Http2Stats;
 
 /// A connection on which we serve.
 pub struct ServerConnection {
-    /// Gone after an error that ended it. Boxed: a task that awaits it would have room for it twice.
-    connection: Option<Box<Connection<H2Io, Bytes>>>,
+    /// Gone after an error that ended it.
+    connection: Option<Connection<H2Io, Bytes>>,
     state: Rc<ConnectionState>,
     /// The last stream handed out.
     last_accepted: u32,
@@ -116,7 +116,7 @@ impl ServerConnection {
             .max_send_buffer_size(STREAM_BUFFER_BYTES_MAX)
             .reset_stream_duration(RESET_STREAM_AGE_MAX);
         let connection = builder.handshake(io).await.map_err(|error| broken(&error, &state, CONNECTION))?;
-        Ok(Self { connection: Some(Box::new(connection)), state, last_accepted: 0, accepted_in_turn: 0 })
+        Ok(Self { connection: Some(connection), state, last_accepted: 0, accepted_in_turn: 0 })
     }
 
     /// The next request. `None` when the connection is over: the client closed it, or it was drained and no

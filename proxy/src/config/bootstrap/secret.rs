@@ -19,6 +19,8 @@ pub(crate) struct Secret {
 pub(crate) struct DiscoveryResponse {
     #[serde(default)]
     pub(crate) resources: Vec<At<SecretResource>>,
+    #[serde(default)]
+    pub(crate) version_info: String,
 }
 
 /// The resources that such a file may hold.

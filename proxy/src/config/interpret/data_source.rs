@@ -112,7 +112,7 @@ fn at<T, V>(written: &At<T>, value: V) -> At<V> {
     clippy::disallowed_methods,
     reason = "a configuration that names a file means that of the machine that loads it"
 )]
-fn read(path: &str) -> io::Result<Vec<u8>> {
+pub(super) fn read(path: &str) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).is_ok_and(|len| len > FILE_BYTES_MAX) {

@@ -52,6 +52,7 @@ mod rule_tree;
 mod runtime;
 mod runtime_keys;
 mod secret;
+mod secret_file;
 mod service;
 mod socket_option;
 mod stats;
@@ -141,6 +142,7 @@ pub(super) fn interpret(
         runtime,
         stats,
         dump: tree.to_message(),
+        secrets: notes.take_secrets(),
         watched_files: notes.take_watched(),
         dns_caches: notes.take_caches(),
     })

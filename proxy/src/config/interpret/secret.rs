@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use super::data_source;
 use super::pattern::string_match;
+use super::secret_file::SecretFile;
 use crate::config::bootstrap::DataSource;
-use crate::config::bootstrap::secret::{DiscoveryResponse, Secret, SecretResource};
+use crate::config::bootstrap::secret::Secret;
 use crate::config::bootstrap::source::{SdsSecretConfig, WatchedDirectory};
 use crate::config::bootstrap::tls::{
     CertificateValidationContext, CommonTlsContext, SanType, SubjectAltNameMatcher, TlsCertificate,
@@ -20,7 +21,7 @@ use crate::config::tls::x509::ObjectId;
 use crate::config::tls::{
     Certificate, CertificateError, Expiry, Origin, PeerName, PeerRules, Pins, Revocations, hash_of_base64, hash_of_hex,
 };
-use crate::config::yaml::{At, Node, Notes, decode};
+use crate::config::yaml::{At, Notes};
 
 /// `static_resources.secrets`, by name; each kind has its own names.
 #[derive(Default)]
@@ -91,7 +92,7 @@ impl<'s> Secrets<'s> {
             let secret = secret.ok_or_else(|| unknown(name, "static secret", self.certificates.keys()))?;
             return Ok(certificate(secret, Reading::Once, notes)?.of_secret(&name.value));
         };
-        let read = |secret: &At<Secret>| match &secret.value.tls_certificate {
+        let read = |secret: &At<Secret>, notes: &Notes| match &secret.value.tls_certificate {
             Some(it) => Ok(certificate(it, Reading::Watched, notes)?.of_secret(&name.value)),
             None => Err(secret.problem(Cause::Missing { field: "tls_certificate" })),
         };
@@ -137,7 +138,7 @@ impl<'s> Secrets<'s> {
             let context = context.ok_or_else(|| unknown(name, what, self.contexts.keys()))?;
             return Ok(Context::new(context, Reading::Once, notes)?.of_secret(&name.value));
         };
-        let read = |secret: &At<Secret>| match &secret.value.validation_context {
+        let read = |secret: &At<Secret>, notes: &Notes| match &secret.value.validation_context {
             Some(it) => Ok(Context::new(it, Reading::Watched, notes)?.of_secret(&name.value)),
             None => Err(secret.problem(Cause::Missing { field: "validation_context" })),
         };
@@ -155,65 +156,6 @@ fn unknown<'n>(
         format!("unknown {what} '{}'; those of this kind: {}", &*name.value, super::shown(&known)),
         "write it under static_resources.secrets, or name a file of secrets in sds_config.path_config_source",
     )
-}
-
-/// A file of secrets.
-struct SecretFile<'s> {
-    path: &'s str,
-    /// Where the configuration names it.
-    place: &'s Place,
-    text: String,
-    /// The secret that is wanted.
-    name: &'s str,
-}
-
-impl<'s> SecretFile<'s> {
-    /// The file that `named` names; `None` if the secret is a static one.
-    fn of(named: &'s At<SdsSecretConfig>, kind: SecretKind, notes: &Notes) -> Result<Option<Self>, Problem> {
-        let SdsSecretConfig { name, sds_config } = &named.value;
-        let Some(source) = sds_config else { return Self::left_out(named, kind, notes) };
-        let path = data_source::watched(source, notes)?;
-        let elsewhere = notes.surroundings().secret(Some(&path.value), &name.value, kind);
-        let text = elsewhere.map_or_else(|| data_source::file(path), |read| data_source::found(path, read))?;
-        let text = String::from_utf8(text).map_err(|_| path.invalid("the file is no text in UTF-8"))?;
-        Ok(Some(Self { path: &path.value, place: &path.place, text, name: &name.value }))
-    }
-
-    /// The secret of a source that is left out, where another stands in for it.
-    fn left_out(named: &'s At<SdsSecretConfig>, kind: SecretKind, notes: &Notes) -> Result<Option<Self>, Problem> {
-        let (place, name) = (&named.place, &named.value.name);
-        if !notes.surroundings().leaves_out(&format!("{}.sds_config", place.path)) {
-            return Ok(None);
-        }
-        let Some(read) = notes.surroundings().secret(None, &name.value, kind) else { return Ok(None) };
-        let text = read.map_err(|error| name.invalid(format!("cannot read the secret: {error}")))?;
-        let text = String::from_utf8(text).map_err(|_| name.invalid("the secret is no text in UTF-8"))?;
-        Ok(Some(Self { path: "a secret that stands in for it", place, text, name: &name.value }))
-    }
-
-    /// What `read` makes of the secret. What is wrong in the file is told where the configuration names the file.
-    fn read<T>(&self, read: impl FnOnce(&At<Secret>) -> Result<T, Problem>, of: &Notes) -> Result<T, Problem> {
-        let tree = Node::parse(&self.text).map_err(|problem| self.told(problem))?;
-        let notes = Notes::within(of.surroundings());
-        let response: DiscoveryResponse = decode(&tree, &notes).map_err(|problem| self.told(problem))?;
-        let mut resources = response.resources;
-        let (Some(At { place, value: SecretResource::Secret(secret) }), None) = (resources.pop(), resources.pop())
-        else {
-            let what =
-                format!("unexpected SDS secrets length in {}: it holds one resource, {:?}", self.path, self.name);
-            return Err(Problem::invalid(self.place, what));
-        };
-        if secret.name != self.name {
-            let what = format!("unexpected SDS secret (expecting {}): {} in {}", self.name, secret.name, self.path);
-            return Err(Problem::invalid(self.place, what));
-        }
-        read(&At { place, value: *secret }).map_err(|problem| self.told(problem))
-    }
-
-    fn told(&self, problem: Problem) -> Problem {
-        let said = problem.error(self.path, &self.text).to_string();
-        Problem::invalid(self.place, format!("in the file of secrets: {}", said.trim_end()))
-    }
 }
 
 fn certificate(written: &At<TlsCertificate>, reading: Reading, notes: &Notes) -> Result<Certificate, Problem> {

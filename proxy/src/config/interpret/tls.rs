@@ -12,7 +12,7 @@ use crate::config::bootstrap::tls::{
 use crate::config::problem::Problem;
 use crate::config::tls::{
     CipherSuites, ClientCertificates, ClientContext, ClientTls, CommonTls, HttpAlpn, NameCheck, OwnName, Resumption,
-    ServerContext, ServerTls, UpstreamNames, Versions, suite_by_name,
+    SecretSource, ServerContext, ServerTls, UpstreamNames, Versions, suite_by_name,
 };
 use crate::config::yaml::{At, Notes};
 
@@ -133,7 +133,17 @@ fn common(
         crypto: notes.surroundings().crypto.clone(),
         suites: written.tls_params.as_ref().map_or(Ok(CipherSuites::All), |params| suites(params, notes))?,
         versions: written.tls_params.as_ref().map_or(Ok(default), |params| versions(params, default))?,
+        secrets: secret_source(written),
     })
+}
+
+/// Static secrets are part of the configuration.
+fn secret_source(written: &CommonTlsContext) -> SecretSource {
+    let combined = written.combined_validation_context.as_ref();
+    let contexts = written.validation_context_sds_secret_config.iter();
+    let contexts = contexts.chain(combined.map(|it| &it.value.validation_context_sds_secret_config));
+    let mut all = written.tls_certificate_sds_secret_configs.iter().chain(contexts);
+    if all.any(|named| named.value.sds_config.is_some()) { SecretSource::Files } else { SecretSource::Configuration }
 }
 
 /// `name`, which stands at `entry`, as an application protocol.

@@ -26,7 +26,7 @@ pub use certificates::{Certificate, CertificateError};
 pub use crypto::Crypto;
 pub use inventory::{InUse, Inventory, Origin, Use};
 pub use pins::{NotPinned, Pins, hash_of_base64, hash_of_hex};
-pub use renewable::{MadeOf, Material, Renewable};
+pub use renewable::{MadeOf, Material, Renewable, SecretSource};
 pub use revocations::{NoRevocations, Revocations};
 pub use suites::{CipherSuites, suite_by_name};
 pub use verify::{Expiry, OtherNames, PeerName, PeerRules, Presence};
@@ -49,6 +49,7 @@ pub struct ServerContext {
     shown: Vec<Certificate>,
     material: Material,
     inventory: Inventory,
+    secrets: SecretSource,
 }
 
 /// TLS towards upstreams, with the certificates that there are now.
@@ -63,6 +64,7 @@ pub struct ClientContext {
     verifiers: verify::UpstreamVerifiers,
     material: Material,
     inventory: Inventory,
+    secrets: SecretSource,
 }
 
 /// What a connection to an upstream is for, which decides what ALPN offers where `alpn_protocols` is empty.
@@ -121,6 +123,8 @@ pub struct CommonTls {
     pub suites: CipherSuites,
     /// The oldest and the newest version.
     pub versions: Versions,
+    /// Where secrets come from.
+    pub secrets: SecretSource,
 }
 
 /// The versions of TLS that are permitted.
@@ -199,6 +203,10 @@ impl MadeOf for ServerContext {
     fn material(&self) -> &Material {
         &self.material
     }
+
+    fn secrets(&self) -> SecretSource {
+        self.secrets
+    }
 }
 
 impl MadeOf for ClientContext {
@@ -208,6 +216,10 @@ impl MadeOf for ClientContext {
 
     fn material(&self) -> &Material {
         &self.material
+    }
+
+    fn secrets(&self) -> SecretSource {
+        self.secrets
     }
 }
 
@@ -268,8 +280,8 @@ impl ServerContext {
         }
         let without_alpn = Arc::new(config.clone());
         config.alpn_protocols = common.alpn;
-        let (with_alpn, versions) = (Arc::new(config), common.versions);
-        Ok(Renewable::new(Self { with_alpn, without_alpn, presence, versions, shown, material, inventory }))
+        let (with_alpn, versions, secrets) = (Arc::new(config), common.versions, common.secrets);
+        Ok(Renewable::new(Self { with_alpn, without_alpn, presence, versions, shown, material, inventory, secrets }))
     }
 
     /// The first URI among the names of the certificate that a client gets with the SNI `server_name`.
@@ -342,9 +354,18 @@ impl ClientContext {
             Some(0) => config.resumption = rustls::client::Resumption::disabled(),
             Some(max) => config.resumption = rustls::client::Resumption::in_memory_sessions(max),
         }
-        let naming = Arc::new(config.clone());
+        let (naming, secrets) = (Arc::new(config.clone()), common.secrets);
         config.enable_sni = false;
-        Ok(Renewable::new(Self { naming, nameless: Arc::new(config), own_alpn, names, verifiers, material, inventory }))
+        Ok(Renewable::new(Self {
+            naming,
+            nameless: Arc::new(config),
+            own_alpn,
+            names,
+            verifiers,
+            material,
+            inventory,
+            secrets,
+        }))
     }
 
     /// Is the hostname of an endpoint sent to it as the SNI?

@@ -22,6 +22,16 @@ pub struct Material {
     pub(super) demands: String,
 }
 
+/// Where the secrets come from that certificates and authorities are part of.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum SecretSource {
+    /// The configuration itself, or there is none.
+    #[default]
+    Configuration,
+    /// Files of secrets.
+    Files,
+}
+
 /// What is made of [`Material`].
 pub trait MadeOf {
     /// The certificates in use, for operators.
@@ -29,6 +39,9 @@ pub trait MadeOf {
 
     /// The certificates or authorities in use.
     fn material(&self) -> &Material;
+
+    /// Where its secrets come from.
+    fn secrets(&self) -> SecretSource;
 }
 
 impl<T: MadeOf> Renewable<T> {

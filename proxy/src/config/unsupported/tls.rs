@@ -68,7 +68,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("DiscoveryResponse", "nonce", Ignored(RESPONSE)),
     ("DiscoveryResponse", "resource_errors", Ignored(RESPONSE)),
     ("DiscoveryResponse", "type_url", Ignored(RESPONSE)),
-    ("DiscoveryResponse", "version_info", Ignored(RESPONSE)),
     ("Secret", "generic_secret", Ignored("nothing here asks for it")),
     ("Secret", "session_ticket_keys", Ignored("session tickets are sealed with keys that this process makes and changes by itself")),
 

@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer};
 use crate::config::dns_cache::DnsCache;
 use crate::config::error::{Cause, Place, Position};
 use crate::config::problem::Problem;
+use crate::config::secret_read::SecretRead;
 use crate::config::surroundings::Surroundings;
 
 /// A value that remembers where it was written, for checks that come after decoding.
@@ -190,6 +191,8 @@ pub(crate) struct Notes {
     /// Runtime keys with a value that nothing reads unless the configuration says so.
     unread: RefCell<Vec<At<String>>>,
     surroundings: Surroundings,
+    /// Secrets that come from files.
+    secrets: RefCell<Vec<SecretRead>>,
     /// Files that are watched.
     watched: RefCell<BTreeSet<String>>,
     forgives_retry_words: Cell<bool>,
@@ -277,6 +280,18 @@ impl Notes {
     /// The file at this path is read again whenever it changes.
     pub(crate) fn watch(&self, path: &str) {
         self.watched.borrow_mut().insert(path.to_owned());
+    }
+
+    /// A secret was read of a file. It is one secret wherever it is used.
+    pub(crate) fn note_secret(&self, read: SecretRead) {
+        let mut secrets = self.secrets.borrow_mut();
+        secrets.retain(|before| !before.is(&read.name, &read.path));
+        secrets.push(read);
+    }
+
+    /// The secrets that come from files.
+    pub(crate) fn take_secrets(&self) -> Vec<SecretRead> {
+        self.secrets.take()
     }
 
     /// The files that are watched, in alphabetical order.

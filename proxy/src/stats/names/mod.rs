@@ -20,6 +20,7 @@ mod http2;
 mod log;
 mod managers;
 mod part;
+mod secret;
 mod server;
 mod tcp;
 mod tls;
@@ -45,6 +46,7 @@ pub use http2::Http2Stats;
 pub use log::LogStats;
 pub use managers::{ClusterManagerStats, ListenerManagerStats, ManagerStats, RuntimeStats};
 pub use part::PartCounters;
+pub use secret::SecretStats;
 pub use server::{ServerState, ServerStats};
 pub use tcp::TcpStats;
 pub use tls::{

@@ -126,6 +126,8 @@ pub struct HandshakeStats {
     counted: TlsStats,
     registry: Arc<Registry>,
     prefix: String,
+    /// `ssl_context_update_by_sds`
+    updated: Counter,
 }
 
 /// What was agreed upon in a handshake; empty words are not counted.
@@ -147,17 +149,24 @@ impl HandshakeStats {
     /// The scope of a listening socket.
     #[must_use]
     pub fn of_listener(registry: &Arc<Registry>, listener: &str) -> Self {
-        Self::under(registry, format!("{}.ssl", listener_prefix(listener)))
+        let prefix = listener_prefix(listener);
+        Self::under(registry, format!("{prefix}.ssl"), &format!("{prefix}.server_ssl_socket_factory"))
     }
 
     /// The scope of a cluster.
     #[must_use]
     pub fn of_cluster(registry: &Arc<Registry>, cluster: &str) -> Self {
-        Self::under(registry, format!("{}.ssl", cluster_prefix(cluster)))
+        let prefix = cluster_prefix(cluster);
+        Self::under(registry, format!("{prefix}.ssl"), &format!("{prefix}.client_ssl_socket_factory"))
     }
 
-    fn under(registry: &Arc<Registry>, prefix: String) -> Self {
-        Self { counted: TlsStats::under(registry, &prefix), registry: Arc::clone(registry), prefix }
+    fn under(registry: &Arc<Registry>, prefix: String, factory: &str) -> Self {
+        // Secrets are read with the configuration, so no connection waits for them.
+        for name in ["downstream_context_secrets_not_ready", "upstream_context_secrets_not_ready"] {
+            drop(Counter::named(registry, factory, name));
+        }
+        let updated = Counter::named(registry, factory, "ssl_context_update_by_sds");
+        Self { counted: TlsStats::under(registry, &prefix), registry: Arc::clone(registry), prefix, updated }
     }
 
     /// Counts a handshake that was completed.
@@ -181,6 +190,11 @@ impl HandshakeStats {
     pub fn derive_expiration(&self, certificate: &str, end: impl Fn() -> Option<u64> + Send + Sync + 'static) {
         let name = format!("{}.certificate.{certificate}.expiration_unix_time_seconds", self.prefix);
         self.registry.derive(name, move || end().map(|value| Derived { value, used: true }));
+    }
+
+    /// Certificates were put in use that come from files of secrets.
+    pub fn count_secret_update(&self) {
+        self.updated.inc();
     }
 
     /// Counts a handshake that failed.
