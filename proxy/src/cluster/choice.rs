@@ -58,6 +58,8 @@ impl Cluster {
         if let [only] = &endpoints[..]
             && only.counts.health.is_good()
             && self.shared.config.balancing.subsets.is_none()
+            && self.shared.config.predictive_percent <= 100
+        // choices that were looked at ahead count
         {
             return Some(Rc::clone(only)); // the common case needs no dice
         }
@@ -68,6 +70,22 @@ impl Cluster {
             let (random, stats) = (&*self.outside.random, &self.shared.stats);
             let chosen = choice.balancer.choose(wish, &config.balancing, live, random, stats)?;
             endpoints.get(usize::try_from(chosen).ok()?).map(Rc::clone)
+        })
+    }
+
+    /// The endpoint that a later request will probably go to, behind those that were looked at before it.
+    pub(super) fn peek(&self) -> Option<Rc<Endpoint>> {
+        match self.shared.config.discovery {
+            Discovery::Aggregate(_) | Discovery::Forward(_) | Discovery::Original(_) => return None,
+            Discovery::LogicalDns { .. } | Discovery::Static(_) | Discovery::StrictDns { .. } => {}
+        }
+        let endpoints = self.endpoints.borrow();
+        self.with_live(&endpoints, |live| {
+            let mut choice = self.choice.borrow_mut();
+            self.bring_up_to_date(&mut choice, &endpoints, live);
+            let (random, stats) = (&*self.outside.random, &self.shared.stats);
+            let next = choice.balancer.peek(&self.shared.config.balancing, live, random, stats)?;
+            endpoints.get(usize::try_from(next).ok()?).map(Rc::clone)
         })
     }
 

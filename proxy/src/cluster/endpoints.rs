@@ -39,7 +39,8 @@ impl Cluster {
         let pools = ByPriority::new(|priority| {
             let (shared, outside) = (Arc::clone(&self.shared), self.outside.clone());
             let (location, origin) = (location.clone(), Origin::default());
-            Pools::new(Pool::new(PoolParts { shared, priority, location, origin, outside }))
+            let load = Rc::clone(&self.load);
+            Pools::new(Pool::new(PoolParts { shared, priority, location, origin, outside, load }))
         });
         let (cluster, pools) = (RefCell::new(Rc::downgrade(self)), Rc::new(pools));
         counts.health.became_healthy(Instant::now());

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::endpoint_table::Effect;
-use super::{Cluster, Endpoint, Location};
+use super::{Cluster, ClusterLoad, Endpoint, Location};
 use crate::config::ClusterChange;
 use crate::net::Address;
 use crate::stats::HealthFlag;
@@ -22,6 +22,8 @@ pub struct Handover {
     pub(super) known: Vec<Known>,
     /// Does this worker check the health of the endpoints? `None`: there was no cluster before.
     pub(super) checks_health: Option<bool>,
+    /// What its connections carry, which stay there with those that it takes over.
+    pub(super) load: Rc<ClusterLoad>,
 }
 
 /// The addresses that a name resolved to.
@@ -64,6 +66,7 @@ impl Handover {
             connections,
             known: before.known.borrow().clone(),
             checks_health: Some(before.checks_health),
+            load: Rc::clone(&before.load),
         }
     }
 

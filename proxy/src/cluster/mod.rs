@@ -18,10 +18,12 @@ mod ejection;
 mod encryption;
 mod endpoint_table;
 mod endpoints;
+mod expected;
 mod failure;
 mod forward;
 mod handover;
 mod health;
+mod load;
 mod location;
 mod origin;
 mod original;
@@ -52,6 +54,7 @@ pub use failure::Failure;
 use forward::ForwardHost;
 pub use handover::Handover;
 use handover::Known;
+pub use load::ClusterLoad;
 pub use location::{EndpointKey, Location};
 pub use origin::Origin;
 pub use pool::{Exclusive, Lease, Pool, PoolParts, Stream, TcpConnection, Tunnel, Wanted};
@@ -280,6 +283,8 @@ pub struct Cluster {
     is_started: Cell<bool>,
     /// The addresses that each name resolved to, for the cluster of the next configuration.
     known: RefCell<Vec<Known>>,
+    /// What its connections carry, and could carry.
+    load: Rc<ClusterLoad>,
 }
 
 /// An endpoint of a cluster: an address, its health and its pools.
@@ -368,6 +373,7 @@ impl Cluster {
             checks_health,
             is_started: Cell::new(false),
             known: RefCell::new(before.known.clone()),
+            load: Rc::clone(&before.load),
         });
         match &cluster.shared.config.discovery {
             Discovery::Aggregate(_) | Discovery::Forward(_) => {}

@@ -119,6 +119,9 @@ pub struct Cluster {
     /// An endpoint has so many connections for each request under way or waiting, in percent: more than 100 opens them ahead
     /// of need.
     pub preconnect_percent: u32,
+    /// All endpoints together have so many connections for each request under way, waiting or expected next, in percent: more
+    /// than 100 opens them where the next requests will go.
+    pub predictive_percent: u32,
     /// The kernel asks a silent endpoint whether it is there.
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// `upstream_bind_config.source_address`: its connections come from there.

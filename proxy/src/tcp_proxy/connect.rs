@@ -65,7 +65,7 @@ async fn attempt(options: &Options, cluster: &Cluster, info: &mut StreamInfo) ->
         stats.upstream_cx_none_healthy.inc();
         return Err(Attempt::Refused(ResponseFlag::UH));
     };
-    let home = cluster.home(&endpoint);
+    let (chooser, home) = (cluster, cluster.home(&endpoint));
     let cluster = &*home;
     info.attempts += 1;
     info.upstream_host = Some(endpoint.address.clone());
@@ -73,6 +73,7 @@ async fn attempt(options: &Options, cluster: &Cluster, info: &mut StreamInfo) ->
     info.upstream_metadata = cluster.metadata(Some(&endpoint));
     if let Some(tunneling) = options.tunneling.as_ref().filter(|_| !is_tunneling_disabled(info)) {
         drop(permit); // the pool takes its own
+        chooser.expect_more(|next| next.pool(Priority::Default, &chooser.origin(next, None, info)));
         return open_tunnel(tunneling, cluster, &endpoint, info).await;
     }
     match endpoint.pool(Priority::Default, &cluster.origin(&endpoint, None, info)).connect_tcp(permit).await {

@@ -89,6 +89,9 @@ pub(super) async fn run(
         return Ok(TryEnd::unconnected(Failure::NoHealthyUpstream));
     };
     let mut tracked = Tracked::begin(cluster, head, how.timeout, exchange);
+    if how.termination.is_none() {
+        cluster.expect_more(|next| next.pool(how.priority, &cluster.origin(next, Some(head), info)));
+    }
     let home = cluster.home(&endpoint);
     let leased = checkout(exchange, head, &home, &endpoint, how, info).await;
     let lease = match leased.inspect_err(|by| interrupt(&mut tracked, *by))? {

@@ -178,6 +178,7 @@ pub(crate) const PARTS: &[Part] = &[
         ("Resets and GOAWAY of HTTP/2", &[Scenario("http2/reset-codes-decide-between-502-upe-and-503-ur"), Scenario("goaway/streams-above-the-last-stream-of-a-goaway-are-sent-again")]),
     ] },
     Part { title: "Clusters", items: &[
+        ("Connections ahead of requests: `per_upstream_preconnect_ratio`, `predictive_preconnect_ratio`", &[Scenario("limits/preconnect-opens-a-connection-before-the-request"), Scenario("balancing/predictive-preconnect-connects-to-the-endpoints-that-come-next"), Scenario("balancing/a-post-on-a-preconnected-connection-crosses-the-apps-fin"), Test("what_was_looked_at_ahead_is_chosen_next")]),
         ("Load balancing", &[Test("endpoints_are_chosen_by_their_weights"), Test("a_key_meets_the_endpoint_that_envoy_finds"), Scenario("balancing/a-locality-that-fails-loses-its-share"), Scenario("balancing/a-priority-spills-over-and-comes-back"), Scenario("balancing/a-route-chooses-a-subset-by-metadata-match")]),
         ("Panic, and clusters without endpoints", &[Scenario("health/panic-threshold-uses-all-endpoints-when-all-fail")]),
         ("Health checks", &[Scenario("health/an-endpoint-that-fails-its-checks-gets-no-requests"), Scenario("health/a-health-check-timeout-counts-as-a-failure"), Scenario("health/a-tcp-health-check-needs-no-http")]),

@@ -11,7 +11,7 @@ use super::handshake::Handshake;
 use super::hop::{Cause, Hop, Judged, ProxyView, ending, words};
 use super::limits::OverLimit;
 use super::reasons;
-use super::settings::seconds;
+use super::settings::{HostSettings, seconds};
 use super::traffic::{Act, ActKind, Complaint, Exchange, Protocol};
 use super::unknown::not_found;
 use super::{HopStory, NO_HOST, ms};
@@ -205,7 +205,7 @@ impl<'a> Hop<'a> {
             return Judged { closed, ..self.judged(name, Cause::Itself, did) };
         }
         let meeting = Meeting::of(upstream, act);
-        let mut did = vec![self.met(upstream, act, &meeting)];
+        let mut did = vec![self.met(upstream, act, &meeting) + &self.preconnected(host, upstream).unwrap_or_default()];
         let conversation = self.case.traffic.conversations.get(upstream.connection);
         let is_silent = conversation.is_some_and(|it| it.from_server.bytes.is_empty());
         if is_silent && upstream.protocol == Protocol::Http2 {
@@ -256,6 +256,20 @@ impl<'a> Hop<'a> {
             ),
             Meeting::Reaction => format!("sent the request to {peer} at {requested}, which {}", ending(&act.kind)),
         }
+    }
+
+    /// That the connection was opened before there was a request for it, and carried none until then.
+    fn preconnected(&self, host: HostId, upstream: &Exchange) -> Option<String> {
+        let traffic = &self.case.traffic;
+        let conversation = traffic.conversations.get(upstream.connection)?;
+        let opened = conversation.from_client.signals.first()?.sent.at;
+        if traffic.idle_before(upstream).is_some() || opened >= self.exchange.request.began.at {
+            return None;
+        }
+        let settings = HostSettings::new(self.case.scenario, self.name(host))?;
+        let cluster = settings.cluster_by_number(settings.cluster_with(conversation.server_address)?)?;
+        let is_wanted = cluster.preconnect_percent > 100 || cluster.predictive_percent > 100;
+        is_wanted.then(|| format!("; it was preconnected at {}, and this was its first request", ms(opened)))
     }
 
     /// That its client had gone, if that is why it stopped.

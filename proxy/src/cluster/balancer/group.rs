@@ -1,5 +1,7 @@
 //! Endpoints of which one is chosen by a policy that looks at nothing but them: turns, chance, active requests. Pure.
 
+use std::collections::VecDeque;
+
 use super::edf::Edf;
 use super::{Live, Member};
 use crate::config::balancing::{Compared, LeastRequest, Policy};
@@ -13,6 +15,8 @@ pub(super) struct Group {
     turn: usize,
     /// Turns by weights, where these differ or grow.
     weighted: Option<Edf>,
+    /// Those whose turns were looked at ahead, no more than there are members.
+    peeked: VecDeque<u32>,
 }
 
 impl Group {
@@ -28,12 +32,12 @@ impl Group {
             let entries: Vec<(u32, f64)> = members.iter().map(|entry| (*entry, weight(entry))).collect();
             Edf::new(&entries, u32::try_from(turn & 0x7fff_ffff).unwrap_or(0))
         });
-        Self { members, turn, weighted }
+        Self { members, turn, weighted, peeked: VecDeque::new() }
     }
 
     /// Whose turn it is, for a group that takes the place of this one.
     pub(super) fn turn(&self) -> usize {
-        self.turn
+        self.turn.wrapping_sub(self.peeked.len())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -48,6 +52,27 @@ impl Group {
         live: &Live<'_>,
         random: &dyn Random,
     ) -> Option<u32> {
+        self.peeked.pop_front().or_else(|| self.draw(all, policy, live, random))
+    }
+
+    /// The endpoint that [`Self::choose`] will return behind those that were looked at, unless active requests decide.
+    pub(super) fn peek(
+        &mut self,
+        all: &[Member],
+        policy: &Policy,
+        live: &Live<'_>,
+        random: &dyn Random,
+    ) -> Option<u32> {
+        let depends = matches!(policy, Policy::LeastRequest(_)) && self.weighted.is_none();
+        if depends || self.peeked.len() >= self.members.len() {
+            return None;
+        }
+        let drawn = self.draw(all, policy, live, random)?;
+        self.peeked.push_back(drawn);
+        Some(drawn)
+    }
+
+    fn draw(&mut self, all: &[Member], policy: &Policy, live: &Live<'_>, random: &dyn Random) -> Option<u32> {
         if let Some(weighted) = &mut self.weighted {
             self.turn = self.turn.wrapping_add(1);
             return weighted.pick(|entry| weight(policy, entry, all, live));

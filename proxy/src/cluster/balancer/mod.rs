@@ -18,7 +18,7 @@ mod table_tests;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -108,6 +108,8 @@ pub struct Balancer {
     censuses: Vec<Census>,
     /// By what the metadata of endpoints says.
     subsets: Option<Box<Subsets>>,
+    /// The chance of the next choices, for those that have been looked at ahead: no more than there are healthy endpoints.
+    peeked: VecDeque<u64>,
 }
 
 /// The endpoints of one priority, in groups of which one is chosen from.
@@ -178,7 +180,7 @@ impl Balancer {
         let shares = Shares::new(&censuses, how, threshold);
         let build = |(at, of)| builder.priority(of, &before, at, shares.panics(at));
         let priorities = priorities.map(build).collect();
-        Self { members, priorities, shares, censuses, subsets: None }
+        Self { members, priorities, shares, censuses, subsets: None, peeked: VecDeque::new() }
     }
 
     /// The size of its last table, where hashes choose.
@@ -214,10 +216,36 @@ impl Balancer {
         if how.policy.hashes() {
             return self.choose_by_hash(wish, live, random, stats);
         }
+        let peeked = self.peeked.pop_front();
+        let (group, members) = self.group(wish, how, || peeked.unwrap_or_else(|| random.next_u64()), stats)?;
+        group.choose(members, &how.policy, live, random)
+    }
+
+    /// The number of the endpoint that a choice behind those that were looked at ahead will probably be: a later request may
+    /// have another wish. None where it depends on the request, or on what is under way by then.
+    pub fn peek(&mut self, how: &Balancing, live: &Live<'_>, random: &dyn Random, stats: &ClusterStats) -> Option<u32> {
+        let healthy: u64 = self.censuses.iter().map(|census| census.healthy).sum();
+        let ahead = u64::try_from(self.peeked.len()).unwrap_or(u64::MAX);
+        if self.subsets.is_some() || how.policy.hashes() || ahead >= healthy {
+            return None;
+        }
+        let chance = random.next_u64();
+        self.peeked.push_back(chance);
+        let (group, members) = self.group(Wish::default(), how, || chance, stats)?;
+        group.peek(members, &how.policy, live, random)
+    }
+
+    /// The group that an endpoint is chosen from; `chance` draws its priority.
+    fn group(
+        &mut self,
+        wish: Wish<'_>,
+        how: &Balancing,
+        chance: impl FnOnce() -> u64,
+        stats: &ClusterStats,
+    ) -> Option<(&mut Group, &[Member])> {
         let other_shares = self.shares.without(wish.not_of);
         let shares = other_shares.as_ref().unwrap_or(&self.shares);
-        let (priority, availability) =
-            wish.part.or_else(|| shares.only()).unwrap_or_else(|| shares.draw(random.next_u64()));
+        let (priority, availability) = wish.part.or_else(|| shares.only()).unwrap_or_else(|| shares.draw(chance()));
         let panics = self.shares.panics(priority);
         let groups = self.priorities.get_mut(priority)?;
         let group = if panics {
@@ -229,7 +257,7 @@ impl Balancer {
         } else {
             groups.of(availability)?
         };
-        group.choose(&self.members, &how.policy, live, random)
+        Some((group, &self.members))
     }
 }
 

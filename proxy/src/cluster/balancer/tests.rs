@@ -204,3 +204,30 @@ fn turns_go_on_when_the_endpoints_are_looked_at_again() {
     }
     assert_eq!(found, [0, 1, 2, 0, 1, 2]);
 }
+
+/// Choices that were looked at ahead are those that follow, where neither requests nor what is under way decide.
+#[test]
+fn what_was_looked_at_ahead_is_chosen_next() {
+    let stats = ClusterStats::new(&Registry::new(), "up");
+    let live = Live { active: &|_| 0, warmth: &|_| 1.0, all_active: 0 };
+    for (policy, weights, ahead) in [
+        (Policy::RoundRobin(None), [1, 1, 1], 3),
+        (Policy::RoundRobin(None), [5, 1, 1], 3),
+        (Policy::Random, [1, 1, 1], 3),
+        (least_request(), [5, 1, 1], 3),
+        (least_request(), [1, 1, 1], 0),
+    ] {
+        let random = Seeded(Cell::new(3));
+        let how = how(policy.clone());
+        let members = weights.map(|weight| member(0, weight, Condition::Healthy)).to_vec();
+        let mut balancer = Balancer::new(members, &how, 5000, &live, Turns::At(7 << 33));
+        for _ in 0..5 {
+            let peek = |_| balancer.peek(&how, &live, &random, &stats);
+            let peeked: Vec<u32> = (0..4).map_while(peek).collect();
+            assert_eq!(peeked.len(), ahead, "{policy:?}: no more than there are healthy endpoints");
+            let choose = |_| balancer.choose(Wish::default(), &how, &live, &random, &stats).unwrap();
+            let chosen: Vec<u32> = (0..ahead.max(4)).map(choose).collect();
+            assert_eq!(peeked, chosen[..ahead], "{policy:?}");
+        }
+    }
+}

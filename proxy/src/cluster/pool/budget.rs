@@ -13,14 +13,15 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::unconnected::connect_failure;
 use super::{PoolParts, addresses};
 use crate::cluster::breaker::Breakers;
 use crate::cluster::encryption::encrypt;
 use crate::cluster::origin::SharedState;
-use crate::cluster::{ClusterShared, Failure, Location, Origin};
+use crate::cluster::{ClusterLoad, ClusterShared, Failure, Location, Origin};
 use crate::config::cluster::{Discovery, Priority, TcpKeepalive, UpstreamSocket};
 use crate::config::tls::Carries;
-use crate::net::{self, Address, BindError, Conn, ConnectOptions, Outside, Passed};
+use crate::net::{self, Conn, ConnectOptions, Outside, Passed};
 use crate::permits::Permit;
 use crate::stats::{EndpointStats, Held};
 
@@ -33,6 +34,7 @@ pub(super) struct Budget {
     /// What filters share with its connections: that of the origin, or of one that differs in nothing else.
     state: RefCell<SharedState>,
     pub(super) outside: Outside,
+    load: Rc<ClusterLoad>,
     priority: Priority,
     /// Connects under way.
     connecting: Cell<usize>,
@@ -53,7 +55,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    pub(super) fn new(PoolParts { shared, priority, location, origin, outside }: PoolParts) -> Rc<Self> {
+    pub(super) fn new(PoolParts { shared, priority, location, origin, outside, load }: PoolParts) -> Rc<Self> {
         let counts = shared.endpoints.of(&location.key());
         Rc::new(Self {
             state: RefCell::new(origin.state.clone()),
@@ -62,6 +64,7 @@ impl Budget {
             location: RefCell::new(location),
             origin,
             outside,
+            load,
             priority,
             connecting: Cell::new(0),
             open: Cell::new(0),
@@ -96,6 +99,7 @@ impl Budget {
             location: self.location(),
             origin: self.origin.clone(),
             outside: self.outside.clone(),
+            load: Rc::clone(&self.load),
         }
     }
 
@@ -180,8 +184,15 @@ impl Budget {
     /// As [`Self::connection_permit`], but an endpoint without a single connection gets one in any case: without it a
     /// request would wait forever.
     pub(super) fn needed_connection_permit(&self) -> Option<Permit> {
-        let connections = &self.breakers().connections;
-        self.connection_permit().or_else(|| (self.open.get() == 0).then(|| connections.permit_past_limit()))
+        self.connection_permit().or_else(|| self.first_permit())
+    }
+
+    /// For the only connection to the endpoint, past the limit.
+    pub(super) fn first_permit(&self) -> Option<Permit> {
+        (self.open.get() == 0).then(|| {
+            self.shared.stats.upstream_cx_overflow.inc();
+            self.breakers().connections.permit_past_limit()
+        })
     }
 
     /// As [`Self::needed_connection_permit`], once a connection to the endpoint has ended.
@@ -451,46 +462,4 @@ impl Drop for ConnectionRecord {
             budget.ended.notify_one();
         }
     }
-}
-
-/// Why there is no connection to `at`, as Envoy words it. A connect to a Unix domain socket fails at once, and the text has its
-/// address.
-fn connect_failure(at: &Address, error: &io::Error) -> Failure {
-    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-        Some(BindError::Address { from, error }) => {
-            return Failure::Bind(format!("failed to bind to {from}: {}", in_words(error)));
-        }
-        Some(BindError::Options(_)) => return Failure::Bind("Setting socket options failed".to_owned()),
-        None => {}
-    }
-    Failure::Connect(match at {
-        Address::Internal(_) | Address::Pipe(_) => {
-            format!("immediate connect error: {}|remote address:{at}", in_words(error))
-        }
-        Address::Socket(_) => format!("delayed connect error: {}", in_words(error)),
-    })
-}
-
-/// The system's reason as Envoy prints it: the words without the number.
-fn in_words(error: &io::Error) -> String {
-    const WORDS: [(io::ErrorKind, &str); 10] = [
-        (io::ErrorKind::AddrInUse, "Address already in use"),
-        (io::ErrorKind::AddrNotAvailable, "Cannot assign requested address"),
-        (io::ErrorKind::ConnectionRefused, "Connection refused"),
-        (io::ErrorKind::ConnectionReset, "Connection reset by peer"),
-        (io::ErrorKind::TimedOut, "Connection timed out"),
-        (io::ErrorKind::HostUnreachable, "No route to host"),
-        (io::ErrorKind::NetworkUnreachable, "Network is unreachable"),
-        (io::ErrorKind::InvalidInput, "Invalid argument"),
-        (io::ErrorKind::NotFound, "No such file or directory"),
-        (io::ErrorKind::PermissionDenied, "Permission denied"),
-    ];
-    let known = WORDS.iter().find(|(kind, _)| *kind == error.kind());
-    known.map_or_else(|| without_number(error), |(_, words)| (*words).to_owned())
-}
-
-/// The standard library adds the number of the error.
-fn without_number(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error ").next().unwrap_or_default().to_owned()
 }

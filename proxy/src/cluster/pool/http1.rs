@@ -26,6 +26,8 @@ pub(super) struct Connection {
     record: ConnectionRecord,
     /// Requests it was given so far.
     requests: Rc<Cell<u32>>,
+    /// It has been put aside: its peer may have closed it in the meantime.
+    has_waited: bool,
     waker: IdleWaker,
 }
 
@@ -193,10 +195,11 @@ impl Exclusive {
         &self.connection.codec
     }
 
-    /// Has the connection carried a request before this one? Then its server may have closed it in the meantime.
+    /// Has the connection carried a request before this one, or waited for its first? Then its server may have closed it in the
+    /// meantime.
     #[must_use]
     pub fn is_reused(&self) -> bool {
-        self.connection.requests.get() > 1
+        self.connection.has_waited || self.connection.requests.get() > 1
     }
 
     /// The request failed: closes the connection.
@@ -252,7 +255,7 @@ impl Pool {
         let codec = http1::ClientConnection::new(conn, options);
         let waker = IdleWaker::new(self.next_id.replace(self.next_id.get() + 1), &self.idle_events);
         let requests = record.requests();
-        self.offer(Box::new(Connection { codec, record, requests, waker }));
+        self.offer(Box::new(Connection { codec, record, requests, has_waited: false, waker }));
         self.settle();
     }
 
@@ -329,6 +332,7 @@ impl Pool {
         if let Poll::Ready(end) = connection.poll_end() {
             return connection.close_idle(end);
         }
+        connection.has_waited = true;
         let now = Instant::now();
         let due = self.budget.deadline(connection.record.opened, Some(now));
         self.idle.push(connection, now);

@@ -29,6 +29,8 @@ pub(super) struct Multiplexed {
     /// Streams so far.
     requests: Rc<Cell<u32>>,
     idle_since: Cell<Instant>,
+    /// It was there before the next request.
+    has_waited: Cell<bool>,
     opened: Instant,
     lending: Cell<Lending>,
     /// Notified when the pool lists it no more and no stream is left.
@@ -74,7 +76,7 @@ impl Stream {
         self.slot.multiplexed.connection.borrow_mut()
     }
 
-    /// Has the connection carried a stream before this one?
+    /// Has the connection carried a stream before this one, or waited for its first?
     #[must_use]
     pub fn is_reused(&self) -> bool {
         self.is_reused
@@ -119,6 +121,7 @@ impl Multiplexed {
             streams: Cell::new(0),
             requests,
             idle_since: Cell::new(Instant::now()),
+            has_waited: Cell::new(false),
             opened,
             lending: Cell::new(Lending::Open),
             finished: Notify::new(),
@@ -233,7 +236,7 @@ impl Pool {
             multiplexed.retire();
         }
         let slot = Slot { multiplexed: Rc::clone(multiplexed), pool };
-        Ok(Lease::Http2(Stream { slot, is_reused: before > 0, request }))
+        Ok(Lease::Http2(Stream { slot, is_reused: before > 0 || multiplexed.has_waited.get(), request }))
     }
 
     /// Serves the connection that has just been established to its end.
@@ -253,6 +256,7 @@ impl Pool {
         let multiplexed = Rc::new(Multiplexed::new(connection, record.opened, record.requests()));
         self.multiplexed.borrow_mut().push(Rc::clone(&multiplexed));
         self.serve_queue(&multiplexed, Wanted::Unused);
+        multiplexed.has_waited.set(true);
         self.budget.mark_changed(); // more may wait than this connection has room for
         self.settle();
         self.wake_reaper_at(self.budget.deadline(record.opened, multiplexed.idle_since()));

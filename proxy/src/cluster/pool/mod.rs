@@ -15,6 +15,7 @@ mod http2;
 mod model;
 mod queue;
 mod tcp;
+mod unconnected;
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -30,6 +31,7 @@ pub use http2::Stream;
 pub use queue::Wanted;
 pub use tcp::{TcpConnection, Tunnel};
 
+use super::load::{ClusterLoad, Load, PoolLoad};
 use super::{ClusterShared, Failure, Location, Origin};
 use crate::codec::ExchangeError;
 use crate::config::cluster::{Priority, UpstreamProtocol};
@@ -53,6 +55,8 @@ pub struct PoolParts {
     pub origin: Origin,
     /// What connections are opened through.
     pub outside: Outside,
+    /// What the connections of the worker to the cluster carry.
+    pub load: Rc<ClusterLoad>,
 }
 
 /// The connections of one endpoint, for one priority.
@@ -69,6 +73,8 @@ pub struct Pool {
     multiplexed: RefCell<Vec<Rc<Multiplexed>>>,
     reaper: Cell<Reaper>,
     tasks: RefCell<JoinSet<()>>,
+    /// Its part of what the connections of the worker to the cluster carry.
+    load: PoolLoad,
 }
 
 /// The task that closes connections that are idle or old, and settles the pool where a lease was dropped.
@@ -133,6 +139,7 @@ impl Pool {
     #[must_use]
     pub fn new(parts: PoolParts) -> Rc<Self> {
         let queue = WaitQueue::new(parts.shared.stats.upstream_rq_cancelled.clone());
+        let load = PoolLoad::new(Rc::clone(&parts.load));
         Rc::new_cyclic(|this| Self {
             this: Weak::clone(this),
             budget: Budget::new(parts),
@@ -143,6 +150,7 @@ impl Pool {
             multiplexed: RefCell::default(),
             reaper: Cell::new(Reaper::NotStarted),
             tasks: RefCell::default(),
+            load,
         })
     }
 
@@ -222,6 +230,35 @@ impl Pool {
             // What was closed on the way is taken into account.
             self.budget.take_change();
         }
+        self.report_load();
+    }
+
+    /// Renews its part of what the cluster's connections carry, where that decides whether more are opened.
+    fn report_load(&self) {
+        if self.budget.shared.config.predictive_percent > 100 {
+            self.load.set(self.load());
+        }
+    }
+
+    fn load(&self) -> Load {
+        let active = usize::try_from(self.budget.requests()).unwrap_or(usize::MAX);
+        Load { waiting: self.queue.len(), active, free: self.free() }
+    }
+
+    /// Opens a connection for a request that is expected here, if those that there are have no room for it. False if nothing
+    /// was opened, or something only past the limit.
+    pub(super) fn expect_one(&self, percent: u32) -> bool {
+        if !self.budget.counts.health.is_healthy() || !self.load().wants_more(percent) {
+            return false;
+        }
+        let permit = self.budget.connection_permit();
+        let is_within_limit = permit.is_some();
+        match permit.or_else(|| self.budget.first_permit()) {
+            Some(permit) => self.connect(permit),
+            None => self.budget.shared.stats.upstream_cx_overflow.inc(),
+        }
+        self.report_load();
+        is_within_limit
     }
 
     /// Opens as many connections as the queue needs and the limits allow.
@@ -261,18 +298,19 @@ impl Pool {
         }
     }
 
+    /// Is it of interest when a connection gets room for another request?
     fn preconnects(&self) -> bool {
-        self.budget.shared.config.preconnect_percent > 100
+        let config = &self.budget.shared.config;
+        config.preconnect_percent > 100 || config.predictive_percent > 100
     }
 
     fn wants_preconnect(&self) -> bool {
-        if !self.preconnects() || !self.budget.counts.health.is_good() {
+        let percent = usize::try_from(self.budget.shared.config.preconnect_percent).unwrap_or(usize::MAX);
+        if percent <= 100 || !self.budget.counts.health.is_healthy() {
             return false;
         }
-        let percent = usize::try_from(self.budget.shared.config.preconnect_percent).unwrap_or(usize::MAX);
-        let active = usize::try_from(self.budget.requests()).unwrap_or(usize::MAX);
-        let (wanted, free) = (self.queue.len() + active, self.free());
-        wanted.saturating_mul(percent) > free.saturating_add(active).saturating_mul(100)
+        let Load { waiting, active, free } = self.load();
+        waiting.saturating_add(active).saturating_mul(percent) > free.saturating_add(active).saturating_mul(100)
     }
 
     /// Requests that the connections there are, or will be, could take in addition.

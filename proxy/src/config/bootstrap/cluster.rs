@@ -129,6 +129,7 @@ pub(crate) struct BindConfig {
 #[derive(Debug, Deserialize)]
 pub(crate) struct PreconnectPolicy {
     pub(crate) per_upstream_preconnect_ratio: Option<At<f64>>,
+    pub(crate) predictive_preconnect_ratio: Option<At<f64>>,
 }
 
 /// `envoy.config.cluster.v3.UpstreamConnectionOptions`

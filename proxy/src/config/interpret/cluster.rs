@@ -148,7 +148,8 @@ fn without_file(cluster: &Written, secrets: &Secrets<'_>, notes: &Notes) -> Resu
             None => Some(MERGE_WINDOW),
         },
         panic_threshold: balancing::panic_threshold(cluster),
-        preconnect_percent: cluster.preconnect_policy.as_ref().map_or(Ok(100), preconnect_percent)?,
+        preconnect_percent: preconnect_percent(cluster, |policy| policy.per_upstream_preconnect_ratio.as_ref())?,
+        predictive_percent: preconnect_percent(cluster, |policy| policy.predictive_preconnect_ratio.as_ref())?,
         tcp_keepalive: cluster.upstream_connection_options.and_then(|options| options.tcp_keepalive).map(tcp_keepalive),
         source: source(cluster)?,
         socket_options: ByFamily { ipv4: socket_options(cluster, false)?, ipv6: socket_options(cluster, true)? },
@@ -396,8 +397,8 @@ fn labels(cluster: &Written) -> Result<Vec<Option<Labels>>, Problem> {
     Ok(if labels.iter().all(Option::is_none) { Vec::new() } else { labels })
 }
 
-fn preconnect_percent(written: &PreconnectPolicy) -> Result<u32, Problem> {
-    let Some(ratio) = &written.per_upstream_preconnect_ratio else { return Ok(100) };
+fn preconnect_percent(cluster: &Written, which: fn(&PreconnectPolicy) -> Option<&At<f64>>) -> Result<u32, Problem> {
+    let Some(ratio) = cluster.preconnect_policy.as_ref().and_then(which) else { return Ok(100) };
     if !(1.0..=3.0).contains(&ratio.value) {
         return Err(ratio.invalid(format!("{} is not within 1 to 3", ratio.value)));
     }

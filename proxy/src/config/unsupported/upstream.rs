@@ -42,7 +42,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Cluster", "tls_context", Old("transport_socket")),
     ("Cluster", "transport_socket_matcher", Refused("transport sockets are chosen by transport_socket_matches")),
     ("Cluster", "upstream_config", Refused("there is one kind of connection pool")),
-    ("PreconnectPolicy", "predictive_preconnect_ratio", Refused("only the endpoint that gets a request is connected to ahead of the next")),
     ("UpstreamConnectionOptions", "happy_eyeballs_config", Refused("an endpoint has one address")),
     ("UpstreamConnectionOptions", "set_local_interface_name_on_upstream_connections", Only("false", SOCKET)),
     ("Cluster", "upstream_http_protocol_options", Refused("write it in the HttpProtocolOptions of typed_extension_protocol_options")),

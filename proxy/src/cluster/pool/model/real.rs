@@ -88,6 +88,7 @@ impl Real {
             location: address.into(),
             origin: Origin::default(),
             outside,
+            load: Rc::default(),
         });
         Self { pool, shared, network, requests: Vec::new(), others: Vec::new(), set }
     }
