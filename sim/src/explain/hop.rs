@@ -2,10 +2,11 @@
 
 use finwait::access_log::{Details, ResetCause, ResponseFlag};
 
+use super::beginning::Beginning;
 use super::chain::Attempt;
 use super::handshake::Mismatch;
 use super::limits::Limit;
-use super::settings::{Beginning, HostSettings, Routed, Setting};
+use super::settings::{HostSettings, Routed, Setting};
 use super::traffic::{Act, ActKind, Exchange};
 use super::{Case, HopStory, NO_HOST, ms};
 use crate::left_out::LeftOut;
@@ -86,6 +87,8 @@ pub(super) enum Cause {
     Unread,
     /// What the next hop sent is no HTTP.
     Unreadable,
+    /// The next hop wants TLS on its port, and the cluster has none.
+    WithoutTls,
     /// It uses another protocol than the next hop.
     WrongProtocol,
 }

@@ -39,7 +39,7 @@ fn verdict(is_safe: bool, why: &str) -> Retry {
 /// The evidence that no app worked on a request, if there is any.
 fn unprocessed(cause: &Cause, origin: &Judged<'_>) -> Option<&'static str> {
     match cause {
-        Cause::Handshake(_) => Some("no request is read on a connection whose handshake failed"),
+        Cause::Handshake(_) | Cause::WithoutTls => Some("no request is read on a connection whose handshake failed"),
         Cause::ConnectTimeout(_) | Cause::Refused => Some("the request never left the hop that could not connect"),
         Cause::Admin | Cause::Decision if is_final(origin) => {
             Some("nothing was sent upstream, but the response will be the same")

@@ -7,15 +7,15 @@ use std::rc::Rc;
 
 use finwait::net::{LocalBoxFuture, Outside};
 use finwait::stats::Snapshot;
-use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::InForce;
 use crate::actor::{Alb, AlbTls, App, Client, Notebook, Order, Orders, Sightings};
+use crate::clock::Millis;
 use crate::left_out::LeftOut;
 use crate::proxy::{Given, NextConfig, Numbers, Proxy, Stop};
-use crate::scenario::{self, AppTls, ClientTls, Ordered, PeerProtocol, ProxyConfig, Role};
-use crate::tls::{AppEnd, Authorities, ClientEnd, describe_certificate};
+use crate::scenario::{self, AppTls, ClientTls, PeerProtocol, ProxyConfig, Reload, Role};
+use crate::tls::{AppEnd, Authorities, ClientEnd, describe_certificate, describe_file};
 use crate::trace::HostId;
 use crate::world::Control;
 
@@ -289,15 +289,25 @@ impl Roles {
         }
     }
 
-    /// Gives a proxy another configuration. One that has stopped does not read it.
+    /// Gives a proxy another configuration; the files that it names hold what they hold by now. One that has stopped does not
+    /// read it.
     pub(super) fn reload(&self, name: &str, config: ProxyConfig) {
-        self.give(name, Vec::new(), |_| config);
+        self.give(name, Vec::new(), |before| ProxyConfig {
+            certificates: before.certificates,
+            files: before.files,
+            ..config
+        });
     }
 
-    /// Has files that a proxy watches hold this. One that has stopped does not read them.
-    pub(super) fn change_files(&self, name: &str, files: &Ordered<Value>) {
-        let changed = files.iter().map(|(path, _)| path.to_owned()).collect();
-        self.give(name, changed, |before| before.with_files(files));
+    /// Has files of a proxy hold what the step says. One that has stopped does not read them.
+    pub(super) fn change_files(&self, reload: &Reload) {
+        let Reload { host, files, certificates, .. } = reload;
+        for (path, file) in certificates.iter() {
+            let from = format!("{path} from {} ms on", Millis(self.control.now()));
+            self.note_certificate(host, describe_file(&from, host, file));
+        }
+        let changed = reload.paths().map(str::to_owned).collect();
+        self.give(host, changed, |before| before.with_files(files).with_certificates(certificates));
     }
 
     /// Gives a proxy what `next` makes of the configuration that it has been given last.
@@ -327,10 +337,7 @@ impl Roles {
                 }
                 reloads.borrow_mut().push(InForce { from: control.now(), host: id, config });
             }
-            Err(why) => {
-                let why = why.lines().next().unwrap_or_default(); // the rest quotes the file
-                control.note(id, format!("the configuration is refused, and the one before it stays in force: {why}"));
-            }
+            Err(why) => control.note(id, why),
         });
         let _sent = reload.send(NextConfig { config: given, changed, host, authorities, done });
     }
