@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::{Duration, UNIX_EPOCH};
 
 use finwait::config::cluster::Discovery;
+use finwait::config::secret_read::SecretRead;
 use finwait::config::tls::CertificateError;
 use finwait::config::{Cluster, Config, ConfigError, Differences, Listener, Loaded, NamedFiles, Surroundings};
 use finwait::drain::{Drain, DrainControl, Stage, Strategy, drain_over};
@@ -38,6 +39,14 @@ pub(crate) struct Given<'a> {
     pub(crate) host: &'a str,
     /// They sign the certificates that it names.
     pub(crate) authorities: &'a Authorities,
+    /// They stay in use where their files are of no use.
+    secrets: &'a [SecretRead],
+}
+
+impl<'a> Given<'a> {
+    pub(crate) fn new(config: &'a ProxyConfig, host: &'a str, authorities: &'a Authorities) -> Self {
+        Self { config, host, authorities, secrets: &[] }
+    }
 }
 
 /// A configuration that was read, the certificates that were made up for it, in words, and what was left out of it.
@@ -68,6 +77,8 @@ pub(crate) struct Proxy {
     shared: Arc<ServerShared>,
     concurrency: Concurrency,
     file: String,
+    /// The files that its configuration has watched.
+    watched: Vec<String>,
     /// What the configuration's author should know.
     pub(crate) warnings: Vec<String>,
     /// The certificates that were made up for it, in words.
@@ -94,10 +105,12 @@ impl Proxy {
             DrainStrategy::Immediate => Strategy::Immediate,
         };
         let (control, drain) = drain_over(time.0, strategy);
+        let watched = loaded.config.watched_files.clone();
         let shared = ServerShared::new(loaded.config, UNIX_EPOCH + EPOCH, concurrency.workers().into());
         let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
         let file = given.config.file.clone();
-        Ok(Self { shared, concurrency, file, warnings, certificates, left_out, control: Arc::new(control), drain })
+        let control = Arc::new(control);
+        Ok(Self { shared, concurrency, file, watched, warnings, certificates, left_out, control, drain })
     }
 
     pub(crate) fn numbers(&self) -> Numbers {
@@ -116,7 +129,7 @@ impl Proxy {
         mut stops: mpsc::Receiver<Stop>,
         configs: mpsc::UnboundedReceiver<NextConfig>,
     ) -> Result<(), String> {
-        let Self { shared, concurrency, file, control, drain, .. } = self;
+        let Self { shared, concurrency, file, watched, control, drain, .. } = self;
         let how = ListenOptions { reuse_port: concurrency != Concurrency::default(), ..ListenOptions::default() };
         let mut workers = Vec::new();
         let mut at = Addresses::new();
@@ -155,7 +168,7 @@ impl Proxy {
             // The end first: nothing is left to be changed then.
             biased;
             _ = async { join!(serve, stop) } => Ok(()),
-            () = reload(&reloader, &*clock, configs) => Ok(()),
+            () = reload(&reloader, &*clock, watched, configs) => Ok(()),
         }
     }
 }
@@ -180,47 +193,71 @@ pub(crate) struct NextConfig {
     pub(crate) done: Box<dyn FnOnce(Result<String, String>)>,
 }
 
-/// Puts one configuration after the other in force. Has no end of its own.
-async fn reload(reloader: &Reloader, clock: &dyn Clock, mut configs: mpsc::UnboundedReceiver<NextConfig>) {
+/// Puts one configuration after the other in force. Has no end of its own. `watched` are the files that the first has watched.
+async fn reload(
+    reloader: &Reloader,
+    clock: &dyn Clock,
+    mut watched: Vec<String>,
+    mut configs: mpsc::UnboundedReceiver<NextConfig>,
+) {
     while let Some(NextConfig { config, changed, host, authorities, done }) = configs.recv().await {
-        let given = Given { config: &config, host: &host, authorities: &authorities };
+        let given = Given::new(&config, &host, &authorities);
         if !changed.is_empty() {
-            done(renew(reloader, clock, given, &changed).await);
+            done(match changed.iter().any(|path| watched.contains(path)) {
+                true => renew(reloader, clock, given, &changed).await,
+                false => Ok("it does not watch the files: they are read with its next configuration".into()),
+            });
             continue;
         }
         reloader.attempt();
         let applied = match load_with_accounts(given) {
             Ok(Read { loaded, .. }) => {
-                reloader.apply(loaded.config, clock.wall()).await.map_err(|error| error.to_string())
+                let files = loaded.config.watched_files.clone();
+                let applied = reloader.apply(loaded.config, clock.wall()).await.map_err(|error| error.to_string());
+                if applied.is_ok() {
+                    watched = files;
+                }
+                applied
             }
             Err(error) => {
                 reloader.refuse();
                 Err(error)
             }
         };
-        done(applied.map(|applied| match applied {
-            Applied::Same(_) => "the configuration is the one in force".into(),
-            Applied::Next { snapshot, .. } => {
-                format!("configuration version {} is in force: {}", snapshot.version, snapshot.changes)
+        done(match applied {
+            Ok(Applied::Same(_)) => Ok("the configuration is the one in force".into()),
+            Ok(Applied::Next { snapshot, .. }) => {
+                Ok(format!("configuration version {} is in force: {}", snapshot.version, snapshot.changes))
             }
-        }));
+            Err(why) => {
+                Err(format!("the configuration is refused, and the one before it stays in force: {}", first_line(&why)))
+            }
+        });
     }
     std::future::pending().await
 }
 
 /// Takes over what has changed in files that the configuration names.
 async fn renew(reloader: &Reloader, clock: &dyn Clock, given: Given<'_>, changed: &[String]) -> Result<String, String> {
-    let config = load_with_accounts(given)?.loaded.config;
-    let renewed = reloader.renew(config, changed, clock.wall()).await.map_err(|error| error.to_string())?;
+    let refused =
+        |why: String| format!("the files are refused, and what they held before stays in use: {}", first_line(&why));
+    let secrets = reloader.secrets();
+    let given = Given { secrets: &secrets, ..given };
+    let config = load_with_accounts(given).map_err(refused)?.loaded.config;
+    let renewed = reloader.renew(config, changed, clock.wall()).await.map_err(|error| refused(error.to_string()))?;
     if let Some(why) = renewed.refused.first() {
-        // The rest quotes the file.
-        let why = why.lines().next().unwrap_or_default();
-        return Ok(format!("a file is refused, and what it held before stays in use: {why}"));
+        return Ok(format!("a file is refused, and what it held before stays in use: {}", first_line(why)));
     }
-    Ok(renewed.snapshot.map_or_else(
-        || "the files change nothing".into(),
-        |snapshot| format!("configuration version {} is in force: {}", snapshot.version, snapshot.changes),
-    ))
+    Ok(match renewed.snapshot {
+        Some(snapshot) => format!("configuration version {} is in force: {}", snapshot.version, snapshot.changes),
+        None if renewed.owners.is_empty() => "the files change nothing".into(),
+        None => format!("files were read again and are in use: {}", renewed.owners.join(", ")),
+    })
+}
+
+/// What is wrong; the rest quotes the file.
+fn first_line(why: &str) -> &str {
+    why.lines().next().unwrap_or_default()
 }
 
 /// Waits as long as `time` of `stop`, which another `Stop` may change.
@@ -268,7 +305,7 @@ fn load_with_accounts(given: Given<'_>) -> Result<Read, String> {
 
 /// What a configuration means, for those who explain what a proxy did with it.
 pub(crate) fn meaning(config: &ProxyConfig) -> Option<Config> {
-    load(Given { config, host: "", authorities: &Authorities::new(0) }).ok().map(|read| read.loaded.config)
+    load(Given::new(config, "", &Authorities::new(0))).ok().map(|read| read.loaded.config)
 }
 
 /// Where a proxy with this configuration listens.
@@ -283,7 +320,7 @@ pub(crate) fn ports(config: &ProxyConfig) -> Vec<u16> {
 /// # Errors
 /// It is not one; the message names the place.
 pub(crate) fn read(config: &ProxyConfig, host: &str) -> Result<(Config, Vec<LeftOut>), String> {
-    load(Given { config, host, authorities: &Authorities::new(0) }).map(|read| (read.loaded.config, read.left_out))
+    load(Given::new(config, host, &Authorities::new(0))).map(|read| (read.loaded.config, read.left_out))
 }
 
 /// Reads a configuration, or remembers what came of reading it.
@@ -309,7 +346,7 @@ fn load(given: Given<'_>) -> Result<Read, String> {
             files.made.take();
             let files = Some(Rc::<Files>::clone(&files) as Rc<dyn NamedFiles>);
             let surroundings =
-                Surroundings { crypto: crypto(), files, secrets: Vec::new(), left_out: left_out.to_vec() };
+                Surroundings { crypto: crypto(), files, secrets: given.secrets.to_vec(), left_out: left_out.to_vec() };
             Config::from_yaml_within(text, file, &surroundings)
         })
         .map_err(|error| refusal_text(&error, leave_out))?;
@@ -421,7 +458,7 @@ mod tests {
                 cluster(leads)
             );
             let config = ProxyConfig::new("it.yaml".into(), text, None, false);
-            let refused = load(Given { config: &config, host: "it", authorities: &Authorities::new(0) }).err();
+            let refused = load(Given::new(&config, "it", &Authorities::new(0))).err();
             assert_eq!(
                 refused.as_deref().is_some_and(|it| it.starts_with(error.unwrap_or("-"))),
                 error.is_some(),

@@ -4,9 +4,9 @@
 set -eu
 cd "$(dirname "$0")"
 key() { openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt -out "$1.key"; }
-authority() {
+authority() { # name, what else it may sign
     key "$1"
-    openssl req -x509 -key "$1.key" -subj "/CN=$1" -days 36500 -out "$1.pem" -addext keyUsage=keyCertSign
+    openssl req -x509 -key "$1.key" -subj "/CN=$1" -days 36500 -out "$1.pem" -addext "keyUsage=keyCertSign${2:-}"
 }
 signed() { # name, authority, extensions, days
     key "$1"
@@ -24,7 +24,7 @@ signed other authority 'subjectAltName=DNS:other.test'
 signed client authority 'extendedKeyUsage=clientAuth\nsubjectAltName=DNS:client.test,URI:spiffe://test/client'
 signed foreigner stranger 'basicConstraints=CA:FALSE'
 # An authority with lists of what it has revoked: `before.crl` is empty, `after.crl` has one certificate, `late.crl` has expired.
-authority lister
+authority lister ,cRLSign
 signed kept lister 'extendedKeyUsage=clientAuth,serverAuth'
 signed revoked lister 'extendedKeyUsage=clientAuth,serverAuth'
 : > index

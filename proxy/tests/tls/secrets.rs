@@ -91,7 +91,10 @@ fn a_file_of_a_secret_that_is_of_no_use_concerns_its_secret_alone() {
     };
     let ours = |name: &str| {
         let kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
-        format!("{{ version_info: '1', resources: [{{ '@type': {kind}, name: ours, tls_certificate: {} }}] }}", certificate(name))
+        format!(
+            "{{ version_info: '1', resources: [{{ '@type': {kind}, name: ours, tls_certificate: {} }}] }}",
+            certificate(name)
+        )
     };
     let theirs = |authority: &str| {
         let kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";

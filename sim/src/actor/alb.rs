@@ -30,15 +30,26 @@ use super::io::HyperIo;
 use super::line::headers;
 use super::{Notebook, Orders, http1};
 use crate::scenario::{self, Reuse};
+use crate::tls::{AppEnd, ClientEnd};
 
 /// The load balancer.
 pub(crate) struct Alb {
     shared: Rc<AlbShared>,
 }
 
+/// How TLS is used on its two sides; clear text where it is absent.
+pub(crate) struct AlbTls {
+    /// Towards clients.
+    pub(crate) listener: Option<AppEnd>,
+    /// Towards the proxy.
+    pub(crate) target: Option<ClientEnd>,
+}
+
 struct AlbShared {
     outside: Outside,
     manner: scenario::Alb,
+    listener_tls: Option<AppEnd>,
+    dialling: Dialling,
     notebook: Notebook,
     /// Idle connections to the proxy, the most recently used last.
     idle: RefCell<VecDeque<Idle>>,
@@ -54,9 +65,11 @@ struct Idle {
 const HOP_BY_HOP: [&str; 5] = ["connection", "keep-alive", "transfer-encoding", "content-length", "upgrade"];
 
 impl Alb {
-    pub(crate) fn new(outside: Outside, manner: scenario::Alb, notebook: Notebook) -> Self {
+    pub(crate) fn new(outside: Outside, manner: scenario::Alb, tls: AlbTls, notebook: Notebook) -> Self {
         let (idle, changed) = Default::default();
-        Self { shared: Rc::new(AlbShared { outside, manner, notebook, idle, changed }) }
+        let AlbTls { listener: listener_tls, target } = tls;
+        let dialling = Dialling::of_balancer(&manner.connect, target);
+        Self { shared: Rc::new(AlbShared { outside, manner, listener_tls, dialling, notebook, idle, changed }) }
     }
 
     /// Serves until it is sent home, then closes everything.
@@ -87,6 +100,13 @@ impl Alb {
 }
 
 async fn serve(conn: Conn, shared: Rc<AlbShared>) {
+    let conn = match &shared.listener_tls {
+        None => conn,
+        Some(tls) => match tls.accept(conn).await {
+            Ok(conn) => conn,
+            Err(error) => return shared.notebook.note(format!("the TLS handshake fails: {error}")),
+        },
+    };
     let io = HyperIo::new(conn);
     let service = service_fn(|request| {
         let shared = Rc::clone(&shared);
@@ -139,7 +159,7 @@ impl AlbShared {
     async fn send_request(&self, message: &[u8], method: &str) -> io::Result<Response<Full<Bytes>>> {
         let mut conn = match self.take() {
             Some(conn) => conn,
-            None => Dialling::plain(&self.manner.connect).dial(&self.outside).await?,
+            None => self.dialling.dial(&self.outside).await?,
         };
         conn.write_all(message).await?;
         let mut unread = BytesMut::new();

@@ -26,9 +26,9 @@ impl Dialling {
         Self { authority: server_name.unwrap_or_else(host), to, tls }
     }
 
-    /// In clear text.
-    pub(super) fn plain(to: &str) -> Self {
-        Self { authority: to.into(), to: to.into(), tls: None }
+    /// That of a load balancer, which passes on whom a request is for.
+    pub(super) fn of_balancer(to: &str, tls: Option<ClientEnd>) -> Self {
+        Self { authority: to.into(), to: to.into(), tls }
     }
 
     /// The scheme of what is requested.

@@ -28,7 +28,7 @@ use crate::trace::HostId;
 use crate::words::size;
 use crate::world::Control;
 
-pub(crate) use alb::Alb;
+pub(crate) use alb::{Alb, AlbTls};
 pub(crate) use app::App;
 pub(crate) use client::Client;
 

@@ -23,7 +23,9 @@ impl<'a> Hop<'a> {
             matches!(before.cause, Cause::Busy | Cause::Itself | Cause::Left | Cause::Timeout(_))
         });
         // The hop before could not use the response of this app, and that is where the failure began.
-        let is_unfit = |cause: &Cause| matches!(cause, Cause::OverLimit(_) | Cause::Unreadable | Cause::WrongProtocol);
+        let is_unfit = |cause: &Cause| {
+            matches!(cause, Cause::OverLimit(_) | Cause::Unreadable | Cause::WithoutTls | Cause::WrongProtocol)
+        };
         let is_origin = before.is_none_or(|before| !is_unfit(&before.cause));
         if let Some(final_response) = self.exchange.response.as_ref().filter(|_| !self.exchange.is_tunnel()) {
             let (at, status) = (ms(final_response.part.began.at), final_response.status);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::beginning::Beginning;
 use super::proposal::{Proposal, set};
+use super::revoked::List;
 use super::settings::{HostSettings, Setting};
 use super::traffic::{TlsMessage, Traffic};
 use super::{Case, Change, ms};
@@ -25,7 +27,7 @@ pub(super) struct Handshake<'a> {
 enum End<'a> {
     /// By a fatal alert.
     Alert { message: &'a TlsMessage, name: &'a str },
-    /// The server responded in clear text, and closed the connection at this time.
+    /// The server responded in clear text at this time, and closed the connection.
     ClearText { at: Duration },
     /// The server closed the connection at this time, and had sent nothing.
     Closed { at: Duration },
@@ -38,8 +40,8 @@ pub(super) struct Mismatch {
     change: String,
     /// The setting below a cluster, if it is the cluster's proxy that could change it.
     below: Option<&'static str>,
-    /// The setting of a listener.
-    listener: Option<Setting>,
+    /// The setting that could change it, and what it is to become.
+    setting: Option<(Setting, Proposal)>,
 }
 
 impl<'a> Handshake<'a> {
@@ -62,7 +64,9 @@ impl<'a> Handshake<'a> {
         let has_server_tls = messages.iter().any(|message| Some(message.by) == conversation.server);
         let end = match closed {
             // A response in clear text is the cause of the alert that follows.
-            Some(at) if has_server_bytes && !has_server_tls => Some(End::ClearText { at }),
+            Some(at) if has_server_bytes && !has_server_tls => {
+                Some(End::ClearText { at: conversation.from_server.sent(0).map_or(at, |sent| sent.at) })
+            }
             Some(at) if !has_server_bytes => alert.or(Some(End::Closed { at })),
             Some(_) | None => alert,
         };
@@ -123,6 +127,18 @@ impl<'a> Handshake<'a> {
         HostSettings::new(case.scenario, case.name(self.conversation.server))?.missing_filter_chain(self.conversation)
     }
 
+    /// How it begins, if the server is a proxy that has it otherwise, and where that is set.
+    fn other_beginning(&self, case: &Case<'_>) -> Option<(Beginning, Setting)> {
+        HostSettings::new(case.scenario, case.name(self.conversation.server))?.other_beginning(self.conversation)
+    }
+
+    /// The list of revoked certificates of the proxy that has sent an alert.
+    fn list(&self, case: &Case<'_>, alert: &TlsMessage) -> Option<List> {
+        let settings = HostSettings::new(case.scenario, case.name(Some(alert.by)))?;
+        let is_server = Some(alert.by) == self.conversation.server;
+        List::of(&settings, self.conversation, is_server, alert.sent.at)
+    }
+
     /// Which side ended it, and when.
     pub(super) fn closed_first(&self, case: &Case<'_>) -> String {
         match self.end {
@@ -149,7 +165,13 @@ impl<'a> Handshake<'a> {
             || format!("the certificate of {of}"),
             |shown| format!("the certificate of {of}, for {shown},"),
         );
+        let list = self.list(case, message);
         match alert {
+            "certificate_revoked" => {
+                let file = list.and_then(|list| list.setting.value).map_or_else(String::new, |file| format!(" {file}"));
+                format!(": {certificate} is on its list of revoked certificates{file}")
+            }
+            "unknown_ca" if let Some(list) = list.filter(List::is_out_of_date) => format!(": {}", list.fault()),
             "unknown_ca" => format!(": {certificate} is signed by no authority that it trusts"),
             "certificate_expired" => format!(": {certificate} is not valid at the time that its clock shows"),
             // Actors send the one, proxies the other, as Envoy.
@@ -167,11 +189,18 @@ impl<'a> Handshake<'a> {
 
     /// What would change it.
     pub(super) fn mismatch(&self, case: &Case<'_>) -> Mismatch {
-        let mismatch = |change: &str, below| Mismatch { change: change.into(), below, listener: None };
+        let mismatch = |change: &str, below| Mismatch { change: change.into(), below, setting: None };
+        let of = |change: &str, setting, proposal| Mismatch {
+            change: change.into(),
+            below: None,
+            setting: Some((setting, proposal)),
+        };
         if let (End::Closed { .. }, Some(listener)) = (self.end, self.missing_chain(case)) {
-            let change =
-                "send an SNI that a filter chain takes, or add a filter chain that takes the connection".into();
-            return Mismatch { change, below: None, listener: Some(listener) };
+            let change = "send an SNI that a filter chain takes, or add a filter chain that takes the connection";
+            return of(change, listener, NOT_KNOWN);
+        }
+        if let (End::ClearText { .. }, Some((beginning, setting))) = (self.end, self.other_beginning(case)) {
+            return of(beginning.change(), setting, beginning.proposal());
         }
         let (message, name) = match self.end {
             End::Alert { message, name } => (message, name),
@@ -183,7 +212,17 @@ impl<'a> Handshake<'a> {
             }
         };
         let by_client = message.by == self.conversation.client;
+        match (name, self.list(case, message)) {
+            ("certificate_revoked", Some(list)) => {
+                return of("show a certificate that has not been revoked", list.setting, NOT_KNOWN);
+            }
+            ("unknown_ca", Some(list)) if list.is_out_of_date() => {
+                return of("replace the list by one that is valid", list.setting, NOT_KNOWN);
+            }
+            _ => {}
+        }
         match name {
+            "certificate_revoked" => mismatch("show a certificate that has not been revoked", None),
             "unknown_ca" if by_client => mismatch("trust the authority that has signed it", Some(TRUSTED)),
             "certificate_expired" => mismatch("show a certificate that is valid, or set the clock that is wrong", None),
             "bad_certificate" | "certificate_unknown" if by_client => {
@@ -206,6 +245,9 @@ impl<'a> Handshake<'a> {
     }
 }
 
+const NOT_KNOWN: Proposal =
+    Proposal::Untried("which certificate, authority or name is right is for the operator to say");
+
 const ALPN: &str = "common_tls_context.alpn_protocols";
 const CERTIFICATES: &str = "common_tls_context.tls_certificates";
 const NAMES: &str = "common_tls_context.validation_context.match_typed_subject_alt_names";
@@ -224,9 +266,7 @@ impl Mismatch {
             Some("transport_socket" | VERSIONS) => Proposal::Remove,
             Some(ALPN) => set("[h2, http/1.1]"),
             Some(NAMES) => set("[]"),
-            Some(_) | None => {
-                Proposal::Untried("which certificate, authority or name is right is for the operator to say")
-            }
+            Some(_) | None => NOT_KNOWN,
         }
     }
 
@@ -236,9 +276,9 @@ impl Mismatch {
             let below = if below == "transport_socket" { below.to_owned() } else { format!("{TLS}.{below}") };
             settings.setting(cluster, &below, None)
         });
-        let setting = self.listener.clone().or(of_cluster);
+        let setting = self.setting.clone().or(of_cluster.map(|setting| (setting, self.proposal())));
         vec![match setting {
-            Some(setting) => Change::of(self.change.clone(), setting, self.proposal()),
+            Some((setting, proposal)) => Change::of(self.change.clone(), setting, proposal),
             None => Change::advice(self.change.clone()),
         }]
     }

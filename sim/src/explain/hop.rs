@@ -2,10 +2,11 @@
 
 use finwait::access_log::{Details, ResetCause, ResponseFlag};
 
+use super::beginning::Beginning;
 use super::chain::Attempt;
 use super::handshake::Mismatch;
 use super::limits::Limit;
-use super::settings::{Beginning, HostSettings, Routed, Setting};
+use super::settings::{HostSettings, Routed, Setting};
 use super::traffic::{Act, ActKind, Exchange};
 use super::{Case, HopStory, NO_HOST, ms};
 use crate::left_out::LeftOut;
@@ -86,6 +87,8 @@ pub(super) enum Cause {
     Unread,
     /// What the next hop sent is no HTTP.
     Unreadable,
+    /// The next hop wants TLS on its port, and the cluster has none.
+    WithoutTls,
     /// It uses another protocol than the next hop.
     WrongProtocol,
 }
@@ -193,7 +196,8 @@ impl<'a> Hop<'a> {
 pub(super) fn ending(kind: &ActKind) -> String {
     match kind {
         ActKind::Alert { name } => format!("sent the TLS alert {name}"),
-        ActKind::Fin => "closed the connection (FIN)".into(),
+        ActKind::CloseNotify { with_fin: false } => "sent close_notify and kept the TCP connection open".into(),
+        ActKind::CloseNotify { with_fin: true } | ActKind::Fin => format!("closed the connection ({})", words(kind)),
         ActKind::GoAway { .. } => format!("sent {}", words(kind)),
         ActKind::Reset { .. } => format!("reset the stream ({})", words(kind)),
         ActKind::Rst => "reset the connection (RST)".into(),
@@ -203,6 +207,8 @@ pub(super) fn ending(kind: &ActKind) -> String {
 pub(super) fn words(kind: &ActKind) -> String {
     match kind {
         ActKind::Alert { name } => format!("TLS alert {name}"),
+        ActKind::CloseNotify { with_fin: false } => "close_notify".into(),
+        ActKind::CloseNotify { with_fin: true } => "close_notify and FIN".into(),
         ActKind::Fin => "FIN".into(),
         ActKind::GoAway { last, code } => format!("GOAWAY {code} (last stream {last})"),
         ActKind::Reset { code, .. } => format!("RST_STREAM {code}"),

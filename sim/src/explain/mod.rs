@@ -11,6 +11,7 @@
 mod app;
 mod armed;
 mod authorisation;
+mod beginning;
 mod chain;
 mod failed;
 mod filters;
@@ -25,6 +26,7 @@ mod reason;
 mod reasons;
 mod remedy;
 mod repeat;
+mod revoked;
 mod settings;
 mod stops;
 mod traffic;

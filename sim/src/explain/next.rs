@@ -18,6 +18,7 @@ use super::{HopStory, NO_HOST, ms};
 use crate::trace::accounts::Account;
 use crate::trace::conversation::{Signal, SignalKind};
 use crate::trace::spans::Timer;
+use crate::trace::wire::begins_tls;
 use crate::trace::{HostId, Loss};
 
 impl<'a> Hop<'a> {
@@ -157,6 +158,11 @@ impl<'a> Hop<'a> {
         let was_reset = first.is_some_and(|act| matches!(act.kind, ActKind::Reset { .. }));
         if reset_of(details).is_none_or(|reset| reset.cause != ResetCause::Protocol) || was_reset {
             return None;
+        }
+        if self.met_tls(upstream) {
+            let peer = self.peer(upstream);
+            let did = vec![format!("sent the request in clear text, and {peer} responded with a message of TLS")];
+            return Some(self.judged(self.name(host), Cause::WithoutTls, did));
         }
         let (why, cause) = match (self.uses_another_protocol(upstream), OverLimit::of(upstream)) {
             (true, _) => ("the cluster is configured for another protocol".to_owned(), Cause::WrongProtocol),
@@ -320,6 +326,12 @@ impl<'a> Hop<'a> {
     }
 
     /// Whether a server responded in another protocol than that of the request.
+    /// Whether the next hop responded with TLS to what was clear text.
+    fn met_tls(&self, upstream: &Exchange) -> bool {
+        let conversation = self.case.traffic.conversations.get(upstream.connection);
+        conversation.is_some_and(|it| !begins_tls(&it.from_client.bytes) && begins_tls(&it.from_server.bytes))
+    }
+
     fn uses_another_protocol(&self, upstream: &Exchange) -> bool {
         let sent = self.case.traffic.conversations.get(upstream.connection).map(|it| it.from_server.bytes.as_slice());
         let is_http1 = sent.unwrap_or_default().starts_with(b"HTTP/1.");

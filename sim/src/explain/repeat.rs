@@ -5,7 +5,7 @@ use std::time::Duration;
 use finwait::access_log::ResponseFlag as F;
 
 use super::hop::{Cause, Judged};
-use super::traffic::ActKind;
+use super::traffic::{Act, ActKind};
 use super::{Case, NO_HOST, Retry};
 use crate::actor::is_idempotent;
 use crate::trace::{Event, HostChange, HostId};
@@ -39,7 +39,7 @@ fn verdict(is_safe: bool, why: &str) -> Retry {
 /// The evidence that no app worked on a request, if there is any.
 fn unprocessed(cause: &Cause, origin: &Judged<'_>) -> Option<&'static str> {
     match cause {
-        Cause::Handshake(_) => Some("no request is read on a connection whose handshake failed"),
+        Cause::Handshake(_) | Cause::WithoutTls => Some("no request is read on a connection whose handshake failed"),
         Cause::ConnectTimeout(_) | Cause::Refused => Some("the request never left the hop that could not connect"),
         Cause::Admin | Cause::Decision if is_final(origin) => {
             Some("nothing was sent upstream, but the response will be the same")
@@ -101,7 +101,10 @@ fn in_this_run(case: &Case<'_>, last: &Judged<'_>, name: &str) -> String {
     // An app that does not read HTTP counts no requests.
     let (server, trace) = (deepest.server, &case.played.trace);
     let is_proxy = server.and_then(|host| super::role(case.scenario, trace, host)).is_some_and(super::passes_on);
-    let had_closed = |at| case.traffic.acts_on(deepest).any(|act| Some(act.by) == server && act.sent.at < at);
+    let ends = |at| case.traffic.acts_on(deepest).filter(move |act| Some(act.by) == server && act.sent.at < at);
+    let is_half = |act: &Act| act.kind == ActKind::CloseNotify { with_fin: false };
+    let had_closed = |at| ends(at).any(|act| !is_half(act));
+    let had_notified = |at| ends(at).any(is_half);
     let had_fallen = |at| server.is_some_and(|host| has_fallen(case, host, deepest.connection, at));
     match (seen, deepest.request.arrived) {
         (1, _) => "in this run an app received it".to_owned(),
@@ -115,6 +118,9 @@ fn in_this_run(case: &Case<'_>, last: &Judged<'_>, name: &str) -> String {
         (0, Some(_)) if deepest.response.is_some() => format!("in this run {name} responded to it"),
         (0, Some(at)) if had_closed(at) => {
             format!("in this run {name} had closed the connection before it arrived, and did not read it")
+        }
+        (0, Some(at)) if had_notified(at) => {
+            format!("in this run {name} had sent close_notify before it arrived, and did not process it")
         }
         (0, Some(at)) if had_fallen(at) => {
             format!("in this run {name} had lost the connection before it arrived, and did not read it")

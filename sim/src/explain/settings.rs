@@ -10,7 +10,7 @@ use finwait::codec::{Headers, RequestHead};
 use finwait::config::cluster::{Discovery, Priority};
 use finwait::config::filter_chain::{Arrival, Chosen, ClientOffer, Ends};
 use finwait::config::listener::{ConnectionManager, Listener};
-use finwait::config::listener_filter::{Inspection, WithoutHeader};
+use finwait::config::listener_filter::Inspection;
 use finwait::config::route::{Action, Destination, Forward, NamedCluster};
 use finwait::config::runtime::LayerValues;
 use finwait::config::{Config, Places};
@@ -21,7 +21,7 @@ use finwait::router::{Chance, RuntimeKeys};
 use http::{HeaderName, HeaderValue, Method, Version};
 use serde_json::Value;
 
-use super::proposal::{FILE_OF_ENDPOINTS, Proposal, set};
+use super::proposal::FILE_OF_ENDPOINTS;
 use super::traffic::{Exchange, Protocol};
 use crate::proxy;
 use crate::scenario::{ProxyConfig, Reloaded, ReloadedFrom, Role, Scenario, plain};
@@ -92,47 +92,6 @@ pub(super) struct HostSettings<'a> {
     config: Option<Config>,
     /// What it did not begin with.
     reloaded: Option<Changed<'a>>,
-}
-
-/// How a connection begins that its listener does not take.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Beginning {
-    /// Without a PROXY header.
-    HeaderMissing,
-    /// With one that is taken for a request.
-    HeaderUnread,
-}
-
-impl Beginning {
-    /// Follows what was done.
-    pub(super) fn why(self) -> &'static str {
-        match self {
-            Self::HeaderMissing => {
-                "because the connection does not begin with a PROXY header, which the listener wants"
-            }
-            Self::HeaderUnread => "because the connection begins with a PROXY header, which the listener does not read",
-        }
-    }
-
-    /// What the listener's filters are to become.
-    pub(super) fn proposal(self) -> Proposal {
-        match self {
-            Self::HeaderMissing => set("[]"),
-            Self::HeaderUnread => set(
-                "[{ name: proxy_protocol, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol } }]",
-            ),
-        }
-    }
-
-    /// What to do about it.
-    pub(super) fn change(self) -> &'static str {
-        match self {
-            Self::HeaderMissing => {
-                "connect through the balancer that writes it, or set allow_requests_without_proxy_protocol of proxy_protocol"
-            }
-            Self::HeaderUnread => "add the filter proxy_protocol, or have the balancer write no PROXY header",
-        }
-    }
 }
 
 /// A configuration that came while the host ran.
@@ -206,10 +165,7 @@ impl<'a> HostSettings<'a> {
         let (nth, listener) = self.listener(connection.server_address)?;
         let hello = wire::client_hello(&connection.from_client.bytes);
         let chosen = listener.filter_chains.choose(arrival(connection, listener, hello.as_ref()))?;
-        let chain = match chosen {
-            Chosen::Listed(nth) => format!("filter_chains {nth}"),
-            Chosen::Default => "default_filter_chain".to_owned(),
-        };
+        let chain = steps_to(chosen);
         let manager = listener.filter_chains.terminal(chosen)?.http()?;
         Some((path(&format!("static_resources listeners {nth} {chain} filters 0 typed_config")), manager))
     }
@@ -223,21 +179,16 @@ impl<'a> HostSettings<'a> {
         (!is_taken).then(|| self.setting(&parent, "default_filter_chain", None))
     }
 
-    /// Where a listener says whether connections begin with a PROXY header, if this one begins otherwise.
-    pub(super) fn other_beginning(&self, connection: &Conversation) -> Option<(Beginning, Setting)> {
+    /// Where the filter chain stands that takes a connection.
+    pub(super) fn chain(&self, connection: &Conversation) -> Option<Path> {
         let (nth, listener) = self.listener(connection.server_address)?;
-        let wants = listener.filters.proxy_protocol.as_ref();
-        let beginning = match (wants, wire::has_proxy_header(&connection.from_client.bytes)) {
-            (None, true) => Beginning::HeaderUnread,
-            (Some(filter), false) if filter.without == WithoutHeader::Refused => Beginning::HeaderMissing,
-            (None | Some(_), _) => return None,
-        };
-        let setting = self.setting(&path(&format!("static_resources listeners {nth}")), "listener_filters", None);
-        Some((beginning, setting))
+        let hello = wire::client_hello(&connection.from_client.bytes);
+        let chosen = listener.filter_chains.choose(arrival(connection, listener, hello.as_ref()))?;
+        Some(path(&format!("static_resources listeners {nth} {}", steps_to(chosen))))
     }
 
     /// The listener at an address, and its position in the file.
-    fn listener(&self, at: SocketAddr) -> Option<(usize, &Listener)> {
+    pub(super) fn listener(&self, at: SocketAddr) -> Option<(usize, &Listener)> {
         let listeners = &self.config.as_ref()?.listeners;
         let listens = |listener: &Listener| listener.bindings().any(|binding| binding.at.port() == Some(at.port()));
         listeners.iter().enumerate().find(|(_, listener)| listens(listener))
@@ -297,13 +248,22 @@ impl<'a> HostSettings<'a> {
 
     /// The options of the first HTTP filter of this kind of a connection manager, by the end of its type's name.
     pub(super) fn filter(&self, manager: &[String], kind: &str) -> Option<Path> {
-        let Role::Proxy(config) = &self.scenario.hosts.iter().find(|has| has.name == self.host)?.role else {
-            return None;
-        };
-        let config: Value = serde_yaml::from_str(&config.text).ok()?;
         let filters = [manager, &["http_filters".to_owned()]].concat();
-        let nth = filter_at(&config, &filters, kind)?;
+        let nth = filter_at(&self.text()?, &filters, kind)?;
         Some([manager.to_vec(), path(&format!("http_filters {nth} typed_config"))].concat())
+    }
+
+    /// The configuration of a proxy, as it was written.
+    pub(super) fn text(&self) -> Option<Value> {
+        serde_yaml::from_str(&self.given()?.text).ok()
+    }
+
+    /// What a proxy was given.
+    pub(super) fn given(&self) -> Option<&'a ProxyConfig> {
+        match &self.scenario.hosts.iter().find(|has| has.name == self.host)?.role {
+            Role::Proxy(config) => Some(config),
+            Role::Alb(_) | Role::App(_) | Role::Client(_) => None,
+        }
     }
 
     /// Where `steps` stand, or as much of them as is there.
@@ -403,6 +363,14 @@ fn deepest(places: &Places, steps: &[String]) -> (usize, usize) {
     (0..=steps.len()).rev().find_map(at).unwrap_or((0, 1))
 }
 
+/// Where a filter chain stands in its listener.
+fn steps_to(chain: Chosen) -> String {
+    match chain {
+        Chosen::Listed(nth) => format!("filter_chains {nth}"),
+        Chosen::Default => "default_filter_chain".to_owned(),
+    }
+}
+
 /// What a filter chain's match sees of a connection.
 fn arrival<'h>(connection: &Conversation, listener: &Listener, hello: Option<&'h ClientHello>) -> Arrival<'h> {
     let peer = Some(connection.client_address);
@@ -415,7 +383,7 @@ fn arrival<'h>(connection: &Conversation, listener: &Listener, hello: Option<&'h
 }
 
 /// Steps that are parted by spaces, since a key may have dots in it.
-fn path(steps: &str) -> Path {
+pub(super) fn path(steps: &str) -> Path {
     steps.split(' ').map(str::to_owned).collect()
 }
 

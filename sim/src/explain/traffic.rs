@@ -123,6 +123,11 @@ pub(super) enum ActKind {
     Alert {
         name: String,
     },
+    /// The alert by which an end of TLS says that it sends nothing more.
+    CloseNotify {
+        /// Whether it sent FIN at the same time.
+        with_fin: bool,
+    },
     Fin,
     GoAway {
         last: u32,
@@ -241,14 +246,15 @@ impl Traffic {
     /// after it began, in the order in which they were done.
     pub(super) fn acts_on<'a>(&'a self, exchange: &'a Exchange) -> impl Iterator<Item = &'a Act> {
         let concerns = |act: &&Act| match &act.kind {
-            ActKind::Alert { .. } | ActKind::Fin | ActKind::Rst => true,
+            ActKind::Alert { .. } | ActKind::CloseNotify { .. } | ActKind::Fin | ActKind::Rst => true,
             ActKind::GoAway { last, .. } => exchange.stream > *last,
             ActKind::Reset { stream, .. } => *stream == exchange.stream,
         };
         // A FIN that crosses a request was sent before it, and noticed after it.
         // One that had even arrived may not have been read, and its sender sends nothing more.
         let is_late = |act: &&Act| {
-            let is_last_segment = Some(act.by) == exchange.server && matches!(act.kind, ActKind::Fin | ActKind::Rst);
+            let is_last_segment = Some(act.by) == exchange.server
+                && matches!(act.kind, ActKind::CloseNotify { .. } | ActKind::Fin | ActKind::Rst);
             let is_read_later = act.arrived.is_none_or(|at| at >= exchange.request.began.at);
             act.sent > exchange.request.began || is_read_later || is_last_segment
         };
@@ -271,9 +277,12 @@ impl Traffic {
             ActKind::GoAway { last, code } if code != "NO_ERROR" => {
                 Some(Complaint { code, last: *last, sent: act.sent })
             }
-            ActKind::Alert { .. } | ActKind::Fin | ActKind::GoAway { .. } | ActKind::Reset { .. } | ActKind::Rst => {
-                None
-            }
+            ActKind::Alert { .. }
+            | ActKind::CloseNotify { .. }
+            | ActKind::Fin
+            | ActKind::GoAway { .. }
+            | ActKind::Reset { .. }
+            | ActKind::Rst => None,
         })
     }
 }
@@ -367,6 +376,7 @@ impl Reading<'_> {
         }
         for signal in &lane.signals {
             let kind = match signal.kind {
+                SignalKind::Fin if self.completes_close_notify(by, signal.sent.at) => continue,
                 SignalKind::Fin => ActKind::Fin,
                 SignalKind::Rst => ActKind::Rst,
                 SignalKind::Plain(_) | SignalKind::Retransmission(_) | SignalKind::Syn | SignalKind::SynAck => continue,
@@ -423,14 +433,33 @@ impl Reading<'_> {
                 self.pings.extend(by.map(|by| Ping { connection, by, sent, is_ack }));
             }
             Meaning::Tls(content) => {
-                if let Tls::Alert { fatal: true, name } = content {
-                    self.act(by, ActKind::Alert { name: name.clone() }, sent, arrived);
+                match content {
+                    Tls::Alert { fatal: true, name } => {
+                        self.act(by, ActKind::Alert { name: name.clone() }, sent, arrived);
+                    }
+                    Tls::Alert { fatal: false, name } if name == "close_notify" => {
+                        self.act(by, ActKind::CloseNotify { with_fin: false }, sent, arrived);
+                    }
+                    Tls::Alert { .. } | Tls::Certificate { .. } | Tls::ClientHello { .. } | Tls::ServerHello { .. } => {
+                    }
                 }
                 let connection = self.connection;
                 self.tls.extend(by.map(|by| TlsMessage { connection, by, content: content.clone(), sent }));
             }
             Meaning::Other => {}
         }
+    }
+
+    /// Whether a FIN was sent with the close_notify of the same end: then both are one act, which is recorded already.
+    fn completes_close_notify(&mut self, by: Option<HostId>, at: Duration) -> bool {
+        let same = self.acts.iter_mut().filter(|act| Some(act.by) == by && act.sent.at == at);
+        for act in same {
+            if let ActKind::CloseNotify { with_fin } = &mut act.kind {
+                *with_fin = true;
+                return true;
+            }
+        }
+        false
     }
 
     fn data(&mut self, by: Option<HostId>, stream: u32, is_close: bool, more: &Part) {

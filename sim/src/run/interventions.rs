@@ -49,7 +49,7 @@ impl Runner {
             Intervention::Reload(reload) => {
                 match reload.read {
                     Some(config) => self.roles.reload(&reload.host, config),
-                    None => self.roles.change_files(&reload.host, &reload.files),
+                    None => self.roles.change_files(&reload),
                 }
                 Ok(())
             }

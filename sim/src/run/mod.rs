@@ -148,7 +148,7 @@ impl Scenario {
         let mut refused = Vec::new();
         for host in &self.hosts {
             if let Role::Proxy(config) = &host.role
-                && let Err(why) = Proxy::new(Given { config, host: &host.name, authorities: &Authorities::new(0) })
+                && let Err(why) = Proxy::new(Given::new(config, &host.name, &Authorities::new(0)))
             {
                 if !self.expects_refusal_of(&host.name) {
                     return Err(ScenarioError::of_file(&self.file, why));

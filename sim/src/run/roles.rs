@@ -7,15 +7,15 @@ use std::rc::Rc;
 
 use finwait::net::{LocalBoxFuture, Outside};
 use finwait::stats::Snapshot;
-use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::InForce;
-use crate::actor::{Alb, App, Client, Notebook, Order, Orders, Sightings};
+use crate::actor::{Alb, AlbTls, App, Client, Notebook, Order, Orders, Sightings};
+use crate::clock::Millis;
 use crate::left_out::LeftOut;
 use crate::proxy::{Given, NextConfig, Numbers, Proxy, Stop};
-use crate::scenario::{self, Ordered, ProxyConfig, Role};
-use crate::tls::{AppEnd, Authorities, ClientEnd, describe_certificate};
+use crate::scenario::{self, AppTls, ClientTls, PeerProtocol, ProxyConfig, Reload, Role};
+use crate::tls::{AppEnd, Authorities, ClientEnd, describe_certificate, describe_file};
 use crate::trace::HostId;
 use crate::world::Control;
 
@@ -107,16 +107,7 @@ impl Roles {
 
     fn prepare(self: &Rc<Self>, placement: &Placement) -> (Handle, Program) {
         match &placement.role {
-            Role::Alb(alb) => {
-                let (alb, control, id) = (alb.clone(), self.control.clone(), placement.id);
-                self.actor(placement, move |outside, notebook, orders| {
-                    Box::pin(async move {
-                        if let Err(error) = Alb::new(outside, alb, notebook).run(orders).await {
-                            control.note(id, format!("cannot serve: {error}"));
-                        }
-                    })
-                })
-            }
+            Role::Alb(alb) => self.alb(placement, alb),
             Role::App(app) => self.app(placement, app),
             Role::Client(client) => self.client(placement, client),
             Role::Proxy(config) => match Proxy::new(self.given(config, &placement.name)) {
@@ -138,18 +129,30 @@ impl Roles {
         }
     }
 
-    fn app(&self, placement: &Placement, app: &scenario::App) -> (Handle, Program) {
-        let (app, control, id) = (app.clone(), self.control.clone(), placement.id);
-        let tls = app.tls.as_ref().map(|tls| {
-            self.note_certificate(
-                &placement.name,
-                describe_certificate("its certificate", &placement.name, &tls.certificate),
-            );
-            AppEnd::new(tls, &placement.name, app.protocol, &self.authorities)
-        });
+    fn alb(&self, placement: &Placement, alb: &scenario::Alb) -> (Handle, Program) {
+        let (alb, control, id) = (alb.clone(), self.control.clone(), placement.id);
+        let listener = self.app_end(placement, alb.listener_tls.as_ref(), PeerProtocol::Http1);
+        let target = self.client_end(placement, alb.target_tls.as_ref(), (&alb.connect, PeerProtocol::Http1));
+        let tls = listener.and_then(|listener| Ok(AlbTls { listener, target: target? }));
         self.actor(placement, move |outside, notebook, orders| {
             Box::pin(async move {
-                let tls = match tls.transpose() {
+                let tls = match tls {
+                    Ok(tls) => tls,
+                    Err(why) => return control.note(id, format!("cannot serve: {why}")),
+                };
+                if let Err(error) = Alb::new(outside, alb, tls, notebook).run(orders).await {
+                    control.note(id, format!("cannot serve: {error}"));
+                }
+            })
+        })
+    }
+
+    fn app(&self, placement: &Placement, app: &scenario::App) -> (Handle, Program) {
+        let (app, control, id) = (app.clone(), self.control.clone(), placement.id);
+        let tls = self.app_end(placement, app.tls.as_ref(), app.protocol);
+        self.actor(placement, move |outside, notebook, orders| {
+            Box::pin(async move {
+                let tls = match tls {
                     Ok(tls) => tls,
                     Err(why) => return control.note(id, format!("cannot serve: {why}")),
                 };
@@ -162,17 +165,10 @@ impl Roles {
 
     fn client(&self, placement: &Placement, client: &scenario::Client) -> (Handle, Program) {
         let (client, control, id) = (client.clone(), self.control.clone(), placement.id);
-        let tls = client.tls.as_ref().map(|tls| {
-            if let Some(certificate) = &tls.certificate {
-                let what = describe_certificate("its certificate", &placement.name, certificate);
-                self.note_certificate(&placement.name, what);
-            }
-            let from_to = (&*placement.name, &*client.connect);
-            ClientEnd::new(tls, from_to, client.protocol, &self.authorities)
-        });
+        let tls = self.client_end(placement, client.tls.as_ref(), (&client.connect, client.protocol));
         self.actor(placement, move |outside, notebook, orders| {
             Box::pin(async move {
-                match tls.transpose() {
+                match tls {
                     Ok(tls) => Client::new(outside, &client, tls, notebook).run(orders).await,
                     Err(why) => control.note(id, format!("cannot use TLS: {why}")),
                 }
@@ -180,8 +176,38 @@ impl Roles {
         })
     }
 
+    /// The TLS of a host that is connected to; none if it has no settings.
+    fn app_end(
+        &self,
+        Placement { name, .. }: &Placement,
+        tls: Option<&AppTls>,
+        protocol: PeerProtocol,
+    ) -> Result<Option<AppEnd>, String> {
+        let end = tls.map(|tls| {
+            self.note_certificate(name, describe_certificate("its certificate", name, &tls.certificate));
+            AppEnd::new(tls, name, protocol, &self.authorities)
+        });
+        end.transpose()
+    }
+
+    /// The TLS of a host that connects to another; none if it has no settings.
+    fn client_end(
+        &self,
+        Placement { name, .. }: &Placement,
+        tls: Option<&ClientTls>,
+        (to, protocol): (&str, PeerProtocol),
+    ) -> Result<Option<ClientEnd>, String> {
+        let end = tls.map(|tls| {
+            if let Some(certificate) = &tls.certificate {
+                self.note_certificate(name, describe_certificate("its certificate", name, certificate));
+            }
+            ClientEnd::new(tls, (name, to), protocol, &self.authorities)
+        });
+        end.transpose()
+    }
+
     fn given<'a>(&'a self, config: &'a ProxyConfig, host: &'a str) -> Given<'a> {
-        Given { config, host, authorities: &self.authorities }
+        Given::new(config, host, &self.authorities)
     }
 
     fn note_certificate(&self, host: &str, what: String) {
@@ -263,15 +289,25 @@ impl Roles {
         }
     }
 
-    /// Gives a proxy another configuration. One that has stopped does not read it.
+    /// Gives a proxy another configuration; the files that it names hold what they hold by now. One that has stopped does not
+    /// read it.
     pub(super) fn reload(&self, name: &str, config: ProxyConfig) {
-        self.give(name, Vec::new(), |_| config);
+        self.give(name, Vec::new(), |before| ProxyConfig {
+            certificates: before.certificates,
+            files: before.files,
+            ..config
+        });
     }
 
-    /// Has files that a proxy watches hold this. One that has stopped does not read them.
-    pub(super) fn change_files(&self, name: &str, files: &Ordered<Value>) {
-        let changed = files.iter().map(|(path, _)| path.to_owned()).collect();
-        self.give(name, changed, |before| before.with_files(files));
+    /// Has files of a proxy hold what the step says. One that has stopped does not read them.
+    pub(super) fn change_files(&self, reload: &Reload) {
+        let Reload { host, files, certificates, .. } = reload;
+        for (path, file) in certificates.iter() {
+            let from = format!("{path} from {} ms on", Millis(self.control.now()));
+            self.note_certificate(host, describe_file(&from, host, file));
+        }
+        let changed = reload.paths().map(str::to_owned).collect();
+        self.give(host, changed, |before| before.with_files(files).with_certificates(certificates));
     }
 
     /// Gives a proxy what `next` makes of the configuration that it has been given last.
@@ -301,10 +337,7 @@ impl Roles {
                 }
                 reloads.borrow_mut().push(InForce { from: control.now(), host: id, config });
             }
-            Err(why) => {
-                let why = why.lines().next().unwrap_or_default(); // the rest quotes the file
-                control.note(id, format!("the configuration is refused, and the one before it stays in force: {why}"));
-            }
+            Err(why) => control.note(id, why),
         });
         let _sent = reload.send(NextConfig { config: given, changed, host, authorities, done });
     }

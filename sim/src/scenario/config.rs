@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::certificate::{Certificate, Certificates};
+use super::certificate::{CertificateFile, Certificates};
 use super::{LeaveOut, Ordered, Time};
 
 /// A configuration as text.
@@ -109,8 +109,9 @@ impl ProxyConfig {
         Self { file, text, certificates, files, exact, unpatched, leave_out, env, flags, reloaded: None }
     }
 
-    pub(super) fn with_certificates(self, certificates: Ordered<Certificate>) -> Self {
-        Self { certificates: Certificates(certificates), ..self }
+    pub(crate) fn with_certificates(mut self, certificates: &Ordered<CertificateFile>) -> Self {
+        self.certificates.change(certificates);
+        self
     }
 
     pub(crate) fn with_files(mut self, files: &Ordered<Value>) -> Self {

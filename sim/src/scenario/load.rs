@@ -18,9 +18,9 @@ use super::script::WORDS;
 use super::tree::options;
 use super::vary::Variations;
 use super::{
-    Alb, App, Beginning, Certificate, Client, CommandLine, Concurrency, Cue, DrainFlags, Expect, Host, Intervention,
-    Invariant, Label, LeaveOut, Library, Link, Ordered, Pair, Patch, Path, ProxyConfig, Redirect, Remedies, Role,
-    Scenario, ScenarioError, Time, Times, When,
+    Alb, App, Beginning, CertificateFile, Client, CommandLine, Concurrency, Cue, DrainFlags, Expect, Host,
+    Intervention, Invariant, Label, LeaveOut, Library, Link, Ordered, Pair, Patch, Path, ProxyConfig, Redirect,
+    Remedies, Role, Scenario, ScenarioError, Time, Times, When,
 };
 use crate::course::{Bounds, Course, Perturbation};
 use crate::words::SCRIPT_HOST;
@@ -104,7 +104,7 @@ struct HostFields {
     #[serde(default)]
     exact: bool,
     #[serde(default)]
-    certificates: Ordered<Certificate>,
+    certificates: Ordered<CertificateFile>,
     #[serde(default)]
     files: Ordered<Value>,
     #[serde(default)]
@@ -224,6 +224,7 @@ impl Reading<'_> {
         self.check_addresses(&hosts)?;
         let hosts = hosts.0.into_iter().map(|(name, fields)| self.host(name, fields)).collect::<Result<Vec<_>, _>>()?;
         self.check_patches(&hosts)?;
+        let hosts = self.revoke(hosts)?;
         let links =
             links.0.into_iter().map(|(pair, path)| self.link(&pair, path, &hosts)).collect::<Result<Vec<_>, _>>()?;
         let (names, misfit) = (Names(&hosts), |(at, what): Misfit| self.error(at, what));
@@ -257,6 +258,11 @@ impl Reading<'_> {
         })
     }
 
+    /// The file that is read.
+    pub(super) fn path(&self) -> &str {
+        self.path
+    }
+
     pub(super) fn error(&self, location: serde_yaml::Location, what: impl Into<String>) -> ScenarioError {
         ScenarioError::at(self.path, self.document, location, what)
     }
@@ -279,11 +285,11 @@ impl Reading<'_> {
         let role = match (config, inline, alb, client, app) {
             (Some(config), None, None, None, None) => {
                 let config = self.proxy(&config, &patch, exact, env)?.with_flags(flags);
-                Role::Proxy(config.with_certificates(certificates).with_files(&files).without(leave_out))
+                Role::Proxy(config.with_certificates(&certificates).with_files(&files).without(leave_out))
             }
             (None, Some(inline), None, None, None) => {
                 let config = self.patched(self.path, inline, &patch, None, exact)?.with_flags(flags);
-                Role::Proxy(config.with_certificates(certificates).with_files(&files).without(leave_out))
+                Role::Proxy(config.with_certificates(&certificates).with_files(&files).without(leave_out))
             }
             _ if !certificates.0.is_empty() => {
                 let what = "has `certificates`, which are those that the configuration of a proxy names; those of a \

@@ -16,6 +16,7 @@ mod load;
 mod names;
 mod patch;
 mod reloaded;
+mod revoked;
 mod script;
 mod tree;
 mod units;
@@ -28,7 +29,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_yaml::Spanned;
 
-pub use certificate::{Certificate, Certificates};
+pub use certificate::{Certificate, CertificateFile, Certificates, RevocationList};
 pub use config::{CommandLine, Concurrency, DrainFlags, DrainStrategy, ProxyConfig, Reloaded, ReloadedFrom};
 pub use document::Document;
 pub(crate) use env::placeholders;

@@ -4,6 +4,7 @@ use serde_yaml::Spanned;
 
 use super::document::Document;
 use super::load::Reading;
+use super::revoked::fill;
 use super::tree::options;
 use super::{Cue, Host, Intervention, ProxyConfig, Reload, Reloaded, ReloadedFrom, Role, ScenarioError, Step};
 
@@ -16,6 +17,8 @@ impl Reading<'_> {
                 Step::Repeat(repeat) => self.reloads(&mut repeat.steps, hosts)?,
                 Step::Happen(Intervention::Reload(reload)) => {
                     let host = hosts.iter().find(|host| host.name == reload.host);
+                    fill(&mut reload.certificates, hosts)
+                        .map_err(|what| self.error(cue.referenced, format!("`{}` {what}", reload.host)))?;
                     reload.read = self.reloaded(cue.referenced, host.map(|host| &host.role), reload)?;
                 }
                 Step::Barrier(_) | Step::Do { .. } | Step::Happen(_) | Step::Nothing | Step::Wait(_) => {}
@@ -38,7 +41,7 @@ impl Reading<'_> {
             let what = format!("`{}` has no file {unknown}: write it in `files` of the host first", reload.host);
             return Err(self.error(here, what));
         }
-        if !reload.files.0.is_empty() {
+        if reload.paths().next().is_some() {
             return Ok(None);
         }
         let (mut config, from) = match &reload.config {

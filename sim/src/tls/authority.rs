@@ -8,7 +8,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use super::der::{self, Tag};
 use crate::chance::Chance;
 use crate::clock::EPOCH;
-use crate::scenario::{Certificate, TimeStep};
+use crate::scenario::{Certificate, RevocationList, TimeStep};
 
 /// Makes certificates and keys. Two with the same seed make the same ones.
 #[derive(Clone, Debug)]
@@ -37,13 +37,39 @@ impl Authorities {
         let to_be_signed = ToBeSigned {
             issuer: &wanted.issuer,
             subject: names.first()?,
-            serial: Chance::new(self.seed, &format!("serial {names:?} of {host}")).next_u64() >> 1,
+            serial: self.serial(host, &names),
             from: instant(wanted.not_before),
             until: instant(wanted.not_after),
             public: self.pair(&key)?.public_key().as_ref().to_vec(),
             extensions: vec![alternative_names(&names)],
         };
         Some(Issued { certificate: to_be_signed.signed(&issuer), key: pkcs8(&key) })
+    }
+
+    fn serial(&self, host: &str, names: &[String]) -> u64 {
+        Chance::new(self.seed, &format!("serial {names:?} of {host}")).next_u64() >> 1
+    }
+
+    /// A list of revoked certificates in DER (RFC 5280 section 5.1).
+    pub(crate) fn list(&self, wanted: &RevocationList) -> Option<Vec<u8>> {
+        let pair = self.pair(&self.key(&format!("authority {}", wanted.issuer)))?;
+        let [from, until] = [wanted.this_update, wanted.next_update].map(|step| der::time(instant(step)));
+        let revoked: Vec<Vec<u8>> = wanted
+            .certificates
+            .iter()
+            .map(|(host, names)| {
+                let names = if names.is_empty() { std::slice::from_ref(host) } else { names };
+                der::sequence(&[&der::integer(self.serial(host, names)), &from])
+            })
+            .collect();
+        // Without any, there is no such part.
+        let revoked = if revoked.is_empty() { Vec::new() } else { der::element(Tag::Sequence, &revoked.concat()) };
+        let number = extension(&[0x55, 0x1d, 0x14], &der::integer(1)); // every list has one (5.2.3)
+        let extensions = der::element(Tag::Explicit(0), &der::sequence(&[&number]));
+        let version = der::integer(1); // the second
+        let all = der::sequence(&[&version, &algorithm(), &name(&wanted.issuer), &from, &until, &revoked, &extensions]);
+        let signature = pair.sign(&all);
+        Some(der::sequence(&[&all, &algorithm(), &der::bit_string(signature.as_ref())]))
     }
 
     /// The certificate by which `name` is trusted, in DER.

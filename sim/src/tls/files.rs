@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::authority::{Authorities, instant};
 use super::der;
-use crate::scenario::{Certificate, Certificates};
+use crate::scenario::{Certificate, CertificateFile, Certificates, RevocationList};
 
 /// What one proxy finds where its configuration looks.
 pub(crate) struct Files {
@@ -29,19 +29,24 @@ pub(crate) struct Files {
 impl NamedFiles for Files {
     fn read(&self, path: &str, content: Content) -> io::Result<Vec<u8>> {
         let unknown = || io::Error::other("the certificate cannot be made up");
+        let wanted = match self.certificates.get(path) {
+            Some(CertificateFile::Certificate(wanted)) => wanted.clone(),
+            Some(CertificateFile::Revocations(list)) => return self.list(path, list).ok_or_else(unknown),
+            Some(CertificateFile::Text(text)) => return Ok(text.clone().into_bytes()),
+            None => Certificate::default(),
+        };
         match content {
-            Content::Authorities => {
-                let name = self.certificates.issuer_of(path);
-                Ok(pem("CERTIFICATE", &self.authorities.root(name).ok_or_else(unknown)?))
-            }
+            Content::Authorities => Ok(pem("CERTIFICATE", &self.authorities.root(&wanted.issuer).ok_or_else(unknown)?)),
             Content::CertificateChain => {
-                let wanted = self.certificates.get(path).cloned().unwrap_or_default();
                 let issued = self.authorities.issue(&self.host, &wanted).ok_or_else(unknown)?;
                 self.made.borrow_mut().push(describe_certificate(path, &self.host, &wanted));
                 Ok(pem("CERTIFICATE", &issued.certificate))
             }
             Content::Revocations => {
-                Err(io::Error::other("no list of revoked certificates is made up; write inline_string"))
+                let Certificate { issuer, not_before: this_update, not_after: next_update, .. } = wanted;
+                let (revoked, certificates) = Default::default();
+                let empty = RevocationList { issuer, this_update, next_update, revoked, certificates };
+                self.list(path, &empty).ok_or_else(unknown)
             }
             Content::PrivateKey => Ok(pem("PRIVATE KEY", &self.authorities.key_of(&self.host))),
         }
@@ -55,6 +60,9 @@ impl NamedFiles for Files {
     fn secret(&self, path: Option<&str>, name: &str, kind: SecretKind) -> io::Result<Vec<u8>> {
         // A secret is described in the scenario under its path, or else under its name.
         let file = path.filter(|path| self.certificates.get(path).is_some()).unwrap_or(name);
+        if let Some(CertificateFile::Text(text)) = self.certificates.get(file) {
+            return Ok(text.clone().into_bytes());
+        }
         let in_place =
             |content| self.read(file, content).map(|pem| json!({ "inline_string": String::from_utf8_lossy(&pem) }));
         let (field, value) = match kind {
@@ -74,6 +82,33 @@ impl NamedFiles for Files {
         });
         Ok(json!({ "resources": [resource] }).to_string().into_bytes())
     }
+}
+
+impl Files {
+    fn list(&self, path: &str, list: &RevocationList) -> Option<Vec<u8>> {
+        self.made.borrow_mut().push(describe_list(path, list));
+        Some(pem("X509 CRL", &self.authorities.list(list)?))
+    }
+}
+
+/// A file as reports describe it.
+pub(crate) fn describe_file(what: &str, host: &str, file: &CertificateFile) -> String {
+    match file {
+        CertificateFile::Certificate(certificate) => describe_certificate(what, host, certificate),
+        CertificateFile::Revocations(list) => describe_list(what, list),
+        CertificateFile::Text(text) => format!("{what}: {text:?}"),
+    }
+}
+
+fn describe_list(what: &str, list: &RevocationList) -> String {
+    let RevocationList { issuer, this_update, next_update, revoked, .. } = list;
+    let [from, until] = [*this_update, *next_update].map(|step| der::date_and_time(instant(step)));
+    let revoked = if revoked.is_empty() {
+        "no certificate".to_owned()
+    } else {
+        format!("the certificates of {}", revoked.join(", "))
+    };
+    format!("{what}: a list of {issuer} that revokes {revoked}, valid from {from} to {until}")
 }
 
 /// A certificate as reports describe it: its names, issuer and validity.

@@ -23,6 +23,15 @@ enum Closing {
     Silent,
     /// close_notify.
     Notify,
+    /// close_notify, and no FIN before the connection is dropped.
+    NotifyOnly(Half),
+}
+
+/// Whether our half of the TLS connection is still there.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Half {
+    Ended,
+    Open,
 }
 
 impl Encrypted {
@@ -31,6 +40,7 @@ impl Encrypted {
         let (local, peer) = (conn.local.clone(), conn.peer.clone());
         let closing = match closing {
             TlsClosing::CloseNotify => Closing::Notify,
+            TlsClosing::CloseNotifyOnly => Closing::NotifyOnly(Half::Open),
             TlsClosing::Fin => Closing::Silent,
         };
         Conn::new(Box::new(Self { stream, closing }), local, peer)
@@ -39,7 +49,7 @@ impl Encrypted {
 
 impl Drop for Encrypted {
     fn drop(&mut self) {
-        if self.closing == Closing::Notify {
+        if self.closing != Closing::Silent {
             // What the socket does not take at once is lost: the peer sees a FIN alone.
             drop(Pin::new(&mut self.stream).poll_shutdown(&mut Context::from_waker(Waker::noop())));
         }
@@ -69,7 +79,10 @@ impl AsyncRead for Encrypted {
 
 impl AsyncWrite for Encrypted {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let stream = &mut self.get_mut().stream;
+        let Self { stream, closing } = self.get_mut();
+        if *closing == Closing::NotifyOnly(Half::Ended) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         // One write at most waits in rustls for the socket: a kernel sends by itself, without a flush.
         ready!(Pin::new(&mut *stream).poll_flush(cx))?;
         let written = ready!(Pin::new(&mut *stream).poll_write(cx, bytes))?;
@@ -100,6 +113,11 @@ impl AsyncWrite for Encrypted {
         let Self { stream, closing } = self.get_mut();
         match closing {
             Closing::Notify => Pin::new(stream).poll_shutdown(cx),
+            Closing::NotifyOnly(half) => {
+                *half = Half::Ended;
+                stream.get_mut().1.send_close_notify(); // once, however often it is called
+                Pin::new(stream).poll_flush(cx)
+            }
             Closing::Silent => Pin::new(stream.get_mut().0).poll_shutdown(cx),
         }
     }

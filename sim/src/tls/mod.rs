@@ -18,7 +18,7 @@ use std::error::Error;
 
 pub(crate) use authority::Authorities;
 pub(crate) use ends::{AppEnd, ClientEnd};
-pub(crate) use files::{Files, describe_certificate};
+pub(crate) use files::{Files, describe_certificate, describe_file};
 pub(crate) use machine::Machine;
 pub(crate) use provider::crypto;
 

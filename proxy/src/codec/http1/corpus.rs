@@ -171,7 +171,10 @@ const CORPUS: &[Row] = &[
 
     // Not HTTP, or not ours.
     ("garbage", b"NOT HTTP\r\n\r\n", CODEC),
-    ("a TLS client", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", CHARACTERS),
+    ("a TLS client", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", CODEC),
+    ("a PROXY header of version 2", b"\r\n\r\n\x00\r\nQUIT\n", CODEC),
+    ("DEL at the front", b"\x7fGET / HTTP/1.1\r\n\r\n", CHARACTERS),
+    ("a NUL in the method", b"G\x00T / HTTP/1.1\r\n\r\n", CHARACTERS),
     ("an unknown method", b"FOO / HTTP/1.1\r\nHost: a\r\n\r\n", CODEC),
     ("a method in small letters", b"get / HTTP/1.1\r\nHost: a\r\n\r\n", CODEC),
     ("a blank too many", b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", CODEC),

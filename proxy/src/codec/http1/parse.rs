@@ -438,8 +438,10 @@ fn refusal(error: Error, input: &[u8]) -> Refusal {
 /// A method or target that is none: the first byte that is wrong decides, wherever the line was cut.
 fn bad_token(line: &[u8]) -> Refusal {
     let method = line.split(|byte| *byte == b' ').next().unwrap_or_default();
-    if method.is_empty() {
-        return Refusal::Codec; // a blank at the front is the first byte that is wrong
+    // A blank at the front is the first byte that is wrong; so is the control character that TLS begins with, or version 2 of a
+    // PROXY header behind its empty lines.
+    if method.first().is_none_or(|first| *first < b' ') {
+        return Refusal::Codec;
     }
     let target = line.get(method.len() + 1..).unwrap_or_default();
     let in_method = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);

@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming as Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::select;
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -23,7 +24,7 @@ use super::super::io::{HyperIo, Progress, Sending};
 use super::super::line::headers;
 use super::super::{Orders, WebSocketRecord};
 use super::{AppShared, websocket};
-use crate::scenario::{Action, Greeting, Reply};
+use crate::scenario::{Action, Greeting, Reply, TlsClosing};
 
 /// Serves a connection until it ends, becomes a WebSocket that ends, or the app has had enough of it.
 pub(super) async fn serve(conn: Conn, shared: &AppShared, number: usize, mut orders: Orders) {
@@ -69,7 +70,7 @@ pub(super) async fn serve(conn: Conn, shared: &AppShared, number: usize, mut ord
         }
     };
     let parts = connection.into_parts();
-    let Ok(conn) = parts.io.into_conn() else { return };
+    let Ok(mut conn) = parts.io.into_conn() else { return };
     if let Some(order) = leaving {
         if let Action::Rst = order.action {
             conn.abort();
@@ -80,6 +81,11 @@ pub(super) async fn serve(conn: Conn, shared: &AppShared, number: usize, mut ord
     } else if let Some(delivery) = accepted.get() {
         shared.newest.set(Some(number));
         websocket::serve(conn, &parts.read_buf, shared, delivery, orders).await;
+    } else if shared.manner.tls.as_ref().is_some_and(|tls| tls.closing == TlsClosing::CloseNotifyOnly)
+        && conn.shutdown().await.is_ok()
+    {
+        let mut space = [0; 16 * 1024];
+        while matches!(conn.read(&mut space).await, Ok(1..)) {} // what comes now is not processed
     }
 }
 

@@ -71,8 +71,19 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
         Cause::OverLimit(limit) => vec![Change::advice(limit.advice())],
         Cause::Unread => vec![Change::advice("no setting found: see the next hop and its log")],
         Cause::Unreadable => vec![Change::advice("no setting: the next hop has to send valid HTTP")],
+        Cause::WithoutTls => encrypt(case, origin),
         Cause::WrongProtocol => protocol(case, origin),
     }
+}
+
+/// A cluster in clear text whose endpoints want TLS.
+fn encrypt(case: &Case<'_>, hop: &Judged<'_>) -> Vec<Change> {
+    // Which authority is right is for the operator to say; what is tried accepts any.
+    const TLS: &str = "{ name: tls, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext } }";
+    let Some((settings, to)) = forward(case, hop) else { return Vec::new() };
+    let setting = settings.cluster(&to).map(|(path, _)| settings.setting(&path, "transport_socket", None));
+    let what = "use TLS for this cluster, or a port of its endpoints without TLS";
+    setting.map(|setting| Change::of(what, setting, set(TLS))).into_iter().collect()
 }
 
 /// An endpoint that left a PING without a response.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::tls::{AppTls, ClientTls};
 use crate::scenario::Ordered;
 use crate::scenario::units::Time;
 
@@ -125,6 +126,10 @@ pub struct Alb {
     /// Whether it looks, before it sends a request, if the connection has been closed.
     #[serde(default)]
     pub check: bool,
+    /// The TLS settings of its listener; clear text if absent.
+    pub listener_tls: Option<AppTls>,
+    /// The TLS settings of its connections to the proxy; clear text if absent.
+    pub target_tls: Option<ClientTls>,
 }
 
 impl Alb {

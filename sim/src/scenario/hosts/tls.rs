@@ -68,6 +68,8 @@ pub enum TlsClosing {
     /// By close_notify, then FIN (RFC 8446 6.1).
     #[default]
     CloseNotify,
+    /// By close_notify. FIN comes when the peer has closed (RFC 8446 6.1 leaves the other direction open).
+    CloseNotifyOnly,
     /// By FIN alone, as many do.
     Fin,
 }

@@ -245,10 +245,10 @@ impl Intervention {
             "reload" => {
                 let reload: Box<Reload> = map.next_value()?;
                 let reads = reload.config.is_some() || !reload.patch.0.0.is_empty();
-                if reads != reload.files.0.is_empty() {
+                if reads == reload.paths().next().is_some() {
                     return Err(A::Error::custom(
-                        "`reload` needs `config`, another file, or `patch`, changes to the host's, or else `files`, what \
-                         the files hold that it watches",
+                        "`reload` needs `config`, another file, or `patch`, changes to the host's, or else `files` and \
+                         `certificates`, what the files hold that it watches",
                     ));
                 }
                 Ok(Self::Reload(reload))
@@ -340,8 +340,8 @@ impl fmt::Display for Intervention {
             Self::Partition(pair) => write!(f, "{} is cut", pair.0),
             Self::PowerOff(host) => write!(f, "{host} loses power"),
             Self::Release(way) => write!(f, "{way} is released"),
-            Self::Reload(reload) if !reload.files.0.is_empty() => {
-                let paths: Vec<&str> = reload.files.iter().map(|(path, _)| path).collect();
+            Self::Reload(reload) if reload.paths().next().is_some() => {
+                let paths: Vec<&str> = reload.paths().collect();
                 write!(f, "{} on {} changed", paths.join(", "), reload.host)
             }
             Self::Reload(reload) => match &reload.config {

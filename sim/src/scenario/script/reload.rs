@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_yaml::Spanned;
 
-use crate::scenario::{Ordered, Patch, ProxyConfig};
+use crate::scenario::{CertificateFile, Ordered, Patch, ProxyConfig};
 
 /// A proxy that is given another configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -20,7 +20,17 @@ pub struct Reload {
     /// What files hold from now on that its configuration names and has watched.
     #[serde(default)]
     pub files: Ordered<Value>,
+    /// The same of files of certificates, keys and lists of revoked certificates.
+    #[serde(default)]
+    pub certificates: Ordered<CertificateFile>,
     /// The configuration that it reads: known when the files of the scenario have been read.
     #[serde(skip)]
     pub read: Option<ProxyConfig>,
+}
+
+impl Reload {
+    /// The paths of the files that change, if no other configuration is read.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|(path, _)| path).chain(self.certificates.iter().map(|(path, _)| path))
+    }
 }

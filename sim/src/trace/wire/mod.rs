@@ -20,7 +20,7 @@ use super::Secret;
 use super::conversation::Conversation;
 use crate::words::size;
 pub use tls::Tls;
-pub(crate) use tls::client_hello;
+pub(crate) use tls::{begins as begins_tls, client_hello};
 
 /// One message within one direction of a connection.
 #[derive(Clone, Debug, Eq, PartialEq)]

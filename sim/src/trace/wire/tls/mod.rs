@@ -54,7 +54,7 @@ pub(crate) fn client_hello(stream: &[u8]) -> Option<ClientHello> {
 }
 
 /// Whether a byte stream begins as TLS does: with a handshake, or with an alert in place of one.
-pub(super) fn begins(stream: &[u8]) -> bool {
+pub(crate) fn begins(stream: &[u8]) -> bool {
     matches!(stream, [22 | 21, 3, 0..=4, ..])
 }
 
