@@ -1,6 +1,6 @@
 //! Judges the certificates of peers as Envoy does: the chain and the names apart from each other, each only if it is configured.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -118,14 +118,10 @@ impl PeerRules {
     /// All of it that is not read of a file, in one line.
     pub(super) fn demands(&self) -> String {
         let Self { names, pins, expiry, depth_max, .. } = self;
-        let mut demands = format!("{names:?}");
-        if !pins.is_empty() {
-            let _ = write!(demands, " {pins:?}");
-        }
-        if *expiry == Expiry::Ignored || depth_max.is_some() {
-            let _ = write!(demands, " {expiry:?} {depth_max:?}");
-        }
-        demands
+        let pins = if pins.is_empty() { String::new() } else { format!(" {pins:?}") };
+        let has_limits = *expiry == Expiry::Ignored || depth_max.is_some();
+        let limits = if has_limits { format!(" {expiry:?} {depth_max:?}") } else { String::new() };
+        format!("{names:?}{pins}{limits}")
     }
 
     fn check(
