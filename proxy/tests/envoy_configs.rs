@@ -16,6 +16,7 @@ fn accepted_files_mean_what_is_recorded() {
         let Config {
             admin,
             zone,
+            secrets: _,
             connections_max,
             internal_buffer_bytes,
             listeners,

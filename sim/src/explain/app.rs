@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::act::Act;
 use super::hop::{Cause, Hop, Judged, ending};
 use super::settings::{HostSettings, Setting, seconds};
-use super::traffic::Act;
 use super::{HopStory, ms};
 use crate::scenario::{Role, Time};
 use crate::trace::spans::Timer;

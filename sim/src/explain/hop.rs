@@ -2,12 +2,13 @@
 
 use finwait::access_log::{Details, ResetCause, ResponseFlag};
 
+use super::act::{Act, ActKind};
 use super::beginning::Beginning;
 use super::chain::Attempt;
 use super::handshake::Mismatch;
 use super::limits::Limit;
 use super::settings::{HostSettings, Routed, Setting};
-use super::traffic::{Act, ActKind, Exchange};
+use super::traffic::Exchange;
 use super::{Case, HopStory, NO_HOST, ms};
 use crate::left_out::LeftOut;
 use crate::trace::accounts::Account;

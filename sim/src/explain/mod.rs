@@ -8,6 +8,7 @@
 //! the app did. [`reasons`] puts it in words, [`settings`] finds where it was configured, [`remedy`] what to write instead and whether it helps, and
 //! [`repeat`] judges whether a retry was safe.
 
+mod act;
 mod app;
 mod armed;
 mod authorisation;

@@ -6,13 +6,14 @@ use finwait::access_log::{Details, ResetCause, ResponseFlag, ResponseStart, Upst
 use finwait::codec::Violation;
 use finwait::config::route::Action;
 
+use super::act::{Act, ActKind};
 use super::chain::Attempt;
 use super::handshake::Handshake;
 use super::hop::{Cause, Hop, Judged, ProxyView, ending, words};
 use super::limits::OverLimit;
 use super::reasons;
 use super::settings::{HostSettings, seconds};
-use super::traffic::{Act, ActKind, Complaint, Exchange, Protocol};
+use super::traffic::{Complaint, Exchange, Protocol};
 use super::unknown::not_found;
 use super::{HopStory, NO_HOST, ms};
 use crate::trace::accounts::Account;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use finwait::access_log::ResponseFlag as F;
 
+use super::act::{Act, ActKind};
 use super::hop::{Cause, Judged};
-use super::traffic::{Act, ActKind};
 use super::{Case, NO_HOST, Retry};
 use crate::actor::is_idempotent;
 use crate::trace::{Event, HostChange, HostId};

@@ -7,10 +7,11 @@ use finwait::config::cluster::UpstreamProtocol;
 use finwait::config::listener::Keepalive;
 use finwait::config::route::{Action, Forward};
 
+use super::act::Act;
 use super::chain::Attempt;
 use super::hop::{Cause, Hop, Judged, ProxyView, ending};
 use super::settings::{Setting, http_options, seconds};
-use super::traffic::{Act, Exchange};
+use super::traffic::Exchange;
 use super::{HopStory, ms};
 use crate::trace::HostId;
 use crate::trace::spans::Timer;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::act::{Act, ActKind};
 use crate::trace::accounts::Account;
 use crate::trace::conversation::{Conversation, Lane, Moment, SignalKind};
 use crate::trace::wire::{self, Meaning, Message, Tls};
@@ -104,40 +105,6 @@ impl Section {
         let fields = message.fields.iter().filter(|(name, _)| !name.is_empty());
         Self { bytes: fields.clone().map(|(name, value)| name.len() + value.len()).sum(), fields: fields.count() }
     }
-}
-
-/// Something that ends a connection or a stream.
-pub(super) struct Act {
-    /// Index of its conversation.
-    pub(super) connection: usize,
-    pub(super) by: HostId,
-    pub(super) kind: ActKind,
-    pub(super) sent: Moment,
-    pub(super) arrived: Option<Duration>,
-}
-
-/// How something ends.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum ActKind {
-    /// A fatal alert of TLS.
-    Alert {
-        name: String,
-    },
-    /// The alert by which an end of TLS says that it sends nothing more.
-    CloseNotify {
-        /// Whether it sent FIN at the same time.
-        with_fin: bool,
-    },
-    Fin,
-    GoAway {
-        last: u32,
-        code: String,
-    },
-    Reset {
-        stream: u32,
-        code: String,
-    },
-    Rst,
 }
 
 impl Traffic {
@@ -433,15 +400,8 @@ impl Reading<'_> {
                 self.pings.extend(by.map(|by| Ping { connection, by, sent, is_ack }));
             }
             Meaning::Tls(content) => {
-                match content {
-                    Tls::Alert { fatal: true, name } => {
-                        self.act(by, ActKind::Alert { name: name.clone() }, sent, arrived);
-                    }
-                    Tls::Alert { fatal: false, name } if name == "close_notify" => {
-                        self.act(by, ActKind::CloseNotify { with_fin: false }, sent, arrived);
-                    }
-                    Tls::Alert { .. } | Tls::Certificate { .. } | Tls::ClientHello { .. } | Tls::ServerHello { .. } => {
-                    }
+                if let Some(kind) = ActKind::of_tls(content) {
+                    self.act(by, kind, sent, arrived);
                 }
                 let connection = self.connection;
                 self.tls.extend(by.map(|by| TlsMessage { connection, by, content: content.clone(), sent }));

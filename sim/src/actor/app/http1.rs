@@ -70,7 +70,7 @@ pub(super) async fn serve(conn: Conn, shared: &AppShared, number: usize, mut ord
         }
     };
     let parts = connection.into_parts();
-    let Ok(mut conn) = parts.io.into_conn() else { return };
+    let Ok(conn) = parts.io.into_conn() else { return };
     if let Some(order) = leaving {
         if let Action::Rst = order.action {
             conn.abort();
@@ -81,9 +81,15 @@ pub(super) async fn serve(conn: Conn, shared: &AppShared, number: usize, mut ord
     } else if let Some(delivery) = accepted.get() {
         shared.newest.set(Some(number));
         websocket::serve(conn, &parts.read_buf, shared, delivery, orders).await;
-    } else if shared.manner.tls.as_ref().is_some_and(|tls| tls.closing == TlsClosing::CloseNotifyOnly)
-        && conn.shutdown().await.is_ok()
-    {
+    } else {
+        leave(conn, shared).await;
+    }
+}
+
+/// Closes a connection; one that ends by close_notify alone once the peer has closed.
+async fn leave(mut conn: Conn, shared: &AppShared) {
+    let waits = shared.manner.tls.as_ref().is_some_and(|tls| tls.closing == TlsClosing::CloseNotifyOnly);
+    if waits && conn.shutdown().await.is_ok() {
         let mut space = [0; 16 * 1024];
         while matches!(conn.read(&mut space).await, Ok(1..)) {} // what comes now is not processed
     }
