@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use tokio::time::Instant;
 
-use super::balancer::{Balancer, Census, Condition, Live, Member, Turns, Wish};
+use super::balancer::{Balancer, Census, Condition, Live, LocalHosts, Member, Turns, Wish};
 use super::{Cluster, Endpoint};
 use crate::config::balancing::{HashedName, LeastRequest, Policy, SlowStart};
 use crate::config::cluster::Discovery;
@@ -21,7 +21,7 @@ pub(super) struct Choice {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Built {
     /// The endpoints in this condition, for this panic threshold.
-    For { version: u64, threshold: u32 },
+    For { version: u64, threshold: u32, local: u64 },
     /// Nothing yet; turns begin at this place.
     Not { turns: u64 },
     /// Other endpoints.
@@ -124,7 +124,9 @@ impl Cluster {
     fn bring_up_to_date(&self, choice: &mut Choice, endpoints: &[Rc<Endpoint>], live: &Live<'_>) {
         let (version, threshold) =
             (self.shared.endpoints.version(Instant::now()), self.shared.keys.panic_threshold.get());
-        let wanted = Built::For { version, threshold };
+        let local = self.local();
+        let of_local = local.as_ref().map_or(0, |local| local.shared.endpoints.version(Instant::now()));
+        let wanted = Built::For { version, threshold, local: of_local };
         if choice.built == wanted {
             return;
         }
@@ -135,11 +137,37 @@ impl Cluster {
         };
         let before = choice.balancer.subsets();
         choice.balancer = Balancer::new(members, &self.shared.config.balancing, threshold, live, turns);
+        if self.shared.config.balancing.zones.is_some() {
+            let hosts = local.map(|local| local.local_hosts(threshold)).unwrap_or_default();
+            choice.balancer.route_by_zones(&self.shared.config.balancing, &hosts, live, &self.shared.stats);
+        }
         choice.built = wanted;
         self.count_subsets(before, choice.balancer.subsets());
         if let (Some(stats), Some(sizes)) = (&self.shared.table_stats, choice.balancer.table_sizes()) {
             stats.set(sizes.all, sizes.least, sizes.most);
         }
+    }
+
+    /// The local cluster, where zones count.
+    fn local(&self) -> Option<Rc<Self>> {
+        let zones = self.shared.config.balancing.zones.as_ref()?;
+        self.beside.upgrade()?.get(&zones.local)
+    }
+
+    /// The endpoints of the local cluster. `threshold`: with fewer healthy ones, in hundredths of a percent, it panics.
+    fn local_hosts(&self, threshold: u32) -> LocalHosts {
+        let mut hosts = LocalHosts::default();
+        let (mut counted, mut available) = (0_u64, 0_u64);
+        for endpoint in self.endpoints.borrow().iter() {
+            let health = &endpoint.counts.health;
+            let (all, healthy) = hosts.localities.entry(self.placement(endpoint).locality).or_default();
+            *all += 1;
+            *healthy += u64::from(health.is_healthy());
+            counted += u64::from(!health.is_excluded());
+            available += u64::from(health.is_good());
+        }
+        hosts.panics = counted == 0 || available.saturating_mul(10_000) < u64::from(threshold).saturating_mul(counted);
+        hosts
     }
 
     /// There are so many subsets in place of others. One worker counts.

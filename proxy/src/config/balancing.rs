@@ -1,6 +1,7 @@
 //! How a cluster chooses among its endpoints, typed.
 
 use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::subsets::Subsets;
@@ -21,6 +22,8 @@ pub struct Balancing {
     pub health_by: HealthBy,
     /// Endpoints are grouped by their metadata, and chosen among those of a group.
     pub subsets: Option<Subsets>,
+    /// Requests stay in the zone of this proxy as far as its endpoints suffice: there is a local cluster.
+    pub zones: Option<ZoneRouting>,
 }
 
 /// Which endpoint of a group is chosen.
@@ -137,6 +140,21 @@ pub enum Localities {
     Merged,
     /// First a locality is chosen by its weight, then one of its endpoints.
     Weighted,
+}
+
+/// `zone_aware_lb_config`, beside the local cluster of the file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ZoneRouting {
+    /// `local_cluster_name`: it has the proxies that share the endpoints, this one among them.
+    pub local: Arc<str>,
+    /// Where this proxy is; `None`: the file says nothing of it.
+    pub here: Option<Locality>,
+    /// `routing_enabled`: so many of a hundred requests.
+    pub percent: u32,
+    /// `min_cluster_size`: with fewer healthy endpoints, zones do not count.
+    pub size_min: u64,
+    /// `force_locality_direct_routing`: all requests stay in the zone while it has an endpoint.
+    pub force_direct: bool,
 }
 
 /// What happens while fewer endpoints of a priority are healthy than `healthy_panic_threshold` says.

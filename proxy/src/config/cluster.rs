@@ -14,6 +14,7 @@ use super::address::Address;
 use super::assignment::Assigned;
 use super::balancing::{Balancing, Placement};
 use super::dns_cache::DnsCache;
+use super::hashing::HashPolicy;
 use super::header_names::{NameCase, TrailerRule};
 use super::health::{HealthCheck, OutlierDetection};
 use super::http2::Http2Options;
@@ -122,6 +123,8 @@ pub struct Cluster {
     /// All endpoints together have so many connections for each request under way, waiting or expected next, in percent: more
     /// than 100 opens them where the next requests will go.
     pub predictive_percent: u32,
+    /// What is hashed of its requests, in place of what their routes say; empty: what the routes say.
+    pub hash_policies: Vec<HashPolicy>,
     /// The kernel asks a silent endpoint whether it is there.
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// `upstream_bind_config.source_address`: its connections come from there.

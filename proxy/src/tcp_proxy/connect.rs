@@ -55,7 +55,9 @@ async fn attempt(options: &Options, cluster: &Cluster, info: &mut StreamInfo) ->
         stats.upstream_cx_overflow.inc();
         return Err(Attempt::Refused(ResponseFlag::UO));
     };
+    let own = &cluster.shared.config.hash_policies;
     let hash = match options.hash {
+        _ if !own.is_empty() => hashing::of_connection(own, &info.downstream.peer),
         TcpHash::SourceIp => hashing::source_ip(&info.downstream.peer),
         TcpHash::None => None,
     };

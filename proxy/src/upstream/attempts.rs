@@ -94,7 +94,8 @@ impl<'a> Attempts<'a> {
         let hedges = options.hedges && !is_tunnel;
         let longest = options.upstream_longest.unwrap_or(cluster.shared.config.stream_duration_max);
         let (priority, wanted) = (to.priority, Wanted::Any);
-        let policies = Some(&to.hash_policies).filter(|_| cluster.may_hash());
+        let own = Some(&cluster.shared.config.hash_policies).filter(|own| !own.is_empty());
+        let policies = Some(own.unwrap_or(&to.hash_policies)).filter(|_| cluster.may_hash());
         let Hash { value: hash, cookies } = policies.map_or_else(Hash::default, |of| Hash::new(of, head, info));
         let destination = cluster.destination(Some(head), &info.downstream);
         let wish = Wish { wanted: options.metadata_match.as_deref(), hash, destination, ..Wish::default() };

@@ -66,6 +66,20 @@ impl Hash {
     }
 }
 
+/// The hash of a connection without requests, by policies of its cluster: of these, those of the client's address.
+pub(crate) fn of_connection(policies: &[HashPolicy], client: &Address) -> Option<u64> {
+    let of_address = policies.iter().filter(|policy| matches!(policy.of, Hashed::SourceIp));
+    let mut hash: Option<u64> = None;
+    for policy in of_address {
+        let own = source_ip(client)?;
+        hash = Some(hash.map_or(0, |value| value.rotate_left(1)) ^ own);
+        if policy.ends {
+            break;
+        }
+    }
+    hash
+}
+
 /// The hash of a client's address. `None`: it has none.
 pub(crate) fn source_ip(client: &Address) -> Option<u64> {
     client.ip().map(|ip| xxh64(ip.to_string().as_bytes(), 0))

@@ -179,6 +179,8 @@ pub(crate) const PARTS: &[Part] = &[
     ] },
     Part { title: "Clusters", items: &[
         ("Connections ahead of requests: `per_upstream_preconnect_ratio`, `predictive_preconnect_ratio`", &[Scenario("limits/preconnect-opens-a-connection-before-the-request"), Scenario("balancing/predictive-preconnect-connects-to-the-endpoints-that-come-next"), Scenario("balancing/a-post-on-a-preconnected-connection-crosses-the-apps-fin"), Test("what_was_looked_at_ahead_is_chosen_next")]),
+        ("Zone-aware routing beside a local cluster: `zone_aware_lb_config`", &[Test("a_zone_keeps_what_its_endpoints_suffice_for"), Scenario("balancing/requests-stay-in-the-zone-while-its-endpoints-suffice"), Scenario("balancing/a-zone-keeps-what-its-endpoints-suffice-for"), Scenario("balancing/zones-do-not-count-without-a-sound-local-cluster")]),
+        ("`load_balancing_policy`: subsets, and `hash_policy` of a policy in place of the route's", &[Scenario("balancing/a-load-balancing-policy-hashes-within-subsets")]),
         ("Load balancing", &[Test("endpoints_are_chosen_by_their_weights"), Test("a_key_meets_the_endpoint_that_envoy_finds"), Scenario("balancing/a-locality-that-fails-loses-its-share"), Scenario("balancing/a-priority-spills-over-and-comes-back"), Scenario("balancing/a-route-chooses-a-subset-by-metadata-match")]),
         ("Panic, and clusters without endpoints", &[Scenario("health/panic-threshold-uses-all-endpoints-when-all-fail")]),
         ("Health checks", &[Scenario("health/an-endpoint-that-fails-its-checks-gets-no-requests"), Scenario("health/a-health-check-timeout-counts-as-a-failure"), Scenario("health/a-tcp-health-check-needs-no-http")]),

@@ -17,6 +17,7 @@ mod table;
 mod table_tests;
 #[cfg(test)]
 mod tests;
+mod zones;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -36,6 +37,8 @@ pub(super) use shares::{Census, Shares};
 use subsets::Subsets;
 use table::Table;
 pub use table::TableSizes;
+pub use zones::LocalHosts;
+use zones::{Chosen, Zones};
 
 /// What is known of one endpoint.
 #[derive(Clone, Debug)]
@@ -108,6 +111,8 @@ pub struct Balancer {
     censuses: Vec<Census>,
     /// By what the metadata of endpoints says.
     subsets: Option<Box<Subsets>>,
+    /// Where requests of the first priority go by zones, if these count.
+    zones: Option<Box<Zones>>,
     /// The chance of the next choices, for those that have been looked at ahead: no more than there are healthy endpoints.
     peeked: VecDeque<u64>,
 }
@@ -155,6 +160,22 @@ impl Balancer {
         self.subsets.as_ref().map_or(0, |subsets| subsets.count())
     }
 
+    /// Has zones count, in each subset if there are any, beside these proxies of the local cluster.
+    pub(super) fn route_by_zones(
+        &mut self,
+        how: &Balancing,
+        local: &LocalHosts,
+        live: &Live<'_>,
+        stats: &ClusterStats,
+    ) {
+        let Some(zones) = &how.zones else { return };
+        if let Some(subsets) = &mut self.subsets {
+            return subsets.route_by_zones(how, local, live, stats);
+        }
+        let parts = zones::Parts { how: zones, policy: &how.policy, members: &self.members, local, live };
+        self.zones = Zones::new(&parts, stats).map(Box::new);
+    }
+
     /// How many endpoints there are of each priority.
     pub(super) fn censuses(&self) -> &[Census] {
         &self.censuses
@@ -180,7 +201,7 @@ impl Balancer {
         let shares = Shares::new(&censuses, how, threshold);
         let build = |(at, of)| builder.priority(of, &before, at, shares.panics(at));
         let priorities = priorities.map(build).collect();
-        Self { members, priorities, shares, censuses, subsets: None, peeked: VecDeque::new() }
+        Self { members, priorities, shares, censuses, subsets: None, zones: None, peeked: VecDeque::new() }
     }
 
     /// The size of its last table, where hashes choose.
@@ -217,7 +238,8 @@ impl Balancer {
             return self.choose_by_hash(wish, live, random, stats);
         }
         let peeked = self.peeked.pop_front();
-        let (group, members) = self.group(wish, how, || peeked.unwrap_or_else(|| random.next_u64()), stats)?;
+        let chance = || peeked.unwrap_or_else(|| random.next_u64());
+        let (group, members) = self.group(wish, how, chance, random, stats)?;
         group.choose(members, &how.policy, live, random)
     }
 
@@ -231,7 +253,7 @@ impl Balancer {
         }
         let chance = random.next_u64();
         self.peeked.push_back(chance);
-        let (group, members) = self.group(Wish::default(), how, || chance, stats)?;
+        let (group, members) = self.group(Wish::default(), how, || chance, random, stats)?;
         group.peek(members, &how.policy, live, random)
     }
 
@@ -241,6 +263,7 @@ impl Balancer {
         wish: Wish<'_>,
         how: &Balancing,
         chance: impl FnOnce() -> u64,
+        random: &dyn Random,
         stats: &ClusterStats,
     ) -> Option<(&mut Group, &[Member])> {
         let other_shares = self.shares.without(wish.not_of);
@@ -255,7 +278,14 @@ impl Balancer {
                 Panic::None => return None,
             }
         } else {
-            groups.of(availability)?
+            let is_degraded = availability == Availability::Degraded;
+            let zones = self.zones.as_mut().zip(how.zones.as_ref()).filter(|_| priority == 0);
+            let by_zones = zones.map(|(zones, by)| zones.choose(by, (how.panic, is_degraded), random, stats));
+            match by_zones.unwrap_or(Chosen::Everywhere) {
+                Chosen::Among(group) => group,
+                Chosen::Everywhere => groups.of(availability)?,
+                Chosen::Nothing => return None,
+            }
         };
         Some((group, &self.members))
     }

@@ -185,6 +185,7 @@ mod tests {
             overprovisioning,
             health_by: HealthBy::Endpoints,
             subsets: None,
+            zones: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Balancer, Live, Member, Turns, Wish};
+use super::{Balancer, Live, LocalHosts, Member, Turns, Wish};
 use crate::config::balancing::{Balancing, Localities};
 use crate::config::metadata::{Struct, Value};
 use crate::config::subsets::{Criteria, Fallback, Selector, SelectorFallback, SubsetLocalities, Subsets as Options};
@@ -77,6 +77,22 @@ impl Subsets {
         subsets.default.build(parts, options);
         subsets.tree.for_each(&mut |subset| subset.build(parts, options));
         subsets
+    }
+
+    /// Has zones count in each of them.
+    pub(super) fn route_by_zones(
+        &mut self,
+        how: &Balancing,
+        local: &LocalHosts,
+        live: &Live<'_>,
+        stats: &ClusterStats,
+    ) {
+        let mut each = |Subset { numbers, balancer }: &mut Subset| {
+            with_numbers(numbers, live, |live| balancer.route_by_zones(how, local, live, stats));
+        };
+        each(&mut self.any);
+        each(&mut self.default);
+        self.tree.for_each(&mut each);
     }
 
     /// How many there are.
@@ -208,7 +224,7 @@ fn within(how: &Balancing, options: &Options) -> Balancing {
         SubsetLocalities::Merged => Localities::Merged,
         SubsetLocalities::Scaled | SubsetLocalities::Weighted => how.localities,
     };
-    Balancing { localities, subsets: None, ..how.clone() }
+    Balancing { localities, subsets: None, zones: None, ..how.clone() }
 }
 
 /// The weight of each locality times the part of its endpoints that are in the subset.

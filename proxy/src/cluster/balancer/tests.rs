@@ -27,6 +27,7 @@ pub(super) fn how(policy: Policy) -> Balancing {
         overprovisioning: 140,
         health_by: HealthBy::Endpoints,
         subsets: None,
+        zones: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::Percent;
+use super::policies::HashPolicy;
 use crate::config::constraints::{AtLeastOne, NonEmpty, Positive};
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Tree};
@@ -41,10 +42,13 @@ pub(crate) struct CommonLbConfig {
 pub(crate) struct LocalityWeightedLbConfig {}
 
 /// `envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig`
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct ZoneAwareLbConfig {
     #[serde(default)]
     pub(crate) fail_traffic_on_panic: bool,
+    pub(crate) force_locality_direct_routing: Option<At<bool>>,
+    pub(crate) min_cluster_size: Option<u64>,
+    pub(crate) routing_enabled: Option<Percent>,
 }
 
 /// `envoy.config.cluster.v3.Cluster.LeastRequestLbConfig`, and the policy of this name
@@ -70,6 +74,8 @@ pub(crate) enum SelectionMethod {
 #[derive(Debug, Deserialize)]
 pub(crate) struct ConsistentHashingLbConfig {
     pub(crate) hash_balance_factor: Option<At<u32>>,
+    #[serde(default)]
+    pub(crate) hash_policy: Vec<At<HashPolicy>>,
     #[serde(default)]
     pub(crate) use_hostname_for_hashing: bool,
 }
@@ -106,7 +112,7 @@ pub(crate) struct MaglevLbConfig {
     pub(crate) table_size: Option<At<u32>>,
 }
 
-/// `envoy.config.cluster.v3.Cluster.LbSubsetConfig`
+/// `envoy.config.cluster.v3.Cluster.LbSubsetConfig`, and the policy subset
 #[derive(Debug, Deserialize)]
 pub(crate) struct LbSubsetConfig {
     #[serde(default)]
@@ -124,6 +130,7 @@ pub(crate) struct LbSubsetConfig {
     pub(crate) scale_locality_weight: bool,
     #[serde(default)]
     pub(crate) subset_selectors: Vec<At<SubsetSelector>>,
+    pub(crate) subset_lb_policy: Option<At<LoadBalancingPolicy>>,
 }
 
 /// `envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetFallbackPolicy`
@@ -244,6 +251,8 @@ pub(crate) enum BalancerConfig {
     RingHash(RingHashLbConfig),
     #[serde(rename = "type.googleapis.com/envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin")]
     RoundRobin(RoundRobinLbConfig),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.load_balancing_policies.subset.v3.Subset")]
+    Subset(Box<LbSubsetConfig>),
 }
 
 /// `envoy.config.endpoint.v3.ClusterLoadAssignment.Policy`

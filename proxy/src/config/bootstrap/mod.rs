@@ -50,6 +50,7 @@ pub(crate) struct Bootstrap {
     pub(crate) admin: Option<Admin>,
     #[serde(default)]
     pub(crate) bootstrap_extensions: Vec<At<BootstrapExtension>>,
+    pub(crate) cluster_manager: Option<ClusterManager>,
     #[expect(dead_code, reason = "values of any shape: `interpret` reads them from the tree")]
     pub(crate) layered_runtime: Option<serde::de::IgnoredAny>,
     pub(crate) node: Option<Node>,
@@ -79,6 +80,12 @@ pub(crate) enum BootstrapExtensionConfig {
 #[derive(Debug, Deserialize)]
 pub(crate) struct InternalListener {
     pub(crate) buffer_size_kb: Option<At<u32>>,
+}
+
+/// `envoy.config.bootstrap.v3.ClusterManager`
+#[derive(Debug, Deserialize)]
+pub(crate) struct ClusterManager {
+    pub(crate) local_cluster_name: Option<At<String>>,
 }
 
 /// `envoy.config.core.v3.Node`

@@ -4,19 +4,21 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use super::{basis_points, subsets, upstream_socket};
+use super::localities::{self, AmongLocalities};
+use super::{basis_points, hashing, subsets, upstream_socket};
 use crate::config::balancing::{
     Balancing, CheckedAt, Compared, HashFunction, HashedName, HealthBy, LeastRequest, Localities, Locality, Maglev,
-    Panic, Placement, Policy, ReportedHealth, RingHash, SlowStart,
+    Placement, Policy, ReportedHealth, RingHash, SlowStart,
 };
 use crate::config::bootstrap::balancing::{
-    BalancerConfig, ConsistentHashingLbConfig, HashFunction as WrittenFunction, HealthStatus, LbPolicy,
-    LeastRequestLbConfig, LoadBalancingPolicy, Locality as WrittenLocality, LocalityLbConfig, LocalityWeightedLbConfig,
-    RingHashLbConfig, SelectionMethod, SlowStartConfig, ZoneAwareLbConfig,
+    BalancerConfig, ConsistentHashingLbConfig, HashFunction as WrittenFunction, HealthStatus, LbPolicy, LbSubsetConfig,
+    LeastRequestLbConfig, LoadBalancingPolicy, PolicyEntry, RingHashLbConfig, SelectionMethod, SlowStartConfig,
 };
 use crate::config::bootstrap::cluster::{Cluster as Written, DiscoveryType, LbEndpoint, LocalityLbEndpoints};
 use crate::config::error::{Cause, Name};
+use crate::config::hashing::HashPolicy;
 use crate::config::problem::Problem;
+use crate::config::subsets::Subsets;
 use crate::config::yaml::{At, Notes};
 
 /// `ClusterLoadAssignment.Policy.overprovisioning_factor`
@@ -38,22 +40,29 @@ const SLOW_START_LEAST: f64 = 10.0;
 
 pub(super) fn balancing(cluster: &Written, notes: &Notes) -> Result<Balancing, Problem> {
     let (overprovisioning, health_by) = assigned(cluster);
-    let (policy, own) = match &cluster.load_balancing_policy {
-        Some(written) => {
-            let (policy, localities) = extension(&written.value, written)?;
-            note_old_policy(cluster, notes);
-            (policy, Some(localities))
-        }
-        None => (old_policy(cluster)?, None),
-    };
+    if let Some(written) = &cluster.load_balancing_policy {
+        note_old_policy(cluster, notes);
+        let (policy, (localities, panic, zones), subsets) = extension(&written.value, written)?;
+        // A policy of its own has options of its own, and takes none of the cluster's, as in Envoy.
+        return Ok(Balancing { zones, subsets, policy, localities, panic, overprovisioning, health_by });
+    }
+    let policy = old_policy(cluster)?;
     let common = cluster.common_lb_config.as_ref();
-    let of_cluster = among(
+    let (localities, panic, zones) = localities::among(
         common.and_then(|common| common.locality_weighted_lb_config.as_ref()),
         common.and_then(|common| common.zone_aware_lb_config.as_ref()),
     )?;
-    // A policy of its own has options of its own, and takes none of these, as in Envoy.
-    let (localities, panic) = own.unwrap_or(of_cluster);
-    let subsets = cluster.lb_subset_config.as_ref().filter(|_| cluster.load_balancing_policy.is_none());
+    let written = common.and_then(|common| common.zone_aware_lb_config.as_ref());
+    if let Some(at) = written.and_then(|zones| zones.value.force_locality_direct_routing.as_ref()) {
+        return Err(at.invalid("is a field of the locality_lb_config of a load_balancing_policy alone"));
+    }
+    let subsets = cluster.lb_subset_config.as_ref();
+    if let Some(at) = subsets.and_then(|at| at.value.subset_lb_policy.as_ref()) {
+        return Err(at.invalid_but(
+            "is a field of the load balancing policy subset alone",
+            "write lb_policy, which chooses within subsets here",
+        ));
+    }
     if let Some(at) = subsets.filter(|at| at.value.locality_weight_aware && localities != Localities::Weighted) {
         return Err(at.invalid_but(
             "locality_weight_aware needs localities with weights",
@@ -61,6 +70,7 @@ pub(super) fn balancing(cluster: &Written, notes: &Notes) -> Result<Balancing, P
         ));
     }
     Ok(Balancing {
+        zones: zones.filter(|_| !policy.hashes()),
         subsets: subsets.map_or(Ok(None), |at| subsets::subsets(&at.value))?,
         policy,
         localities,
@@ -79,6 +89,28 @@ pub(super) fn assigned(cluster: &Written) -> (u32, HealthBy) {
         false => HealthBy::Endpoints,
     };
     (factor.map_or(OVERPROVISIONING, |factor| factor.0.get()), health_by)
+}
+
+/// `hash_policy` of a policy that hashes: it takes the place of the route's.
+pub(super) fn hash_policies(cluster: &Written, notes: &Notes) -> Result<Vec<HashPolicy>, Problem> {
+    let common = cluster.common_lb_config.as_ref().and_then(|common| common.consistent_hashing_lb_config.as_ref());
+    let first = cluster.load_balancing_policy.as_ref().map(|written| written.value.policies.first());
+    let hashing = match first {
+        None => common,
+        Some(first) => first.and_then(|first| extension_hashing(&first.value)),
+    };
+    hashing.map_or(Ok(Vec::new()), |hashing| hashing::policies(&hashing.hash_policy, notes))
+}
+
+fn extension_hashing(written: &PolicyEntry) -> Option<&ConsistentHashingLbConfig> {
+    match &written.typed_extension_config.typed_config.value {
+        BalancerConfig::LeastRequest(_) | BalancerConfig::Random(_) | BalancerConfig::RoundRobin(_) => None,
+        BalancerConfig::Maglev(written) => written.consistent_hashing_lb_config.as_ref(),
+        BalancerConfig::RingHash(written) => written.consistent_hashing_lb_config.as_ref(),
+        BalancerConfig::Subset(written) => {
+            extension_hashing(&written.subset_lb_policy.as_ref()?.value.policies.first()?.value)
+        }
+    }
 }
 
 /// `lb_policy` with the options beside it.
@@ -153,27 +185,24 @@ fn note_old_policy(cluster: &Written, notes: &Notes) {
     }
 }
 
+/// A policy, what localities mean to it, and the subsets that it chooses within.
+type Extension = (Policy, AmongLocalities, Option<Subsets>);
+
 /// The first of the policies, all of which are known here.
-fn extension<T>(written: &LoadBalancingPolicy, at: &At<T>) -> Result<(Policy, (Localities, Panic)), Problem> {
+fn extension<T>(written: &LoadBalancingPolicy, at: &At<T>) -> Result<Extension, Problem> {
     let Some(first) = written.policies.first() else {
         return Err(at.invalid_but("names no policy", "write one under policies, or lb_policy in place of this"));
     };
     let config = &first.value.typed_extension_config.typed_config;
-    let locality = |written: Option<&At<LocalityLbConfig>>| {
-        let written = written.map(|at| &at.value);
-        among(
-            written.and_then(|config| config.locality_weighted_lb_config.as_ref()),
-            written.and_then(|config| config.zone_aware_lb_config.as_ref()),
-        )
-    };
-    Ok(match &config.value {
-        BalancerConfig::LeastRequest(written) => {
-            (Policy::LeastRequest(least_request(Some(written))?), locality(written.locality_lb_config.as_ref())?)
-        }
+    let (policy, among) = match &config.value {
+        BalancerConfig::LeastRequest(written) => (
+            Policy::LeastRequest(least_request(Some(written))?),
+            localities::of_policy(written.locality_lb_config.as_ref())?,
+        ),
         BalancerConfig::Maglev(written) => {
             let hashing = hashing(written.consistent_hashing_lb_config.as_ref())?;
             let policy = Policy::Maglev(maglev(written.table_size.as_ref(), hashing)?);
-            (policy, among(written.locality_weighted_lb_config.as_ref(), None)?)
+            (policy, localities::among(written.locality_weighted_lb_config.as_ref(), None)?)
         }
         BalancerConfig::RingHash(written) => {
             let hashing = match &written.consistent_hashing_lb_config {
@@ -181,29 +210,32 @@ fn extension<T>(written: &LoadBalancingPolicy, at: &At<T>) -> Result<(Policy, (L
                 None => hashed(written.use_hostname_for_hashing, written.hash_balance_factor.as_ref())?,
             };
             let policy = Policy::RingHash(ring_hash(Some(written), hashing)?);
-            (policy, among(written.locality_weighted_lb_config.as_ref(), None)?)
+            (policy, localities::among(written.locality_weighted_lb_config.as_ref(), None)?)
         }
-        BalancerConfig::Random(written) => (Policy::Random, locality(written.locality_lb_config.as_ref())?),
+        BalancerConfig::Random(written) => {
+            (Policy::Random, localities::of_policy(written.locality_lb_config.as_ref())?)
+        }
         BalancerConfig::RoundRobin(written) => {
             let slow_start = written.slow_start_config.as_ref().map(slow_start).transpose()?;
-            (Policy::RoundRobin(slow_start), locality(written.locality_lb_config.as_ref())?)
+            (Policy::RoundRobin(slow_start), localities::of_policy(written.locality_lb_config.as_ref())?)
         }
-    })
+        BalancerConfig::Subset(written) => return within_subsets(written, config),
+    };
+    Ok((policy, among, None))
 }
 
-fn among(
-    weighted: Option<&At<LocalityWeightedLbConfig>>,
-    zones: Option<&At<ZoneAwareLbConfig>>,
-) -> Result<(Localities, Panic), Problem> {
-    match (weighted, zones) {
-        (Some(weighted), Some(_)) => {
-            Err(weighted
-                .invalid("localities are weighted or zone-aware, and this is written beside zone_aware_lb_config"))
-        }
-        (Some(_), None) => Ok((Localities::Weighted, Panic::All)),
-        (None, Some(zones)) if zones.value.fail_traffic_on_panic => Ok((Localities::Merged, Panic::None)),
-        (None, _) => Ok((Localities::Merged, Panic::All)),
+/// A policy that chooses within subsets.
+fn within_subsets<T>(written: &LbSubsetConfig, at: &At<T>) -> Result<Extension, Problem> {
+    let Some(inner) = &written.subset_lb_policy else {
+        return Err(
+            at.invalid_but("names no policy within subsets", "write one under subset_lb_policy: {policies: [...]}")
+        );
+    };
+    let (policy, among, nested) = extension(&inner.value, inner)?;
+    if nested.is_some() {
+        return Err(inner.invalid("there are no subsets within subsets"));
     }
+    Ok((policy, among, subsets::subsets(written)?))
 }
 
 /// What is hashed of an endpoint, and how many percent of its part it may have.
@@ -307,7 +339,7 @@ pub(super) fn placements(cluster: &Written) -> Result<Vec<Placement>, Problem> {
     let mut placements = Vec::new();
     for group in groups {
         let priority = priority(group)?;
-        let locality = locality(group.locality.as_ref());
+        let locality = localities::locality(group.locality.as_ref());
         if let Some(weight) = group.load_balancing_weight {
             weights.insert((priority, locality.clone()), weight.0.get());
         }
@@ -342,15 +374,6 @@ fn priority(group: &LocalityLbEndpoints) -> Result<u32, Problem> {
         Some(at) => Ok(at.value),
         None => Ok(0),
     }
-}
-
-fn locality(written: Option<&WrittenLocality>) -> Locality {
-    let written = written.cloned();
-    written.map_or_else(Locality::default, |WrittenLocality { region, sub_zone, zone }| Locality {
-        region,
-        zone,
-        sub_zone,
-    })
 }
 
 fn checked_at(endpoint: &LbEndpoint) -> Result<CheckedAt, Problem> {

@@ -149,6 +149,7 @@ fn without_file(cluster: &Written, secrets: &Secrets<'_>, notes: &Notes) -> Resu
         },
         panic_threshold: balancing::panic_threshold(cluster),
         preconnect_percent: preconnect_percent(cluster, |policy| policy.per_upstream_preconnect_ratio.as_ref())?,
+        hash_policies: balancing::hash_policies(cluster, notes)?,
         predictive_percent: preconnect_percent(cluster, |policy| policy.predictive_preconnect_ratio.as_ref())?,
         tcp_keepalive: cluster.upstream_connection_options.and_then(|options| options.tcp_keepalive).map(tcp_keepalive),
         source: source(cluster)?,

@@ -31,6 +31,7 @@ mod health_check;
 mod jwt_authn;
 mod listener;
 mod local_reply;
+mod localities;
 mod lua;
 mod matching;
 mod metadata;
@@ -107,7 +108,10 @@ pub(super) fn interpret(
     let connect_in_clusters = connect_in_clusters(&written.clusters);
     let listed = aggregate::names(&written.clusters);
     let secrets = Secrets::new(&written.secrets)?;
-    let clusters = clusters(written.clusters, &secrets, notes)?;
+    let mut clusters = clusters(written.clusters, &secrets, notes)?;
+    let local = bootstrap.cluster_manager.as_ref().and_then(|manager| manager.local_cluster_name.as_ref());
+    let here = bootstrap.node.as_ref().and_then(|node| node.locality.as_ref());
+    localities::name_local(&mut clusters, local, here)?;
     let names = ClusterNames::new(&clusters);
     for (place, name) in listed.iter().filter(|(_, name)| !names.has(name)) {
         notes.note(place, format!("has no effect: there is no cluster {name:?}"));

@@ -20,7 +20,10 @@ const TYPED_CONFIG: &str = "typed_config with an @type";
 pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Bootstrap", "application_log_config", Refused("diagnostics have one form, on standard error")),
     ("Bootstrap", "certificate_provider_instances", Refused("write certificates where they are used")),
-    ("Bootstrap", "cluster_manager", Refused("clusters are managed in one fixed way")),
+    ("ClusterManager", "enable_deferred_cluster_creation", Ignored("a cluster without requests costs little")),
+    ("ClusterManager", "load_stats_config", Refused(DYNAMIC)),
+    ("ClusterManager", "outlier_detection", Refused("there is no log of ejections")),
+    ("ClusterManager", "upstream_bind_config", Refused("write it in each cluster: upstream_bind_config")),
     ("Bootstrap", "config_sources", Refused(DYNAMIC)),
     ("Bootstrap", "default_config_source", Refused(DYNAMIC)),
     ("Bootstrap", "default_regex_engine", Ignored("there is one regular expression engine")),

@@ -3,7 +3,6 @@
 use super::Support::{self, Ignored, Old, Only, Refused};
 use super::{DYNAMIC, EXTENSION, HEADER_EDITS, LOAD_BALANCING, METADATA, RESOLVER, RESPONSE, SOCKET};
 
-const LOCAL_CLUSTER: &str = "zones count only beside a local cluster, and cluster_manager names none";
 const OUTLIER: &str = "failures in a row, success rates and failure percentages eject an endpoint";
 const EXTENSION_OPTIONS: &str =
     "typed_extension_protocol_options with envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -100,14 +99,10 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("PerHostThresholds", "retry_budget", Refused("single endpoints have a limit of connections alone")),
     ("PerHostThresholds", "track_remaining", Only("false", "single endpoints have a limit of connections alone")),
     ("HealthCheckConfig", "address", Refused("checks go to the endpoint's own address; its port may be another")),
-    ("ConsistentHashingLbConfig", "hash_policy", Refused("write it in the route: RouteAction.hash_policy")),
     ("RingHashLbConfig", "deprecated_v1", Old("hash_function, minimum_ring_size and maximum_ring_size")),
     ("CommonLbConfig", "close_connections_on_host_set_change", Only("false", LOAD_BALANCING)),
     ("CommonLbConfig", "ignore_new_hosts_until_first_hc", Only("false", LOAD_BALANCING)),
     ("CommonLbConfig", "override_host_status", Refused(LOAD_BALANCING)),
-    ("ZoneAwareLbConfig", "force_locality_direct_routing", Only("false", LOCAL_CLUSTER)),
-    ("ZoneAwareLbConfig", "min_cluster_size", Ignored(LOCAL_CLUSTER)),
-    ("ZoneAwareLbConfig", "routing_enabled", Ignored(LOCAL_CLUSTER)),
     ("HealthCheck", "alt_port", Refused("checks go to the endpoint's own address")),
     ("HealthCheck", "always_log_health_check_failures", Ignored("there is no log of health checks")),
     ("HealthCheck", "always_log_health_check_success", Ignored("there is no log of health checks")),

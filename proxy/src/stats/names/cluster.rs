@@ -71,6 +71,10 @@ scope! {
         health_check_success: Counter = "health_check.success",
         /// An endpoint was chosen although too few are healthy.
         lb_healthy_panic: Counter,
+        /// Zones did not count, since the local cluster has no endpoint in the zone of this proxy, or too few are healthy.
+        lb_local_cluster_not_ok: Counter,
+        /// The shares of zones were calculated, by a worker.
+        lb_recalculate_zone_structures: Counter,
         /// Subsets of endpoints.
         lb_subsets_active: State,
         /// A subset came to be.
@@ -83,6 +87,16 @@ scope! {
         lb_subsets_removed: Counter,
         /// There was a subset for a request.
         lb_subsets_selected: Counter,
+        /// Zones did not count, since too few endpoints are healthy.
+        lb_zone_cluster_too_small: Counter,
+        /// No zone had room for a request that its own had none for, and chance chose one.
+        lb_zone_no_capacity_left: Counter,
+        /// A request stayed in its zone, as all do.
+        lb_zone_routing_all_directly: Counter,
+        /// A request went to another zone.
+        lb_zone_routing_cross_zone: Counter,
+        /// A request stayed in its zone, as some do.
+        lb_zone_routing_sampled: Counter,
         /// The set of endpoints changed.
         membership_change: Counter,
         /// A header that was to say where a request goes, of a cluster of type ORIGINAL_DST, has no address and port.
@@ -262,13 +276,6 @@ const CLUSTER_ALWAYS_ZERO: &[&str] = &[
     "assignment_timeout_received",
     "assignment_use_cached",
     "bind_errors",
-    "lb_local_cluster_not_ok",
-    "lb_recalculate_zone_structures",
-    "lb_zone_cluster_too_small",
-    "lb_zone_no_capacity_left",
-    "lb_zone_routing_all_directly",
-    "lb_zone_routing_cross_zone",
-    "lb_zone_routing_sampled",
     "update_empty",
     "upstream_cx_connect_with_0_rtt",
     "upstream_cx_http3_total",
