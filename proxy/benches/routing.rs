@@ -89,6 +89,7 @@ fn one(matches: PathMatch) -> Route {
         filters: None,
         edits: Vec::new(),
         stats: None,
+        metadata: None,
         tracing: None,
         action: Action::Direct { status: 200, body: String::new() },
     }

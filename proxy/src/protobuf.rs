@@ -3,7 +3,7 @@
 //! Field numbers are those of Envoy 1.40. Maps are in order, so that the same content is the same bytes.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use prost::{Message, Oneof};
@@ -94,6 +94,38 @@ pub(crate) struct Timestamp {
     pub(crate) nanos: i32,
 }
 
+/// `google.protobuf.Duration`, which is not negative here.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct Span {
+    #[prost(int64, tag = "1")]
+    pub(crate) seconds: i64,
+    #[prost(int32, tag = "2")]
+    pub(crate) nanos: i32,
+}
+
+/// `google.protobuf.UInt64Value`, `google.protobuf.UInt32Value` and `google.protobuf.BoolValue`, which are the same bytes
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct Number {
+    #[prost(uint64, tag = "1")]
+    pub(crate) value: u64,
+}
+
+/// `google.protobuf.StringValue`
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Words {
+    #[prost(string, tag = "1")]
+    pub(crate) value: String,
+}
+
+/// `google.protobuf.Any`
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Any {
+    #[prost(string, tag = "1")]
+    pub(crate) type_url: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(crate) value: Bytes,
+}
+
 /// `HeaderValue`
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Header {
@@ -119,6 +151,22 @@ impl Timestamp {
             seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
             nanos: i32::try_from(since.subsec_nanos()).unwrap_or(0),
         }
+    }
+}
+
+impl From<Duration> for Span {
+    fn from(duration: Duration) -> Self {
+        Self {
+            seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+            nanos: i32::try_from(duration.subsec_nanos()).unwrap_or(0),
+        }
+    }
+}
+
+impl Any {
+    /// This message of `google.protobuf`, or another of this name.
+    pub(crate) fn of(name: &str, message: &impl Message) -> Self {
+        Self { type_url: format!("type.googleapis.com/{name}"), value: message.encode_to_vec().into() }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use finwait::config::entry_log::NodeIdentity;
 use finwait::config::{Config, ConfigError, Differences, Loaded};
 use proptest::prelude::*;
 
@@ -15,6 +16,7 @@ fn accepted_files_mean_what_is_recorded() {
         let warnings: String = loaded.warnings.iter().map(|warning| format!("{warning}\n")).collect();
         let Config {
             admin,
+            node,
             zone,
             secrets: _,
             connections_max,
@@ -29,6 +31,9 @@ fn accepted_files_mean_what_is_recorded() {
             dns_caches,
         } = loaded.config;
         let mut limit = connections_max.map(|max| format!("connections_max: {max}\n")).unwrap_or_default();
+        if *node != NodeIdentity::default() {
+            limit += &format!("node: {node:?}\n");
+        }
         limit += &zone.map(|zone| format!("zone: {zone}\n")).unwrap_or_default();
         if internal_buffer_bytes > 0 {
             limit += &format!("internal_buffer_bytes: {internal_buffer_bytes}\n");

@@ -1,19 +1,21 @@
 //! What happened, as one line per stream.
 //!
 //! A [`StreamInfo`] is made when a stream begins, filled by every station the request visits, and written once, when the last byte
-//! has left. [`flags`] and [`details`] hold the words for what went wrong and how, [`format`] turns the whole into a line.
+//! has left. [`flags`] and [`details`] hold the words for what went wrong and how, [`format`] turns the whole into a line, and
+//! `entry` into a message for a service.
 
 pub mod details;
 mod downstream;
+pub(crate) mod entry;
 mod filter_details;
 pub mod flags;
 pub mod format;
 pub(crate) mod grpc_status;
 mod jwt;
+mod log;
 pub(crate) mod time;
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -24,11 +26,9 @@ use tokio::time::Instant;
 use crate::codec::{Counted, Headers, RequestHead, ResponseHead, WireBytes};
 use crate::config::cluster::ClusterMetadata;
 use crate::config::filter_state::{FilterState, Object};
-use crate::config::log_filter::LogType;
-use crate::config::log_format::LineFormat;
 use crate::config::metadata::{Metadata, Struct, merge};
 use crate::gate::Denial;
-use crate::net::{Address, ConnInfo, LogWriter, Random};
+use crate::net::{Address, ConnInfo};
 use crate::stats::{Charged, PartStats};
 use crate::trace::Trace;
 
@@ -36,8 +36,8 @@ pub use details::{ConnectionTermination, Details, ResetCause, ResponseStart, Ups
 pub use downstream::{Downstream, LocalEnd};
 pub use filter_details::{DeniedBy, HealthCheck, Unresolved, Unsendable};
 pub use flags::{ResponseFlag, ResponseFlags};
-use format::{Heads, Renderer, Source};
 pub use jwt::{JwtDenied, JwtFailure};
+pub use log::{AccessLog, EntrySink};
 
 /// What is known of a stream. Every station writes its own part into the public fields.
 #[derive(Clone, Debug)]
@@ -78,6 +78,10 @@ pub struct StreamInfo {
     pub wire: Option<Wire>,
     /// The route's name.
     pub route_name: Option<Rc<str>>,
+    /// `metadata` of the route.
+    pub route_metadata: Option<Arc<Metadata>>,
+    /// The id of a connection, where a log shows it; that of a request is in its head.
+    pub stream_id: Option<Box<str>>,
     /// The name of the virtual cluster that it belongs to.
     pub virtual_cluster: Option<Arc<str>>,
     /// The cluster's name.
@@ -213,6 +217,8 @@ impl StreamInfo {
             bytes_sent: 0,
             wire: None,
             route_name: None,
+            route_metadata: None,
+            stream_id: None,
             virtual_cluster: None,
             upstream_cluster: None,
             upstream_host: None,
@@ -310,90 +316,5 @@ impl StreamInfo {
     /// The stream is over. The first call stands.
     pub fn finish(&mut self, at: Instant) {
         self.times.end.get_or_insert(at);
-    }
-}
-
-/// One access log of a worker.
-pub struct AccessLog {
-    writer: Rc<dyn LogWriter>,
-    random: Rc<dyn Random>,
-    line: RefCell<Line>,
-}
-
-/// Kept from line to line, so that writing one allocates nothing.
-struct Line {
-    renderer: Renderer,
-    bytes: Vec<u8>,
-}
-
-impl AccessLog {
-    /// Lines of `format` to `writer`.
-    #[must_use]
-    pub fn new(format: impl Into<LineFormat>, writer: Rc<dyn LogWriter>, random: Rc<dyn Random>) -> Self {
-        Self::of(Renderer::new(format.into()), writer, random)
-    }
-
-    /// Lines of `renderer` to `writer`.
-    #[must_use]
-    pub fn of(renderer: Renderer, writer: Rc<dyn LogWriter>, random: Rc<dyn Random>) -> Self {
-        let line = Line { renderer, bytes: Vec::new() };
-        Self { writer, random, line: RefCell::new(line) }
-    }
-
-    /// Writes the line of a finished stream.
-    pub fn write(&self, info: &StreamInfo) {
-        let heads = Heads { request: info.request.as_ref(), response: info.response.as_ref() };
-        self.write_on(LogType::DownstreamEnd, heads, info);
-    }
-
-    /// Writes a line of a stream that may have its heads elsewhere.
-    pub(crate) fn write_on(&self, log_type: LogType, heads: Heads<'_>, info: &StreamInfo) {
-        let Line { renderer, bytes } = &mut *self.line.borrow_mut();
-        bytes.clear();
-        let source = Source { heads, info, body: b"", log_type, random: Some(&*self.random) };
-        renderer.render(&source, bytes);
-        self.writer.write_line(bytes);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::log_format::Format;
-
-    struct Ones;
-
-    impl Random for Ones {
-        fn next_u64(&self) -> u64 {
-            u64::MAX
-        }
-    }
-
-    #[derive(Default)]
-    struct Lines(RefCell<Vec<String>>);
-
-    impl LogWriter for Lines {
-        fn write_line(&self, line: &[u8]) {
-            self.0.borrow_mut().push(String::from_utf8_lossy(line).into_owned());
-        }
-    }
-
-    #[test]
-    fn one_stream_is_one_line() {
-        let lines = Rc::new(Lines::default());
-        let format = Format::parse("%RESPONSE_CODE% %DURATION% %RESPONSE_FLAGS%\n").unwrap();
-        let log = AccessLog::new(format, Rc::<Lines>::clone(&lines), Rc::new(Ones));
-        let local = Address::Internal("here".into());
-        let downstream = Rc::new(Downstream::new(1, local.clone(), local));
-        let begin = Instant::now();
-        let mut info = StreamInfo::new(begin, SystemTime::UNIX_EPOCH, downstream);
-        info.response_code = Some(503);
-        info.flag(ResponseFlag::UH);
-        info.finish(begin + Duration::from_millis(20));
-        info.finish(begin + Duration::from_millis(30));
-        log.write(&info);
-        info.response_code = None;
-        log.write(&info);
-        assert_eq!(*lines.0.borrow(), ["503 20 UH\n", "0 20 UH\n"]);
     }
 }

@@ -80,6 +80,13 @@ impl Copier {
         });
     }
 
+    /// May another piece be pushed? The copy does not break off then.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let pieces = self.0.borrow();
+        pieces.bytes < pieces.bytes_max
+    }
+
     /// The original is complete.
     pub fn finish(&self, trailers: Option<Headers>) {
         self.change(|pieces| {

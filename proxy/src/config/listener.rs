@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-pub use super::access_log::{AccessLog, LogPath};
+pub use super::access_log::{AccessLog, LogForm, LogPath};
 use super::address::{Address, Binding};
 use super::client_cert::ClientCertHeader;
 use super::filter::{Chains, Kind};
@@ -207,8 +207,8 @@ impl ConnectionManager {
         let replies = &mut self.local_replies;
         let of_replies =
             replies.mappers.iter_mut().filter_map(|mapper| mapper.format.as_mut()).chain(&mut replies.format);
-        let formats = self.access_logs.iter_mut().map(|log| &mut log.format);
-        formats.chain(of_replies.map(|body| &mut body.format)).for_each(|format| format.resolve(said));
+        of_replies.for_each(|body| body.format.resolve(said));
+        self.access_logs.iter_mut().for_each(|log| log.resolve(said));
     }
 
     /// Does the body of one of the proxy's own responses have such an operator?

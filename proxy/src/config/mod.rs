@@ -20,6 +20,7 @@ mod constraints;
 pub mod cors;
 mod difference;
 pub mod dns_cache;
+pub mod entry_log;
 mod enumerations;
 mod error;
 mod every;
@@ -93,6 +94,7 @@ pub use address::{Address, Binding};
 pub use changes::{Changes, ClusterChange, ListenerChange};
 pub use cluster::{Cluster, ClusterName};
 pub use difference::{Difference, Differences};
+use entry_log::NodeIdentity;
 pub use error::{Cause, ConfigError, Name, Place, Position, Warning};
 pub use fields::Message;
 pub use listener::Listener;
@@ -105,6 +107,8 @@ pub use surroundings::{Content, NamedFiles, SecretKind, Surroundings};
 pub struct Config {
     /// Where the admin interface listens, if anywhere.
     pub admin: Option<Binding>,
+    /// What services are told of this process.
+    pub node: Arc<NodeIdentity>,
     /// The zone of this node, if it has one.
     pub zone: Option<String>,
     /// Connections of all listeners together that may be open; `None` leaves it to the runtime.

@@ -17,6 +17,7 @@ pub use super::matching::{
     CertificateMatch, Condition, CookieMatch, Domain, HeaderMatch, HeaderTest, Missing, PathMatch, QueryMatch,
     QueryTest, Sense,
 };
+use super::metadata::Metadata;
 pub use super::mutation::{Edits, HeaderEdits};
 use super::rate_limit::RateLimit;
 use super::redirects::InternalRedirects;
@@ -158,6 +159,8 @@ pub struct Route {
     pub edits: Vec<Arc<HeaderEdits>>,
     /// `stat_prefix`: which of the table's prefixes its stats have.
     pub stats: Option<usize>,
+    /// `metadata`, for logs.
+    pub metadata: Option<Arc<Metadata>>,
     /// `tracing` and `decorator`
     pub tracing: Option<Arc<RouteTracing>>,
     /// What happens to them.

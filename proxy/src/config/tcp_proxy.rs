@@ -42,7 +42,7 @@ pub struct TcpProxy {
 impl TcpProxy {
     /// Writes the texts that `said` has for operators into every format of lines.
     pub fn resolve(&mut self, said: &dyn Fn(&Operator) -> Option<String>) {
-        self.access_logs.iter_mut().for_each(|log| log.format.resolve(said));
+        self.access_logs.iter_mut().for_each(|log| log.resolve(said));
     }
 }
 

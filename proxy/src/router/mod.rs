@@ -129,6 +129,7 @@ static TO_TLS: Route = Route {
     filters: None,
     edits: Vec::new(),
     stats: None,
+    metadata: None,
     tracing: None,
     action: Action::RedirectToTls,
 };
@@ -261,6 +262,7 @@ mod tests {
             filters: None,
             edits: Vec::new(),
             stats: None,
+            metadata: None,
             tracing: None,
             action: Action::Direct { status: 200, body: String::new() },
         }
@@ -401,6 +403,7 @@ mod tests {
                     filters: None,
                     edits: Vec::new(),
                     stats: None,
+                    metadata: None,
                     tracing: None,
                     action: Action::Direct { status: 200, body: String::new() },
                 })

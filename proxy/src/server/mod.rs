@@ -4,6 +4,7 @@
 //! serves it, [`process`] gives each worker a thread, [`reload`] brings all of them to the next snapshot, and
 //! [`AdminInterface`] shows an operator what they do.
 
+mod entry_logs;
 pub mod process;
 pub mod reload;
 mod secrets;

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use super::entry_logs::EntryLogs;
 use super::sockets::{Listeners, Running, Socket, bind, direction};
 use super::{ServerShared, StartError};
 use crate::access_log::AccessLog;
 use crate::access_log::format::Renderer;
 use crate::cluster::{Cluster, Clusters, Handover};
-use crate::config::listener::{LogPath, Terminal};
+use crate::config::listener::{LogForm, LogPath, Terminal};
 use crate::config::listener_filter::Inspection;
 use crate::config::log_format::Operator;
 use crate::config::network_filter::Gate;
@@ -28,7 +29,7 @@ use crate::filter::{FilterContext, FilterStats, HealthSources, Membership};
 use crate::gate::Gates;
 use crate::listener::{Inspectors, Listener, ListenerControl, ProxyProtocolFilter, Serving};
 use crate::net::accept::Acceptor;
-use crate::net::{Accept, Address, Binding, InternalNet, ListenOptions, LogTarget, Outside};
+use crate::net::{Accept, Address, Binding, InternalNet, ListenOptions, LogTarget, LogWriter, Outside};
 use crate::snapshot::{self, Addresses, Snapshot};
 use crate::stats::{
     CodeStats, CodecStats, HandshakeStats, HttpInspectorStats, HttpStats, ListenerStats, ResponseStats, TcpStats,
@@ -49,6 +50,8 @@ pub struct Worker {
     codec_stats: Rc<CodecStats>,
     /// Spans of requests, one for each collector.
     reports: RefCell<Vec<Weak<Reports>>>,
+    /// Logs whose entries go to services.
+    entry_logs: EntryLogs,
     listeners: Listeners,
     /// Those that others reach.
     tasks: JoinSet<()>,
@@ -115,6 +118,7 @@ impl Worker {
             connection_ids: Rc::default(),
             codec_stats: Rc::new(CodecStats::downstream(&shared.registry)),
             reports: RefCell::default(),
+            entry_logs: EntryLogs::default(),
             listeners: Listeners::default(),
             tasks: JoinSet::new(),
             internal_tasks: JoinSet::new(),
@@ -152,6 +156,7 @@ impl Worker {
                 () = process.reached(Stage::Draining), if self.tasks.is_empty() => break,
             }
         }
+        self.entry_logs.end().await;
         self.clusters.retain(&|_| false); // closes the pools' connections
         self.end_internal_listeners().await;
     }
@@ -280,7 +285,7 @@ impl Worker {
             return Ok(None);
         }
         let mut options = config.access_logs.clone();
-        options.iter_mut().for_each(|log| log.format.resolve(&|operator| self.process_value(operator)));
+        options.iter_mut().for_each(|log| log.resolve(&|operator| self.process_value(operator)));
         Ok(Some(Rc::new(ListenerLogs { logs: self.logs(&options)?, outside: self.outside.clone() })))
     }
 
@@ -394,7 +399,23 @@ impl Worker {
     }
 
     fn logs(&self, options: &[config::listener::AccessLog]) -> Result<Logs, StartError> {
-        Ok(Logs::new(options, open_logs(&self.outside, options)?, &self.shared.runtime))
+        let opened = options.iter().map(|log| self.log(&log.form)).collect::<Result<_, _>>()?;
+        Ok(Logs::new(options, opened, &self.shared.runtime))
+    }
+
+    fn log(&self, form: &LogForm) -> Result<AccessLog, StartError> {
+        let Outside { random, clock, .. } = &self.outside;
+        match form {
+            LogForm::Entries(log) => {
+                let sink = self.entry_logs.sink(log, (&self.outside, &self.drain), &self.clusters, &self.shared);
+                Ok(AccessLog::of_entries(log, sink, Rc::clone(random), &**clock))
+            }
+            LogForm::Lines { to, format } => {
+                let writer = open(&self.outside, to)?;
+                let renderer = Renderer::new(format.clone()).timed_by(&**clock);
+                Ok(AccessLog::of(renderer, writer, Rc::clone(random)))
+            }
+        }
     }
 
     /// Where the listeners that change are bound.
@@ -445,23 +466,11 @@ impl Worker {
     }
 }
 
-fn open_logs(outside: &Outside, options: &[config::listener::AccessLog]) -> Result<Vec<AccessLog>, StartError> {
-    let open = |log: &config::listener::AccessLog| {
-        let target = match &log.to {
-            LogPath::File(path) => LogTarget::File(path.clone()),
-            LogPath::Stderr => LogTarget::Stderr,
-            LogPath::Stdout => LogTarget::Stdout,
-        };
-        let writer = outside.logs.open(&target).map_err(|source| {
-            let path = match &log.to {
-                LogPath::File(path) => path.clone(),
-                LogPath::Stderr => "standard error".into(),
-                LogPath::Stdout => "standard output".into(),
-            };
-            StartError::Log { path, source }
-        })?;
-        let renderer = Renderer::new(log.format.clone()).timed_by(&*outside.clock);
-        Ok(AccessLog::of(renderer, writer, Rc::clone(&outside.random)))
+fn open(outside: &Outside, path: &LogPath) -> Result<Rc<dyn LogWriter>, StartError> {
+    let (target, shown) = match path {
+        LogPath::File(path) => (LogTarget::File(path.clone()), path.as_str()),
+        LogPath::Stderr => (LogTarget::Stderr, "standard error"),
+        LogPath::Stdout => (LogTarget::Stdout, "standard output"),
     };
-    options.iter().map(open).collect()
+    outside.logs.open(&target).map_err(|source| StartError::Log { path: shown.to_owned(), source })
 }

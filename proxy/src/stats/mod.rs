@@ -34,11 +34,11 @@ pub(crate) use names::Meter;
 pub use names::{
     AssignmentStats, AuthorisationEvent, AuthorisationStats, BasicAuthStats, BreakerStats, ByteStats, ClusterStats,
     CodecStats, CompressorStats, ConnectionLimitStats, ConnectionRateStats, CorsStats, CsrfStats, DecompressorStats,
-    DnsCacheStats, FaultStats, FlowStats, Handshake, HandshakeFailure, HandshakeStats, HealthCheckStats, Http1Stats,
-    Http2Stats, HttpInspectorStats, HttpStats, ListenerStats, LogStats, LuaStats, ManagerStats, Origin, OriginFaults,
-    ProxyProtocolStats, RateLimitStats, RbacStats, RecodedBytes, RecodingStats, ResponseStats, RuntimeStats,
-    SecretStats, ServerState, ServerStats, SetMetadataStats, SpanStats, TableStats, TcpStats, TlsInspectorStats,
-    TlsStats, TokenStats, TracingStats, TrackedStats, ZipkinStats,
+    DnsCacheStats, EntryStats, FaultStats, FlowStats, Handshake, HandshakeFailure, HandshakeStats, HealthCheckStats,
+    Http1Stats, Http2Stats, HttpInspectorStats, HttpStats, ListenerStats, LogStats, LuaStats, ManagerStats, Origin,
+    OriginFaults, ProxyProtocolStats, RateLimitStats, RbacStats, RecodedBytes, RecodingStats, ResponseStats,
+    RuntimeStats, SecretStats, ServerState, ServerStats, SetMetadataStats, SpanStats, TableStats, TcpStats,
+    TlsInspectorStats, TlsStats, TokenStats, TracingStats, TrackedStats, ZipkinStats,
 };
 
 /// A number that only grows.

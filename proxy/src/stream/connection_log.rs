@@ -80,6 +80,11 @@ impl ConnectionLog {
         self.info.flag(flag);
     }
 
+    /// Does a line show the id of a connection?
+    pub(crate) fn shows_stream_id(&self) -> bool {
+        self.to.logs.shows_stream_id
+    }
+
     /// Writes the line as `info` has it.
     pub(crate) fn write(&mut self, info: &StreamInfo) {
         if self.line == Line::Waits {

@@ -132,8 +132,9 @@ async fn refuse_unrouted(stream: &mut StreamContext<'_>) -> Reply {
     Reply::Local(LocalReply::NoRoute, None)
 }
 
-/// Sets the name of the route.
+/// Sets the name of the route, and its metadata.
 fn set_name(stream: &mut StreamContext<'_>, found: &Found<'_>) {
+    stream.info.route_metadata.clone_from(&found.route.metadata);
     stream.info.route_name = Some(found.route.name.as_str()).filter(|name| !name.is_empty()).map(Rc::from);
 }
 

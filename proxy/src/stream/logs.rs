@@ -18,18 +18,19 @@ pub(crate) struct Logs {
     pub(crate) shows_upstream_name: bool,
     /// Some format shows bytes on the wire.
     pub(crate) shows_wire_bytes: bool,
+    /// Some format shows the id of a stream.
+    pub(crate) shows_stream_id: bool,
 }
 
 impl Logs {
     /// `opened` are the logs of these options, in their order.
     pub(crate) fn new(options: &[Options], opened: Vec<AccessLog>, runtime: &Runtime) -> Self {
         let filters = options.iter().map(|log| LogFilter::new(&log.filter, runtime));
-        let reads = |log: &Options| log.format.any(&Operator::reads_trailers) || log.filter.reads_trailers();
-        let shows = |is: fn(&Operator) -> bool| options.iter().any(|log| log.format.any(&is));
         Self {
-            reads_trailers: options.iter().any(reads),
-            shows_upstream_name: shows(Operator::is_upstream_name),
-            shows_wire_bytes: shows(Operator::is_wire_bytes),
+            reads_trailers: options.iter().any(Options::reads_trailers),
+            shows_upstream_name: options.iter().any(|log| log.any(Operator::is_upstream_name)),
+            shows_wire_bytes: options.iter().any(Options::shows_wire_bytes),
+            shows_stream_id: options.iter().any(Options::shows_stream_id),
             logs: filters.zip(opened).collect(),
         }
     }

@@ -12,6 +12,7 @@ mod decide;
 mod decorate;
 mod deliver;
 mod direct;
+mod entries;
 mod follow;
 mod hold;
 mod local_reply;
@@ -56,6 +57,7 @@ use reply::reply_locally;
 use service::Routes;
 
 pub(crate) use connection_log::{ConnectionLog, ListenerLogs};
+pub(crate) use entries::{Calls, Entries};
 pub(crate) use local_reply::LocalReply;
 pub(crate) use logs::Logs;
 pub(crate) use record::{Record, count_expired, record_gone};
@@ -64,6 +66,7 @@ pub(crate) use reports::Reports;
 pub(crate) use respond::{GoAway, Responder};
 pub(crate) use rewritten::LocalReplies;
 pub(crate) use service::{Service, ServiceParts};
+pub(crate) use subrequest::SubrequestParts;
 pub(crate) use tracer::Tracer;
 pub(crate) use unsent::Unsent;
 
@@ -164,6 +167,7 @@ impl StreamContext<'_> {
     fn log_begin(&mut self) {
         self.exchange.note(&self.request, self.info);
         if self.service.options.early_logs.at_begin {
+            self.info.times.request_end = self.exchange.completed_at();
             self.log(LogType::DownstreamStart);
         }
     }

@@ -20,7 +20,7 @@ use crate::codec::{Headers, RequestHead, grpc, names};
 use crate::config::filter::RouterOptions;
 use crate::config::route::{Forward, NamedCluster};
 use crate::config::tracing::{Collector, REQUEST_TIMEOUT, Transport, flush_interval_ms, min_flush_spans};
-use crate::net::Address;
+use crate::net::{Address, Outside};
 use crate::runtime::{Runtime, Watched};
 use crate::stats::{Registry, SpanStats};
 use crate::trace::span::Span;
@@ -117,7 +117,8 @@ impl Reports {
         };
         let timeout = self.timeout();
         let (head, body) = self.report(&spans, timeout);
-        let subrequest = Subrequest::of(self.parts.clone(), head, of_bytes(body), cluster, self.info());
+        let subrequest =
+            Subrequest::of(self.parts.clone(), head, of_bytes(body), cluster, nowhere(&self.parts.outside));
         let to = Forward::to(NamedCluster::Cluster(self.collector.cluster().clone()), timeout);
         let stats = self.stats.clone();
         under_way.spawn_local(async move {
@@ -184,11 +185,11 @@ impl Reports {
         };
         (head, body)
     }
+}
 
-    /// A report comes from no connection.
-    fn info(&self) -> StreamInfo {
-        let nowhere = Address::Socket(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-        let downstream = Rc::new(Downstream::new(0, nowhere.clone(), nowhere));
-        StreamInfo::new(Instant::now(), self.parts.outside.clock.wall(), downstream)
-    }
+/// A request of the proxy's own that comes from no connection.
+pub(super) fn nowhere(outside: &Outside) -> StreamInfo {
+    let nowhere = Address::Socket(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+    let downstream = Rc::new(Downstream::new(0, nowhere.clone(), nowhere));
+    StreamInfo::new(Instant::now(), outside.clock.wall(), downstream)
 }

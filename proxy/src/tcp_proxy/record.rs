@@ -39,6 +39,10 @@ impl<'p> Record<'p> {
         let mut info = StreamInfo::new(Instant::now(), proxy.outside.clock.wall(), downstream);
         info.metadata = metadata;
         info.shows_upstream_name = proxy.logs.shows_upstream_name;
+        let of_listener_shows = of_listener.as_ref().is_some_and(|log| log.shows_stream_id());
+        if proxy.logs.shows_stream_id || of_listener_shows {
+            info.stream_id = Some(String::from_utf8_lossy(&proxy.outside.random.uuid()).into());
+        }
         Self { info, state: State::Open, of_listener, proxy }
     }
 

@@ -12,6 +12,7 @@ mod http1;
 mod http2;
 mod io;
 mod line;
+mod log_entries;
 mod service;
 mod websocket;
 

@@ -37,8 +37,8 @@ pub use error::ScenarioError;
 pub use expect::{Expect, Label, Seen, Share, When};
 pub use hosts::{
     Alb, App, AppTls, Authorisation, Client, ClientCertificate, ClientTls, Decision, Greeting, Health, HealthService,
-    Host, Http2, Key, KeyServer, KeySet, LimitCount, LimitLeft, LimitService, LimitUnit, Link, Path, PeerProtocol,
-    Redirect, Reuse, Role, Service, Serving, TlsClosing, TlsVersion, Trusted, Verdict,
+    Host, Http2, Key, KeyServer, KeySet, LimitCount, LimitLeft, LimitService, LimitUnit, Link, LogCall, LogService,
+    Path, PeerProtocol, Redirect, Reuse, Role, Service, Serving, TlsClosing, TlsVersion, Trusted, Verdict,
 };
 pub use leave_out::LeaveOut;
 pub use library::Library;

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use finwait::access_log::{ConnectionTermination, Details, ResponseFlag};
-use finwait::config::listener::{AccessLog, LogPath};
+use finwait::config::listener::{AccessLog, LogForm, LogPath};
 use finwait::config::log_filter::LogFilter;
 use finwait::config::log_format::Format;
 
@@ -56,7 +56,10 @@ pub struct Account {
 pub(crate) fn log() -> AccessLog {
     let format =
         Format::parse(FORMAT).expect("FORMAT is in the language that parse reads; each run of a proxy shows it");
-    AccessLog { to: LogPath::File(PATH.into()), filter: LogFilter::Always, format: format.into() }
+    AccessLog {
+        filter: LogFilter::Always,
+        form: LogForm::Lines { to: LogPath::File(PATH.into()), format: format.into() },
+    }
 }
 
 /// All accounts of a run, in the order in which they were given.

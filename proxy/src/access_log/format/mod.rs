@@ -13,7 +13,9 @@ use crate::codec::{RequestHead, ResponseHead};
 use crate::config::log_filter::LogType;
 use crate::config::log_format::{Format, LineForm, LineFormat, MissingValue, Operator, Piece};
 use crate::net::{Clock, Random};
+use crate::protobuf;
 use values::value;
+pub(super) use values::{end, pseudo_header, request_bytes, response_bytes, wire_bytes};
 
 /// Renders lines of one format.
 #[derive(Debug)]
@@ -109,6 +111,20 @@ pub(crate) fn header_value(format: &Format, heads: Heads<'_>, info: &StreamInfo)
     let mut out = Vec::new();
     let source = Source { heads, info, body: b"", log_type: LogType::NotSet, random: None };
     text(format, MissingValue::Omitted, &source, &mut Second::default(), &mut out);
+    out
+}
+
+/// The value of one operator, as a text of protobuf.
+pub(super) fn text_of(operator: &Operator, source: &Source<'_>) -> Option<String> {
+    let mut out = Vec::new();
+    value(operator, source, &mut Second::default(), &mut out)?;
+    Some(protobuf::text(&out))
+}
+
+/// The text of a tag: what is not known is empty.
+pub(super) fn tag(format: &Format, source: &Source<'_>, second: &mut Second) -> Vec<u8> {
+    let mut out = Vec::new();
+    text(format, MissingValue::Omitted, source, second, &mut out);
     out
 }
 

@@ -25,17 +25,18 @@ use crate::trace::Propagation;
 /// Appends the value of `operator`; `None`, with nothing appended, if it is not known.
 pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Second, out: &mut Vec<u8>) -> Option<()> {
     let Source { heads, info, body, log_type, random } = source;
-    let times = &info.times;
     match operator {
         Operator::AccessLogType => text(log_type.name(), out),
         Operator::Address { of, part } => part_of_address(end(*of, info)?, *part, out),
         Operator::BytesReceived => number(info.bytes_received, out),
         Operator::BytesSent => number(info.bytes_sent, out),
-        Operator::CommonDuration { from, to, unit } => common_duration(times, *from, *to, *unit, out),
+        Operator::CommonDuration { from, to, unit } => common_duration(&info.times, *from, *to, *unit, out),
         Operator::ConnectionId => number(info.downstream.connection_id, out),
         Operator::ConnectionTerminationDetails => termination(info, out),
-        Operator::Duration => number(millis(times.duration()), out),
-        Operator::ConfiguredMetadata { .. } | Operator::DynamicMetadata(_) => metadata(found(operator, info)?, out),
+        Operator::Duration => number(millis(info.times.duration()), out),
+        Operator::ConfiguredMetadata { .. } | Operator::DynamicMetadata(_) | Operator::RouteMetadata(_) => {
+            metadata(found(operator, info)?, out)
+        }
         Operator::EmitTime(format) => point_in_time(format.as_deref(), emitted(info), second, out),
         Operator::EmitTimeLocal(format) => local_time(format.as_deref(), emitted(info), second, out),
         Operator::Empty => Some(()),
@@ -63,7 +64,7 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
         Operator::RouteName => text(info.route_name.as_deref().filter(|name| !name.is_empty())?, out),
         Operator::StartTime(format) => point_in_time(format.as_deref(), info.started, second, out),
         Operator::StartTimeLocal(format) => local_time(format.as_deref(), info.started, second, out),
-        Operator::StreamId => header(&heads.request?.headers, names::X_REQUEST_ID.as_str(), out),
+        Operator::StreamId => stream_id(source, out),
         Operator::SpanId => text(&span_id(info)?, out),
         Operator::TraceId => text(&info.trace.as_ref()?.context?.trace_id(), out),
         Operator::UniqueId => bytes(&random.as_ref()?.uuid(), out),
@@ -83,6 +84,14 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
     }
 }
 
+/// The id of a request, or the one that a connection was given.
+fn stream_id(source: &Source<'_>, out: &mut Vec<u8>) -> Option<()> {
+    match &source.info.stream_id {
+        Some(id) => text(id, out),
+        None => header(&source.heads.request?.headers, names::X_REQUEST_ID.as_str(), out),
+    }
+}
+
 /// Why the connection ended.
 fn termination(info: &StreamInfo, out: &mut Vec<u8>) -> Option<()> {
     match &info.denied_by {
@@ -96,7 +105,7 @@ fn termination(info: &StreamInfo, out: &mut Vec<u8>) -> Option<()> {
 }
 
 /// Bytes of the stream on the wire. Of a connection that is not HTTP, that is its payload.
-fn wire_bytes(hop: Hop, kind: ByteKind, way: Way, info: &StreamInfo) -> u64 {
+pub(in crate::access_log) fn wire_bytes(hop: Hop, kind: ByteKind, way: Way, info: &StreamInfo) -> u64 {
     let Some(wire) = &info.wire else {
         return match (kind, (hop, way)) {
             (ByteKind::Wire, (Hop::Downstream, Way::Received) | (Hop::Upstream, Way::Sent)) => info.bytes_received,
@@ -144,6 +153,7 @@ pub(super) fn found<'i>(operator: &Operator, info: &'i StreamInfo) -> Option<Fou
             known.all.of(*of, known.endpoint)?.get(path)
         }
         Operator::DynamicMetadata(path) => info.metadata.as_ref()?.get(path),
+        Operator::RouteMetadata(path) => info.route_metadata.as_ref()?.get(path),
         _ => None,
     }
 }
@@ -284,14 +294,14 @@ fn unescape(text: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Names and values of the head, those of pseudo-headers among them.
-fn request_bytes(head: &RequestHead) -> u64 {
+pub(in crate::access_log) fn request_bytes(head: &RequestHead) -> u64 {
     let pseudo = [(":authority", &head.authority), (":path", &head.path), (":protocol", &head.protocol)];
     let known = pseudo.iter().filter_map(|(name, value)| value.as_ref().map(|value| name.len() + value.len()));
     let always = ":method".len() + head.method.as_str().len() + ":scheme".len() + scheme(head).len();
     fields_bytes(&head.headers) + (known.sum::<usize>() + always) as u64
 }
 
-fn response_bytes(head: &ResponseHead) -> u64 {
+pub(in crate::access_log) fn response_bytes(head: &ResponseHead) -> u64 {
     fields_bytes(&head.headers) + (":status".len() + head.status.as_str().len()) as u64
 }
 
@@ -309,7 +319,7 @@ fn scheme(head: &RequestHead) -> &[u8] {
 }
 
 /// The address of an end, if there is one.
-fn end(of: End, info: &StreamInfo) -> Option<&Address> {
+pub(in crate::access_log) fn end(of: End, info: &StreamInfo) -> Option<&Address> {
     match of {
         End::Client => Some(info.client.as_ref().unwrap_or(&info.downstream.peer)),
         End::DirectClient => Some(info.downstream.direct.as_ref().map_or(&info.downstream.peer, |ends| &ends.peer)),
@@ -375,16 +385,24 @@ fn either(name: &str, or: &Option<String>, mut value: impl FnMut(&str) -> Option
 }
 
 fn request_header(head: &RequestHead, name: &str, out: &mut Vec<u8>) -> Option<()> {
-    let pseudo = match name {
-        ":method" => return text(head.method.as_str(), out),
-        ":path" => &head.path,
-        ":scheme" => return bytes(scheme(head), out),
-        ":protocol" => &head.protocol,
+    match pseudo_header(head, name) {
+        None => header(&head.headers, name, out),
+        Some(value) => bytes(value?, out),
+    }
+}
+
+/// What stands in the pseudo-header of this name, if that is one of a request.
+pub(in crate::access_log) fn pseudo_header<'h>(head: &'h RequestHead, name: &str) -> Option<Option<&'h [u8]>> {
+    let value = |value: &'h Option<HeaderValue>| value.as_ref().map(HeaderValue::as_bytes);
+    Some(match name {
+        ":method" => Some(head.method.as_str().as_bytes()),
+        ":path" => value(&head.path),
+        ":scheme" => Some(scheme(head)),
+        ":protocol" => value(&head.protocol),
         // The codec keeps `host` there, whatever the protocol called it.
-        ":authority" | "host" => &head.authority,
-        _ => return header(&head.headers, name, out),
-    };
-    bytes(pseudo.as_ref()?.as_bytes(), out)
+        ":authority" | "host" => value(&head.authority),
+        _ => return None,
+    })
 }
 
 fn response_header(head: &ResponseHead, name: &str, out: &mut Vec<u8>) -> Option<()> {

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::entry_log::{HttpGrpcAccessLogConfig, TcpGrpcAccessLogConfig};
 use super::matchers::{HeaderMatcher, MetadataMatcher};
 use super::{DataSource, FractionalPercent};
 use crate::config::constraints::NonEmpty;
@@ -21,10 +22,14 @@ pub(crate) struct AccessLog {
 pub(crate) enum AccessLogConfig {
     #[serde(rename = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog")]
     File(Box<FileAccessLog>),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig")]
+    HttpGrpc(Box<HttpGrpcAccessLogConfig>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StderrAccessLog")]
     Stderr(StreamAccessLog),
     #[serde(rename = "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog")]
     Stdout(StreamAccessLog),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig")]
+    TcpGrpc(Box<TcpGrpcAccessLogConfig>),
 }
 
 /// `envoy.extensions.access_loggers.file.v3.FileAccessLog`

@@ -9,6 +9,7 @@ pub(crate) mod aggregate;
 pub(crate) mod balancing;
 pub(crate) mod cluster;
 pub(crate) mod compression;
+pub(crate) mod entry_log;
 pub(crate) mod ext_authz;
 pub(crate) mod fault;
 pub(crate) mod filter;
@@ -42,7 +43,7 @@ use balancing::Locality;
 
 use super::constraints::{HeaderName, NonEmpty, OneLine, PercentValue};
 use super::units::Seconds;
-use super::yaml::At;
+use super::yaml::{At, Tree};
 
 /// `envoy.config.bootstrap.v3.Bootstrap`
 #[derive(Debug, Deserialize)]
@@ -94,6 +95,7 @@ pub(crate) struct Node {
     pub(crate) cluster: Option<At<String>>,
     pub(crate) id: Option<At<String>>,
     pub(crate) locality: Option<Locality>,
+    pub(crate) metadata: Option<At<Tree>>,
 }
 
 /// `envoy.config.overload.v3.OverloadManager`

@@ -1,6 +1,7 @@
 //! What access logs, their filters and formats mean.
 
 use super::data_source;
+use super::entry_log;
 use super::matching;
 use super::metadata;
 use crate::config::bootstrap::access_log::{
@@ -8,7 +9,7 @@ use crate::config::bootstrap::access_log::{
     FileAccessLog, FilterList, MetadataFilter, ResponseFlagFilter, RuntimeFilter, SubstitutionFormatString,
 };
 use crate::config::bootstrap::{DenominatorType, FractionalPercent};
-use crate::config::listener::{AccessLog, LogPath};
+use crate::config::listener::{AccessLog, LogForm, LogPath};
 use crate::config::log_filter::{Choice, Comparison, ComparisonOperator, Draw, FLAGS, LogFilter, LogType, Share};
 use crate::config::log_format::{Format, Json, LineForm, LineFormat, MissingValue};
 use crate::config::problem::Problem;
@@ -18,10 +19,16 @@ pub(super) fn access_log(written: WrittenLog, notes: &Notes) -> Result<AccessLog
     let filter = written.filter.as_ref().map_or(Ok(LogFilter::Always), |written| filter(written, notes))?;
     let (to, format) = match written.typed_config {
         AccessLogConfig::File(file) => (path(&file.path, notes)?, file_format(&file)?),
+        AccessLogConfig::HttpGrpc(log) => {
+            return Ok(AccessLog { filter, form: LogForm::Entries(entry_log::http(&log, notes)?) });
+        }
         AccessLogConfig::Stderr(stream) => (LogPath::Stderr, log_format(stream.log_format.as_ref())?),
         AccessLogConfig::Stdout(stream) => (LogPath::Stdout, log_format(stream.log_format.as_ref())?),
+        AccessLogConfig::TcpGrpc(log) => {
+            return Ok(AccessLog { filter, form: LogForm::Entries(entry_log::tcp(&log, notes)?) });
+        }
     };
-    Ok(AccessLog { to, filter, format })
+    Ok(AccessLog { filter, form: LogForm::Lines { to, format } })
 }
 
 fn path(written: &At<String>, notes: &Notes) -> Result<LogPath, Problem> {

@@ -193,7 +193,7 @@ fn access_logs(written: Vec<WrittenLog>, listener: &str, notes: &Notes) -> Resul
     let said = |operator: &Operator| (*operator == Operator::ListenerName).then(|| listener.to_owned());
     let log = |written| {
         let mut log = access_log::access_log(written, notes)?;
-        log.format.resolve(&said);
+        log.resolve(&said);
         Ok(log)
     };
     written.into_iter().map(log).collect()

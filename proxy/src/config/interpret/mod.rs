@@ -15,6 +15,7 @@ mod connection_manager;
 mod cors;
 mod data_source;
 mod disk_layer;
+mod entry_log;
 mod ext_authz;
 mod fault;
 mod filter;
@@ -69,6 +70,7 @@ mod weighted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -103,8 +105,7 @@ pub(super) fn interpret(
     let stats = stats::options(bootstrap.stats_config.as_ref())?;
     let mut written = bootstrap.static_resources.unwrap_or_default();
     tracing::fill_in(&mut written.listeners, bootstrap.tracing);
-    let admin = bootstrap.admin.and_then(|admin| admin.address);
-    let admin = admin.map(|address| address::bound(&address)).transpose()?;
+    let admin = bootstrap.admin.and_then(|admin| admin.address).map(|address| address::bound(&address)).transpose()?;
     let connect_in_clusters = connect_in_clusters(&written.clusters);
     let listed = aggregate::names(&written.clusters);
     let secrets = Secrets::new(&written.secrets)?;
@@ -137,6 +138,7 @@ pub(super) fn interpret(
     };
     Ok(Config {
         admin,
+        node: Arc::new(entry_log::identity(bootstrap.node.as_ref())?),
         zone: bootstrap.node.and_then(zone),
         connections_max,
         internal_buffer_bytes,

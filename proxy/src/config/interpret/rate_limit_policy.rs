@@ -195,7 +195,8 @@ fn over(at: &At<RateLimitOverride>) -> Result<LimitOverride, Problem> {
     }
 }
 
-fn path(written: &RateLimitMetadataKey) -> Result<MetadataPath, Problem> {
+/// Where a value stands in metadata.
+pub(super) fn path(written: &RateLimitMetadataKey) -> Result<MetadataPath, Problem> {
     if written.path.value.is_empty() {
         return Err(written.path.invalid("needs at least one key"));
     }

@@ -20,6 +20,7 @@ use crate::config::bootstrap::route::{
 };
 use crate::config::cluster::Priority;
 use crate::config::constraints::OneLine;
+use crate::config::metadata::Metadata;
 use crate::config::problem::Problem;
 use crate::config::rate_limit::OfHost;
 use crate::config::route::{
@@ -217,11 +218,8 @@ fn route(
         let metadata = rate_limit_policy::of_route(written.value.metadata.as_ref())?;
         own.limits = Some(OfLevel::Route(policies, included, metadata));
     }
-    if let Some(metadata) = &written.value.metadata
-        && targets.filters.reads_metadata()
-    {
-        own.metadata = Some(metadata::metadata(Some(metadata))?);
-    }
+    let metadata = written.value.metadata.as_ref().map(|it| metadata::metadata(Some(it))).transpose()?.map(Arc::new);
+    own.metadata = metadata.as_ref().filter(|_| targets.filters.reads_metadata()).map(|it| Metadata::clone(it));
     let edits = HeaderEdits {
         request: edits(&written.value.request_headers_to_add, &written.value.request_headers_to_remove)?,
         response: edits(&written.value.response_headers_to_add, &written.value.response_headers_to_remove)?,
@@ -239,6 +237,7 @@ fn route(
         stats: Some(&written.value.stat_prefix)
             .filter(|prefix| !prefix.is_empty())
             .map(|prefix| targets.stats(format!("vhost.{host_name}.route.{prefix}"))),
+        metadata,
         tracing: tracing::of_route(written.value.tracing.as_ref(), written.value.decorator.as_ref())?,
         action,
     })

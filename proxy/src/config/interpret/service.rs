@@ -54,7 +54,11 @@ pub(super) fn grpc(at: &At<CoreGrpcService>, timeout: Duration, notes: &Notes) -
 }
 
 /// `retry_on`: the conditions, where the policy has no say in them.
-fn policy(written: &At<CoreRetryPolicy>, retry_on: Option<&str>, notes: &Notes) -> Result<RetryPolicy, Problem> {
+pub(super) fn policy(
+    written: &At<CoreRetryPolicy>,
+    retry_on: Option<&str>,
+    notes: &Notes,
+) -> Result<RetryPolicy, Problem> {
     let CoreRetryPolicy { num_retries, retry_back_off, retry_on: own } = &written.value;
     let by_default = Intervals::from_base(BACK_OFF);
     let back_off = retry_back_off.as_ref().map_or(Ok(by_default), |back_off| retry::intervals(&back_off.value))?;

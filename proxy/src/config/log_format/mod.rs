@@ -132,7 +132,8 @@ impl Format {
         Self::parse(DEFAULT_LINE).expect("DEFAULT_LINE is in the language that parse reads; a test holds them together")
     }
 
-    fn resolve(&mut self, said: &dyn Fn(&Operator) -> Option<String>) {
+    /// Writes the text that `said` has for an operator in its place; an empty one is no value.
+    pub fn resolve(&mut self, said: &dyn Fn(&Operator) -> Option<String>) {
         for piece in &mut self.0 {
             let Piece::Operator(operator, bytes_max) = piece else { continue };
             match said(operator) {

@@ -46,6 +46,8 @@ pub enum Operator {
         /// Where it stands.
         path: MetadataPath,
     },
+    /// A tag of an entry: what stands there in the metadata of the route.
+    RouteMetadata(MetadataPath),
     /// `%EMIT_TIME%`, when the line is written, with an optional strftime format.
     EmitTime(Option<String>),
     /// `%EMIT_TIME_LOCAL%`, the same in the time of the place.
@@ -431,6 +433,12 @@ impl Operator {
     #[must_use]
     pub fn is_wire_bytes(&self) -> bool {
         matches!(self, Self::WireBytes { .. })
+    }
+
+    /// Does it show the id of the stream?
+    #[must_use]
+    pub fn is_stream_id(&self) -> bool {
+        matches!(self, Self::StreamId)
     }
 
     /// Does it read the trailers of a response?

@@ -86,7 +86,7 @@ const FORWARD_PROXY: &str = "no host is looked up because a request names it; wr
 const LIMITS: &str = "limits do not adapt; write circuit_breakers, a retry budget and outlier_detection in the cluster";
 const LISTENER_FILTER: &str =
     "of the listener filters there are http_inspector, original_dst, proxy_protocol and tls_inspector";
-const LOGGER: &str = "lines are written to a file, stdout or stderr";
+const LOGGER: &str = "lines are written to a file, stdout or stderr, and entries go to a service (http_grpc, tcp_grpc)";
 const LOG_FILTER: &str = "there are no expressions; write status_code_filter, header_filter and the like";
 const OVERLOAD: &str =
     "there are no overload actions; every buffer, queue and number of connections has a limit of its own";
@@ -197,10 +197,8 @@ const EXTENSIONS: &[Extension] = &[
     (TransportSocket, "envoy.transport_sockets.tcp_stats", &["transport_sockets.tcp_stats.v3.Config"], TLS),
     (AccessLogger, "envoy.access_loggers.dynamic_modules", &["access_loggers.dynamic_modules.v3.DynamicModuleAccessLog"], CODE),
     (AccessLogger, "envoy.access_loggers.fluentd", &["access_loggers.fluentd.v3.FluentdAccessLogConfig"], LOGGER),
-    (AccessLogger, "envoy.access_loggers.http_grpc", &["access_loggers.grpc.v3.HttpGrpcAccessLogConfig"], LOGGER),
     (AccessLogger, "envoy.access_loggers.open_telemetry", &["access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig"], LOGGER),
     (AccessLogger, "envoy.access_loggers.stats", &["access_loggers.stats.v3.Config"], LOGGER),
-    (AccessLogger, "envoy.access_loggers.tcp_grpc", &["access_loggers.grpc.v3.TcpGrpcAccessLogConfig"], LOGGER),
     (AccessLogger, "envoy.access_loggers.wasm", &["access_loggers.wasm.v3.WasmAccessLog"], CODE),
     (LogFilter, "envoy.access_loggers.extension_filters.cel", &["access_loggers.filters.cel.v3.ExpressionFilter"], LOG_FILTER),
     (LogFilter, "envoy.access_loggers.extension_filters.process_ratelimit", &["access_loggers.filters.process_ratelimit.v3.ProcessRateLimitFilter"], LOG_FILTER),

@@ -99,13 +99,14 @@ mod tests {
     use super::*;
 
     /// Where the messages are; a line that names none of them would never be found.
-    pub(super) const MESSAGES: [&str; 31] = [
+    pub(super) const MESSAGES: [&str; 32] = [
         include_str!("../bootstrap/mod.rs"),
         include_str!("../bootstrap/access_log.rs"),
         include_str!("../bootstrap/balancing.rs"),
         include_str!("../bootstrap/cluster.rs"),
         include_str!("../bootstrap/lua.rs"),
         include_str!("../bootstrap/compression.rs"),
+        include_str!("../bootstrap/entry_log.rs"),
         include_str!("../bootstrap/ext_authz.rs"),
         include_str!("../bootstrap/fault.rs"),
         include_str!("../bootstrap/filter.rs"),

@@ -36,6 +36,8 @@ pub struct TlsSession {
     pub alpn: Option<Vec<u8>>,
     /// The cipher suite, as Envoy names it.
     pub cipher: &'static str,
+    /// The number of the cipher suite in the registry of TLS.
+    pub cipher_number: u16,
     /// The group of the key exchange, as BoringSSL names it.
     pub group: &'static str,
     /// Whether an earlier session was resumed.
@@ -182,10 +184,12 @@ fn over(stream: TlsStream<Box<dyn Io + Send>>, local: Address, peer: Address, se
 }
 
 fn agreed(state: &CommonState) -> TlsSession {
-    let suite = state.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    let negotiated = state.negotiated_cipher_suite().map(|suite| suite.suite());
+    let suite = negotiated.and_then(|suite| suite.as_str());
     TlsSession {
         alpn: state.alpn_protocol().map(<[u8]>::to_vec),
         cipher: suite.map_or("", name_of),
+        cipher_number: negotiated.map_or(0, u16::from),
         group: state.negotiated_key_exchange_group().map_or("", |group| name_of_group(group.name())),
         is_resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
         own: None,

@@ -1,5 +1,6 @@
-//! The log files of the process.
+//! The log files of the process, and the entries that services get.
 
+use super::{last_words, scope};
 use crate::stats::{Counter, Gauge, Registry};
 
 /// `filesystem.`: the log files of the process, all of them together. They are older than a configuration and its registry,
@@ -37,5 +38,27 @@ impl LogStats {
             registry.adopt_counter(&format!("filesystem.{name}"), counter);
         }
         registry.adopt_gauge("filesystem.write_total_buffered", &self.write_total_buffered);
+    }
+}
+
+scope! {
+    /// `access_logs.grpc_access_log.`: entries for services, of all logs together.
+    EntryStats {
+        /// Entries that waited while the service took none, each time that some were to be sent.
+        grpc_entries_flush_failed: Counter,
+        /// Entries that were handed over to a call, or were lost with one that could not be made.
+        grpc_entries_flushed: Counter,
+        /// Entries for which there was no room.
+        logs_dropped: Counter,
+        /// Entries of requests for which there was.
+        logs_written: Counter,
+    }
+}
+
+impl EntryStats {
+    /// Those of the process.
+    #[must_use]
+    pub fn new(registry: &Registry) -> Self {
+        Self::under(registry, "access_logs.grpc_access_log")
     }
 }

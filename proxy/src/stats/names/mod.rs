@@ -43,7 +43,7 @@ pub use fault::{FaultStats, Origin, OriginFaults};
 pub use gates::{ConnectionLimitStats, ConnectionRateStats, RbacStats};
 pub use http1::Http1Stats;
 pub use http2::Http2Stats;
-pub use log::LogStats;
+pub use log::{EntryStats, LogStats};
 pub use managers::{ClusterManagerStats, ListenerManagerStats, ManagerStats, RuntimeStats};
 pub use part::PartCounters;
 pub use secret::SecretStats;

@@ -38,6 +38,7 @@ fn means_the_same_as_json(loaded: &Loaded, differences: Differences) {
     let meaning = |loaded: &Loaded| {
         let Config {
             admin,
+            node,
             zone,
             connections_max,
             internal_buffer_bytes,
@@ -51,7 +52,7 @@ fn means_the_same_as_json(loaded: &Loaded, differences: Differences) {
             dns_caches,
         } = &loaded.config;
         format!(
-            "{admin:?} {zone:?} {connections_max:?} {internal_buffer_bytes:?} {listeners:#?} {clusters:#?} {differences:?} {runtime:?} {stats:?} {dump} {watched_files:?} {dns_caches:?}"
+            "{admin:?} {node:?} {zone:?} {connections_max:?} {internal_buffer_bytes:?} {listeners:#?} {clusters:#?} {differences:?} {runtime:?} {stats:?} {dump} {watched_files:?} {dns_caches:?}"
         )
     };
     match again {

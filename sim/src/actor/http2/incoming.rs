@@ -105,7 +105,13 @@ impl Peer {
         let stream = link.streams.get_mut(&frame.stream);
         let slow = stream.as_ref().and_then(|stream| stream.rate);
         if let Some(stream) = stream {
-            stream.body.extend_from_slice(&frame.payload);
+            match &mut stream.log {
+                None => stream.body.extend_from_slice(&frame.payload),
+                Some(log) => log.read(&frame.payload).into_iter().for_each(|text| self.notebook.note(text)),
+            }
+            if let Some(reply) = stream.log.as_mut().and_then(|log| log.reply(false)) {
+                self.due.insert((Instant::now() + reply.after.0, frame.stream), reply);
+            }
             if let Some(rate) = slow {
                 stream.read_until = stream.read_until.max(Instant::now()) + rate.time_for(frame.payload.len());
                 if opens && !frame.end_stream {
@@ -144,7 +150,11 @@ impl Peer {
             let delivery = self.notebook.begin_delivery(request_line, frame.fields.clone());
             link.since = Instant::now();
             let path = field(":path").to_owned();
-            link.streams.insert(frame.stream, Stream { rate, path, ..Stream::new(delivery) });
+            let log = match &self.side {
+                Side::Server { service: Some(service), .. } => service.log_call(&path),
+                Side::Client { .. } | Side::Server { service: None, .. } => None,
+            };
+            link.streams.insert(frame.stream, Stream { rate, path, log, ..Stream::new(delivery) });
             return;
         }
         let Some(stream) = link.streams.get_mut(&frame.stream) else { return };
@@ -182,7 +192,10 @@ impl Peer {
                     delivery.body = stream.body;
                     delivery.trailers = stream.trailers;
                 });
-                if self.manner.responds {
+                if let Some(log) = &mut stream.log {
+                    let reply = log.reply(true);
+                    self.due.extend(reply.map(|reply| ((Instant::now() + reply.after.0, number), reply)));
+                } else if self.manner.responds {
                     let of_service = service.as_ref().and_then(|service| service.reply_to(&stream.path));
                     let reply = of_service.or_else(|| first.pop_front()).unwrap_or_else(|| reply.clone());
                     self.due.insert((Instant::now() + reply.after.0, number), reply);

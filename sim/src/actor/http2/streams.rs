@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::flow::Flow;
 use super::frames::{Received, encode};
+use crate::actor::service::LogStream;
 use crate::scenario::{Ending, Frame, FrameFields, FrameKind, Rate, Request};
 use crate::trace::wire::hpack::Decoder;
 
@@ -53,6 +54,8 @@ pub(super) struct Stream {
     /// Whether its response is complete with its head.
     pub(super) websocket: bool,
     pub(super) done: Option<Done>,
+    /// It is a call of an access log.
+    pub(super) log: Option<LogStream>,
 }
 
 impl Link {
@@ -113,6 +116,7 @@ impl Stream {
             read_until: Instant::now(),
             websocket: false,
             done: None,
+            log: None,
         }
     }
 }

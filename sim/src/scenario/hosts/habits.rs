@@ -61,6 +61,7 @@ fn of_services(app: &App) -> Option<String> {
         ("grpc_health", app.grpc_health.is_some()),
         ("jwks", app.jwks.is_some()),
         ("rate_limit", app.rate_limit.is_some()),
+        ("access_log_service", app.access_log_service.is_some()),
     ];
     let mut given = services.into_iter().filter(|(_, given)| *given).map(|(key, _)| key);
     let key = given.next()?;
@@ -70,7 +71,7 @@ fn of_services(app: &App) -> Option<String> {
     if app.protocol == PeerProtocol::Bytes || app.response_bytes.is_some() {
         return Some(format!("has `{key}`, which needs `protocol: http1` or `protocol: http2`"));
     }
-    if ["grpc_health", "rate_limit"].contains(&key) && app.protocol != PeerProtocol::Http2 {
+    if ["access_log_service", "grpc_health", "rate_limit"].contains(&key) && app.protocol != PeerProtocol::Http2 {
         return Some(format!("has `{key}`, which needs `protocol: http2`"));
     }
     let has_first = key != "grpc_health" && !app.first.is_empty();

@@ -12,7 +12,7 @@ use serde::Deserialize;
 pub use protocol::{Alb, Http2, PeerProtocol, Reuse};
 pub use services::{
     Authorisation, Decision, Health, HealthService, Key, KeyServer, KeySet, LimitCount, LimitLeft, LimitService,
-    LimitUnit, Service, Serving, Verdict,
+    LimitUnit, LogCall, LogService, Service, Serving, Verdict,
 };
 pub use tls::{AppTls, ClientCertificate, ClientTls, TlsClosing, TlsVersion, Trusted};
 
@@ -124,6 +124,8 @@ pub struct App {
     pub jwks: Option<KeyServer>,
     /// It is a rate limit service, over gRPC with HTTP/2.
     pub rate_limit: Option<LimitService>,
+    /// It is an access log service, over gRPC with HTTP/2.
+    pub access_log_service: Option<LogService>,
 }
 
 impl App {
