@@ -50,9 +50,10 @@ fn means_the_same_as_json(loaded: &Loaded, differences: Differences) {
             dump,
             watched_files,
             dns_caches,
+            secrets,
         } = &loaded.config;
         format!(
-            "{admin:?} {node:?} {zone:?} {connections_max:?} {internal_buffer_bytes:?} {listeners:#?} {clusters:#?} {differences:?} {runtime:?} {stats:?} {dump} {watched_files:?} {dns_caches:?}"
+            "{admin:?} {node:?} {zone:?} {connections_max:?} {internal_buffer_bytes:?} {listeners:#?} {clusters:#?} {differences:?} {runtime:?} {stats:?} {dump} {watched_files:?} {dns_caches:?} {secrets:?}"
         )
     };
     match again {
