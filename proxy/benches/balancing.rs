@@ -72,6 +72,7 @@ fn choose(bencher: Bencher<'_, '_>, count: u32, policy: Policy, weight: impl Fn(
         overprovisioning: 140,
         health_by: HealthBy::Endpoints,
         subsets: None,
+        zones: None,
     };
     let member = |n: u32| Member {
         priority: 0,
