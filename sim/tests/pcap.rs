@@ -168,17 +168,19 @@ fn judge(library: &Library, files: &[String]) -> Vec<String> {
     // Each has a seed of its own: their addresses are the same, and only other sequence numbers part their connections.
     let plays = files.iter().zip(1..).map(|(file, seed)| {
         let scenario = Scenario::load(library, file).expect("shipped scenarios load");
-        scenario.play(Some(seed)).expect("shipped configurations are accepted")
+        (file, scenario.play(Some(seed)).expect("shipped configurations are accepted"))
     });
-    let plays: Vec<Played> = plays.collect();
-    let bytes: Vec<u8> = plays.iter().flat_map(|played| pcapng(&played.trace)).collect();
+    let mut plays: Vec<(&String, Played)> = plays.collect();
+    // What tshark takes for gRPC once it has seen some on a port is what comes later in the file.
+    plays.sort_by_key(|(_, played)| has_grpc(&played.trace));
+    let bytes: Vec<u8> = plays.iter().flat_map(|(_, played)| pcapng(&played.trace)).collect();
     let capture = capture_file(&files[0]);
     std::fs::write(&capture, bytes).expect("the folder for temporary files can be written to");
     let dissected = dissect(&capture);
     std::fs::remove_file(&capture).expect("it was written a moment ago");
     let mut complaints = Vec::new();
     // A section of a run without packets is counted too.
-    for ((file, played), section) in files.iter().zip(&plays).zip(1..) {
+    for ((file, played), section) in plays.iter().zip(1..) {
         let lines: Vec<&str> = dissected.lines().filter(|line| line.starts_with(&format!("{section}\t"))).collect();
         complaints.extend(judge_section(played, &lines).into_iter().map(|complaint| format!("{file}: {complaint}")));
     }

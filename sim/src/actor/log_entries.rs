@@ -358,8 +358,12 @@ mod tests {
     use super::*;
 
     fn message(fields: &[(u8, &[u8])]) -> Vec<u8> {
-        let field =
-            |(number, value): &(u8, &[u8])| [&[number << 3 | 2, u8::try_from(value.len()).unwrap()], *value].concat();
+        let field = |(number, value): &(u8, &[u8])| {
+            let key = u16::from(*number) << 3 | 2;
+            let [low, high] = [u8::try_from(key & 127).unwrap(), u8::try_from(key >> 7).unwrap()];
+            let key = if high == 0 { vec![low] } else { vec![low | 128, high] };
+            [&key[..], &[u8::try_from(value.len()).unwrap()], value].concat()
+        };
         fields.iter().flat_map(field).collect()
     }
 

@@ -1,7 +1,5 @@
 //! Clusters, as written.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 
 use super::aggregate::CustomClusterType;
@@ -9,6 +7,7 @@ use super::balancing::{
     AssignmentPolicy, CommonLbConfig, HealthStatus, LbPolicy, LbSubsetConfig, LeastRequestLbConfig,
     LoadBalancingPolicy, Locality, MaglevLbConfig, RingHashLbConfig, RoundRobinLbConfig,
 };
+use super::metadata::Metadata;
 use super::resolver::{DnsLookupFamily, RefreshRate, TypedDnsResolver};
 use super::socket_option::{SocketOption, TcpKeepalive};
 use super::source::ConfigSource;
@@ -180,13 +179,6 @@ pub(crate) struct LbEndpoint {
     pub(crate) health_status: Option<HealthStatus>,
     pub(crate) load_balancing_weight: Option<AtLeastOne>,
     pub(crate) metadata: Option<At<Metadata>>,
-}
-
-/// `envoy.config.core.v3.Metadata`
-#[derive(Debug, Deserialize)]
-pub(crate) struct Metadata {
-    #[serde(default)]
-    pub(crate) filter_metadata: BTreeMap<String, At<Tree>>,
 }
 
 /// `envoy.config.endpoint.v3.Endpoint`

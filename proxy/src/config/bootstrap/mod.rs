@@ -21,6 +21,7 @@ pub(crate) mod jwt_authn;
 pub(crate) mod listener;
 pub(crate) mod lua;
 pub(crate) mod matchers;
+pub(crate) mod metadata;
 pub(crate) mod network_filter;
 pub(crate) mod policies;
 pub(crate) mod proxy_protocol;

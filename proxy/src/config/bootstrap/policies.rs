@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use super::cluster::Metadata;
 use super::matchers::{HeaderMatcher, RegexMatchAndSubstitute};
+use super::metadata::Metadata;
 use crate::config::constraints::{AtLeastOne, HeaderName, NonEmpty, Positive};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;

@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 
-use super::cluster::{Metadata, RoutingPriority};
+use super::cluster::RoutingPriority;
 use super::filter::{CorsPolicy, HeaderMutationRule, HeaderValueOption, HttpFilter, TypedPerFilterConfig};
 use super::matchers::{HeaderMatcher, RegexMatchAndSubstitute};
+use super::metadata::Metadata;
 use super::policies::{HashPolicy, HedgePolicy, InternalRedirectPolicy, RetryPolicy};
 use super::proxy_protocol::ProxyProtocolConfig;
 use super::rate_limit::RateLimit;

@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 use super::Percent;
 use super::access_log::AccessLog;
-use super::cluster::Metadata;
 use super::filter::HeaderValueOption;
+use super::metadata::Metadata;
 use super::policies::HashedFilterState;
 use crate::config::constraints::{LongerThan, NonEmpty};
 use crate::config::units::Seconds;

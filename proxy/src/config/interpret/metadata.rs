@@ -1,8 +1,8 @@
 //! What metadata, and tests of it, mean.
 
-use crate::config::bootstrap::cluster::Metadata as WrittenMetadata;
 use crate::config::bootstrap::filter::{MetadataEntry as WrittenEntry, SetMetadata as WrittenSetMetadata};
 use crate::config::bootstrap::matchers::{DoubleMatcher, MetadataMatcher, ValueMatcher};
+use crate::config::bootstrap::metadata::Metadata as WrittenMetadata;
 use crate::config::filter::{MetadataEntry, Overwriting};
 use crate::config::metadata::{Metadata, MetadataPath, Struct, Value, ValueMatch};
 use crate::config::problem::Problem;

@@ -123,14 +123,7 @@ pub(super) fn interpret(
     runtime::note_unknown_owners(notes, &names, &listeners);
     notes.note_unread();
     if !listeners.iter().flat_map(Listener::managers).any(|manager| manager.http2.allow_connect) {
-        for place in connect_in_clusters {
-            notes.note(
-                &place,
-                "has no effect towards a cluster: extended CONNECT is permitted by the side that accepts the \
-                 connection; set it in the HttpConnectionManager's http2_protocol_options of the hop that this cluster \
-                 leads to",
-            );
-        }
+        note_connect_in_clusters(&connect_in_clusters, notes);
     }
     let internal_buffer_bytes = match internal {
         InternalListeners::Buffering { bytes } => bytes,
@@ -152,6 +145,17 @@ pub(super) fn interpret(
         watched_files: notes.take_watched(),
         dns_caches: notes.take_caches(),
     })
+}
+
+/// `allow_connect` stands in clusters, and in no connection manager.
+fn note_connect_in_clusters(places: &[Place], notes: &Notes) {
+    for place in places {
+        notes.note(
+            place,
+            "has no effect towards a cluster: extended CONNECT is permitted by the side that accepts the connection; \
+             set it in the HttpConnectionManager's http2_protocol_options of the hop that this cluster leads to",
+        );
+    }
 }
 
 /// Its zone, if it has one.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{address, matching, metadata as interpret_metadata};
-use crate::config::bootstrap::cluster::Metadata as WrittenMetadata;
+use crate::config::bootstrap::metadata::Metadata as WrittenMetadata;
 use crate::config::bootstrap::rate_limit::{
     RateLimit as Written, RateLimitAction, RateLimitHitsAddend, RateLimitMetadata, RateLimitMetadataKey,
     RateLimitMetadataSource, RateLimitOverride, RateLimitRemoteAddressMatch, RateLimitUnit, VhRateLimitsOptions,

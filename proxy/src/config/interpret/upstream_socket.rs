@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::secret::Secrets;
 use super::{metadata, proxy_protocol, tls};
-use crate::config::bootstrap::cluster::{Cluster as Written, Metadata as WrittenMetadata};
+use crate::config::bootstrap::cluster::Cluster as Written;
+use crate::config::bootstrap::metadata::Metadata as WrittenMetadata;
 use crate::config::bootstrap::tls::{MetadataValueSource, TransportSocket, TransportSocketConfig};
 use crate::config::cluster::{MetadataOwner, PassedNamespace, SocketMatch, UpstreamSocket};
 use crate::config::metadata::Struct;
