@@ -106,6 +106,8 @@ pub struct StreamInfo {
     pub attempts_in_response: bool,
     /// `dynamic_stats` is on: its response counts by its status.
     pub has_code_stats: bool,
+    /// Its response counts without its status.
+    pub is_codeless: bool,
     /// The request asks for the health of this proxy: responses to such do not count.
     pub is_health_check: bool,
     /// What filters have left for logs and headers.
@@ -231,6 +233,7 @@ impl StreamInfo {
             attempts: 0,
             attempts_in_response: false,
             has_code_stats: true,
+            is_codeless: false,
             is_health_check: false,
             metadata: None,
             filter_state: None,
@@ -247,6 +250,7 @@ impl StreamInfo {
     #[must_use]
     pub fn charged(&self) -> Charged<'_> {
         Charged {
+            is_codeless: self.is_codeless,
             is_internal: self.internal,
             is_canary: self.is_canary,
             named: self.alt_stat_name.as_deref(),

@@ -298,6 +298,8 @@ pub struct RouterOptions {
     pub respect_expected_timeout: bool,
     /// `strict_check_headers`: a request in which one of these is malformed is refused; else it is ignored.
     pub strict: Vec<StrictHeader>,
+    /// `suppress_grpc_request_failure_code_stats`: responses to gRPC requests do not count by their status.
+    pub suppress_grpc_codes: bool,
     /// Add no x-envoy headers.
     pub suppress_envoy_headers: bool,
 }
@@ -308,6 +310,7 @@ impl Default for RouterOptions {
             has_code_stats: true,
             respect_expected_timeout: false,
             strict: Vec::new(),
+            suppress_grpc_codes: false,
             suppress_envoy_headers: false,
         }
     }

@@ -31,6 +31,8 @@ const NAMES_MAX: usize = 32;
 /// What a response is counted under, besides its cluster.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Charged<'o> {
+    /// The cluster itself counts it without its status (`suppress_grpc_request_failure_code_stats`).
+    pub is_codeless: bool,
     /// The request came from inside (`x-envoy-internal: true`).
     pub is_internal: bool,
     /// The endpoint is a canary, by its metadata or by its own word.
@@ -63,7 +65,7 @@ impl CodeStats {
 
     /// Counts the response to a request: the upstream's, or ours in its place.
     pub fn charge(&self, status: StatusCode, charged: Charged<'_>) {
-        self.each(charged, |branches| branches.each(charged, |tree| tree.charge(status)));
+        self.each(charged, |branches| branches.charge(status, charged));
     }
 
     /// Counts a response that is not passed on, since the request is tried again.
@@ -123,8 +125,21 @@ impl Branches {
         }
     }
 
+    fn charge(&self, status: StatusCode, charged: Charged<'_>) {
+        if charged.is_codeless {
+            self.all.complete();
+        } else {
+            self.all.charge(status);
+        }
+        self.each_branch(charged, |tree| tree.charge(status));
+    }
+
     fn each(&self, charged: Charged<'_>, work: impl Fn(&Tree)) {
         work(&self.all);
+        self.each_branch(charged, work);
+    }
+
+    fn each_branch(&self, charged: Charged<'_>, work: impl Fn(&Tree)) {
         work(if charged.is_internal { &self.internal } else { &self.external });
         if charged.is_canary {
             work(&self.canary);
@@ -199,11 +214,15 @@ impl Tree {
     fn charge(&self, status: StatusCode) {
         let code = status.as_u16();
         let class = code / 100;
-        self.completed.get_or_init(|| self.counter("completed")).inc();
+        self.complete();
         if class <= 5 {
             add(&self.classes, class, || self.counter(&format!("{class}xx")));
         }
         add(&self.codes, code, || self.counter(&code.to_string()));
+    }
+
+    fn complete(&self) {
+        self.completed.get_or_init(|| self.counter("completed")).inc();
     }
 
     fn time(&self) -> &Histogram {
@@ -255,6 +274,20 @@ mod tests {
         }
         let is_kept = |name: &&String| name.contains(".name") && name.contains(".internal.upstream_rq_200");
         assert_eq!(names(&registry).iter().filter(is_kept).count(), NAMES_MAX - 1);
+    }
+
+    #[test]
+    fn a_response_without_its_status_is_completed_and_counts_for_the_origin() {
+        let registry = Arc::new(Registry::new());
+        let codes = CodeStats::new(&registry, "up", None);
+        codes.charge(StatusCode::OK, Charged { is_codeless: true, ..Charged::default() });
+        let expected = [
+            "external.upstream_rq_200",
+            "external.upstream_rq_2xx",
+            "external.upstream_rq_completed",
+            "upstream_rq_completed",
+        ];
+        assert_eq!(names(&registry), expected.map(|last| format!("cluster.up.{last}: 1")));
     }
 
     #[test]

@@ -61,6 +61,8 @@ async fn decide_once<'a>(stream: &mut StreamContext<'a>, followed: &mut Followed
         return Some(refuse_unrouted(stream).await);
     };
     set_name(stream, &found);
+    // Found before the filters have changed the request, as the route is.
+    let mut cluster = reach(stream, &found);
     let chains = found.filters().unwrap_or(&service.options.filters);
     let upgrade = match upgrade(stream, &found.route.action) {
         Ok(upgrade) => upgrade,
@@ -70,11 +72,11 @@ async fn decide_once<'a>(stream: &mut StreamContext<'a>, followed: &mut Followed
         }
     };
     let chain = chains.of(upgrade.map(|upgrade| upgrade.protocol.as_str()));
-    // Found before the filters have changed the request, as the route is.
-    let mut cluster = reach(stream, &found);
     let counted = || cluster.as_deref().map(Cluster::filter_stats);
     stream.exchange.filters = Filters::of(chain, &service.filters).for_route(found.edits(), counted);
     if upgrade.is_some() {
+        service.stats.downstream_cx_upgrades_total.inc();
+        stream.upgrade_active = Some(service.stats.downstream_cx_upgrades_active.enter());
         stream.exchange.withhold();
     }
     stream.log_begin();
@@ -311,6 +313,7 @@ async fn forward<'a>(
     target.routes.set_parts(&target.found, request, info);
     let mut options = RequestOptions::resolve(to, router, &mut request.headers);
     options.metadata_match = metadata_match(to, &target.found, info);
+    info.is_codeless = router.suppress_grpc_codes && request.headers.is_grpc();
     (info.alt_stat_name, info.has_code_stats) = (options.alt_stat_name.take(), router.has_code_stats);
     if RequestKeys::draws(&cluster.shared.keys.maintenance, &*service.outside.random) {
         cluster.shared.stats.upstream_rq_maintenance_mode.inc();
@@ -320,11 +323,6 @@ async fn forward<'a>(
     let longest_by_default = exchange.timers.longest();
     exchange.timers.set_route(to, options.timeout, options.longest);
     info.attempts_in_response = to.attempt_count.in_response;
-    let mut upgrade_active = None;
-    if upgrade.is_some() {
-        service.stats.downstream_cx_upgrades_total.inc();
-        upgrade_active = Some(service.stats.downstream_cx_upgrades_active.enter());
-    }
     change_request(stream, &target, &mut options, longest_by_default);
     if upgrade.is_none() {
         mirror::begin(stream, to, &options, chance);
@@ -352,7 +350,7 @@ async fn forward<'a>(
     response_began(stream, &response, kind);
     let timed = stream.exchange.is_complete() && !router.suppress_envoy_headers;
     let service_time = if timed { service_time(stream) } else { None };
-    Some(Reply::Upstream(Forwarded { response, cluster, kind, service_time, _upgrade_active: upgrade_active }))
+    Some(Reply::Upstream(Forwarded { response, cluster, kind, service_time }))
 }
 
 /// What the endpoint has to have: what the route says, and what filters have left for it.

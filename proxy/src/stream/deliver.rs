@@ -12,7 +12,7 @@ use super::hold::{Stopped, filter_response};
 use super::record::record_relay_end;
 use super::relay::{self, Relay, RelayEnd};
 use super::reply::reply_locally;
-use super::respond::{Remaining, Responder, Response, after_response, begin_response, edit_response};
+use super::respond::{Remaining, Responder, Response, after_response, begin_response, edit_response, tell_attempts};
 use super::unsent::push_out;
 use super::{After, Forwarded, Persistence, ResponseKind, StreamContext};
 use crate::access_log::StreamInfo;
@@ -31,7 +31,7 @@ pub(super) async fn deliver(
     forwarded: Forwarded,
     responder: Responder<'_>,
 ) -> (After, Option<Writer>) {
-    let Forwarded { mut response, cluster, kind, service_time, _upgrade_active } = forwarded;
+    let Forwarded { mut response, cluster, kind, service_time } = forwarded;
     let payload = payload(kind, &response);
     let mut head = head(kind, &mut response, service_time);
     if kind != ResponseKind::Unsuccessful {
@@ -40,6 +40,7 @@ pub(super) async fn deliver(
     }
     stream.info.response_code = Some(head.status.as_u16());
     edit_response(stream, &mut head);
+    tell_attempts(stream, &mut head);
     let first = match filter_response(stream, &mut response, &mut head, payload).await {
         Ok(first) => first,
         Err(Stopped::Ended(end)) => return end_without_response(stream, &cluster, response, kind, end, responder),

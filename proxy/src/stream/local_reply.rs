@@ -189,6 +189,15 @@ impl LocalReply {
         matches!(self, Self::Preflight(_))
     }
 
+    /// Does it come from behind the filters?
+    pub(crate) fn is_of_router(&self) -> bool {
+        use Expired::{Global, Upstream};
+        matches!(
+            self,
+            Self::TooLate { expired: Global | Upstream, .. } | Self::TimedOutEmpty(_) | Self::Upstream { .. }
+        )
+    }
+
     /// The row for this reply.
     pub(crate) fn row(&self) -> Row {
         use ResponseFlag as Flag;

@@ -104,7 +104,6 @@ struct Forwarded {
     kind: ResponseKind,
     /// `x-envoy-upstream-service-time`, unless it does not apply.
     service_time: Option<HeaderValue>,
-    _upgrade_active: Option<Held>,
 }
 
 impl Reply {
@@ -151,6 +150,8 @@ pub(crate) struct StreamContext<'a> {
     exchange: Exchange<'a>,
     /// Whether the client keeps its HTTP/1 connection after this request.
     client_persistence: Persistence,
+    /// Counts it among the upgrades that the connection manager has let through.
+    upgrade_active: Option<Held>,
     info: &'a mut StreamInfo,
 }
 
@@ -229,7 +230,7 @@ pub(crate) fn prepare<'a>(
     exchange.informational_sender = informational_sender;
     exchange.periodic = periodic(service, info);
     let form = Form::of(&request);
-    StreamContext { service, routes, request, form, exchange, client_persistence, info }
+    StreamContext { service, routes, request, form, exchange, client_persistence, upgrade_active: None, info }
 }
 
 /// The lines of a stream before its last, if they are wanted.

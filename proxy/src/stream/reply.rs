@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Method, Version};
 
 use super::local_reply::{Content, Form, LocalReply, Row};
-use super::respond::{Remaining, Responder, Response, after_response, begin_response, edit_response};
+use super::respond::{Remaining, Responder, Response, after_response, begin_response, edit_response, tell_attempts};
 use super::service::Service;
 use super::unsent::push_out;
 use super::{After, Persistence, StreamContext, call};
@@ -128,6 +128,9 @@ async fn send(
 /// Changes the head as the route wants, and then as the reply itself does.
 fn edit(stream: &mut StreamContext<'_>, reply: &LocalReply, head: &mut ResponseHead) {
     edit_response(stream, head);
+    if reply.is_of_router() {
+        tell_attempts(stream, head);
+    }
     if let Some(edits) = reply.edits() {
         add_to_response(edits, head, &stream.request, stream.info);
     }

@@ -82,8 +82,12 @@ pub(super) fn edit_response(stream: &mut StreamContext<'_>, head: &mut ResponseH
         info.bytes_received = exchange.bytes_received;
         exchange.filters.edit_response(head, request, info);
     }
-    if info.attempts_in_response {
-        head.headers.set(names::X_ENVOY_ATTEMPT_COUNT.clone(), HeaderValue::from(info.attempts));
+}
+
+/// Says how often the request was sent, if the route wants that. Connection manager and filters do not.
+pub(super) fn tell_attempts(stream: &StreamContext<'_>, head: &mut ResponseHead) {
+    if stream.info.attempts_in_response {
+        head.headers.set(names::X_ENVOY_ATTEMPT_COUNT.clone(), HeaderValue::from(stream.info.attempts));
     }
 }
 

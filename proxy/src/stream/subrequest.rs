@@ -19,7 +19,7 @@ use crate::config::route::Forward;
 use crate::exchange::{Exchange, Expired, Interrupted, LazyTimer, Timers};
 use crate::filter::{FilterContext, Filters, Unanswered};
 use crate::net::Outside;
-use crate::stats::{Charged, HttpStats};
+use crate::stats::{Charged, ClusterStats, HttpStats};
 use crate::upstream::request_options::RequestOptions;
 use crate::upstream::{self, Ended, Forwarding, UpstreamResponse};
 
@@ -118,7 +118,8 @@ impl Subrequest {
                     let took = HeaderValue::from(u64::try_from(sent.elapsed().as_millis()).unwrap_or(u64::MAX));
                     response.head.headers.set(names::X_ENVOY_SERVICE_TIME.clone(), took);
                 }
-                return read(response, &mut exchange, kept).await.ok_or_else(broken_off);
+                let stats = &self.cluster.shared.stats;
+                return read(response, &mut exchange, stats, kept).await.ok_or_else(broken_off);
             }
             Err(Ended::Failed { failure, retried }) => {
                 let row = LocalReply::Upstream { failure, retried, response: self.info.response_start }.row();
@@ -146,13 +147,20 @@ fn broken_off() -> Unanswered {
 /// How a response's body has ended.
 enum End {
     Broken(ExchangeError),
-    /// The timeout has passed, or the body is too large.
+    /// The body is too large, or the stream that it is for ends.
     GivenUp,
+    /// The timeout has passed.
+    Late,
     Whole,
 }
 
 /// Reads the response to its end.
-async fn read(mut response: Box<UpstreamResponse>, exchange: &mut Exchange<'_>, kept: Kept) -> Option<Whole> {
+async fn read(
+    mut response: Box<UpstreamResponse>,
+    exchange: &mut Exchange<'_>,
+    stats: &ClusterStats,
+    kept: Kept,
+) -> Option<Whole> {
     let (mut body, mut trailers) = (BytesMut::new(), None);
     let end = std::future::poll_fn(|cx| {
         loop {
@@ -174,7 +182,10 @@ async fn read(mut response: Box<UpstreamResponse>, exchange: &mut Exchange<'_>, 
             }
         }
         // The rest of the request still goes out, and the timeout still runs.
-        exchange.poll_interrupted(cx, &mut response.writer).map(|_| End::GivenUp)
+        exchange.poll_interrupted(cx, &mut response.writer).map(|interrupted| match interrupted {
+            Interrupted::Timer(Expired::Global) => End::Late,
+            _ => End::GivenUp,
+        })
     })
     .await;
     let head = response.head.clone();
@@ -184,6 +195,11 @@ async fn read(mut response: Box<UpstreamResponse>, exchange: &mut Exchange<'_>, 
             None
         }
         End::GivenUp => {
+            response.end(exchange);
+            None
+        }
+        End::Late => {
+            stats.upstream_rq_timeout.inc();
             response.end(exchange);
             None
         }

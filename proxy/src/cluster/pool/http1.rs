@@ -69,6 +69,14 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.codec.peer_wants_close() {
+            self.record.shared.stats.upstream_cx_close_notify.inc();
+        }
+    }
+}
+
 /// Connections that wait for a request, the one used last at the end.
 #[derive(Default)]
 pub(super) struct IdleConnections(RefCell<Vec<Idle>>);
@@ -229,9 +237,6 @@ impl Exclusive {
             pool.budget.shared.stats.upstream_cx_protocol_error.inc();
         }
         let wants_close = connection.codec.peer_wants_close();
-        if wants_close {
-            pool.budget.shared.stats.upstream_cx_close_notify.inc();
-        }
         if connection.codec.peer_has_ended() {
             connection.record.closed_by = ClosedBy::Peer; // which may be how a response ends
         }

@@ -96,6 +96,8 @@ pub(crate) struct Router {
     pub(crate) strict_check_headers: Vec<At<String>>,
     #[serde(default)]
     pub(crate) suppress_envoy_headers: bool,
+    #[serde(default)]
+    pub(crate) suppress_grpc_request_failure_code_stats: bool,
 }
 
 /// `envoy.extensions.filters.http.grpc_stats.v3.FilterConfig`

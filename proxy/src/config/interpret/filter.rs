@@ -343,6 +343,7 @@ fn router(written: &Router) -> Result<RouterOptions, Problem> {
         has_code_stats: written.dynamic_stats.unwrap_or(true),
         respect_expected_timeout: written.respect_expected_rq_timeout,
         strict: written.strict_check_headers.iter().map(strict_header).collect::<Result<_, _>>()?,
+        suppress_grpc_codes: written.suppress_grpc_request_failure_code_stats,
         suppress_envoy_headers: written.suppress_envoy_headers,
     })
 }

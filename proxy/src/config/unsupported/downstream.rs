@@ -197,7 +197,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Router", "child_span_formatter", Ignored(TRACING)),
     ("Router", "reject_connect_request_early_data", Ignored("nothing after a CONNECT is sent before its response")),
     ("Router", "start_child_span", Only("false", CHILD_SPANS)),
-    ("Router", "suppress_grpc_request_failure_code_stats", Ignored("there are no gRPC stats")),
     ("Router", "upstream_http_filters", Refused("there are no upstream filters")),
     ("Router", "upstream_log", Refused("streams are logged, attempts are not")),
     ("Router", "upstream_log_options", Refused("streams are logged, attempts are not")),

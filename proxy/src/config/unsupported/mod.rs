@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     /// Where the messages are; a line that names none of them would never be found.
-    pub(super) const MESSAGES: [&str; 32] = [
+    pub(super) const MESSAGES: [&str; 33] = [
         include_str!("../bootstrap/mod.rs"),
         include_str!("../bootstrap/access_log.rs"),
         include_str!("../bootstrap/balancing.rs"),
@@ -117,6 +117,7 @@ mod tests {
         include_str!("../bootstrap/jwt_authn.rs"),
         include_str!("../bootstrap/listener.rs"),
         include_str!("../bootstrap/matchers.rs"),
+        include_str!("../bootstrap/metadata.rs"),
         include_str!("../bootstrap/network_filter.rs"),
         include_str!("../bootstrap/proxy_protocol.rs"),
         include_str!("../bootstrap/policies.rs"),

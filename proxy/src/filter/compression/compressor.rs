@@ -85,7 +85,9 @@ impl<'c> Compression<'c> {
         encodings: Option<&mut Encodings<'_>>,
         context: &FilterContext,
     ) {
-        let Some(stats) = self.stats.clone() else { return };
+        // It has not seen the request that another filter has answered before it.
+        let stats = self.stats.take().or_else(|| context.stats.compressor(&self.options.stats));
+        let Some(stats) = stats else { return };
         let options = self.options;
         let headers = &mut response.headers;
         let is_wanted =

@@ -42,6 +42,11 @@ impl Limiter {
         self.waiting.keep(piece);
     }
 
+    /// Is nothing kept?
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// May more come?
     pub(in crate::filter) fn has_room(&self) -> bool {
         self.waiting.has_room(self.bytes_max)

@@ -96,7 +96,9 @@ impl<'c> Faults<'c> {
 
     /// A piece of the response's body has come: where the response is slowed down, it is kept.
     pub(super) fn on_response_data(&mut self, piece: &mut Piece) {
-        if let Some(limiter) = &mut self.limiter {
+        if let Some(limiter) = &mut self.limiter
+            && !(piece.is_bare_end() && limiter.is_empty())
+        {
             limiter.keep(std::mem::take(piece));
         }
     }
