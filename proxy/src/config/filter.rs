@@ -80,7 +80,7 @@ pub enum Filter {
     /// `envoy.filters.http.ratelimit`
     GlobalRateLimit(GloballyLimited),
     /// `envoy.filters.http.grpc_stats`
-    GrpcStats(Arc<CountedMethods>),
+    GrpcStats(Arc<CountedCalls>),
     /// `envoy.filters.http.grpc_web`
     GrpcWeb,
     /// `envoy.filters.http.header_mutation`
@@ -198,6 +198,17 @@ pub struct Csrf {
     pub counted: Fraction,
     /// Hosts, with their ports, whose pages may besides those of the host that is asked.
     pub additional_origins: Vec<StringMatch>,
+}
+
+/// What is kept of gRPC calls.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CountedCalls {
+    /// What they are counted under.
+    pub methods: CountedMethods,
+    /// `emit_filter_state`: how many messages a stream had is left as filter state.
+    pub leaves_state: bool,
+    /// `enable_upstream_stats`: how long a call took is recorded.
+    pub is_timed: bool,
 }
 
 /// Which gRPC methods have stats of their own.

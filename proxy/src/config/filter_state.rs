@@ -27,8 +27,19 @@ pub enum ObjectKind {
     Fields,
     /// `envoy.network.application_protocols`: what is offered to upstreams by ALPN.
     ApplicationProtocols,
+    /// How many messages of gRPC a stream had, the requests' and the responses', with a comma between. No factory makes such.
+    GrpcMessages,
     /// `envoy.ratelimit.hits_addend`: how much a stream counts for at a rate limit service.
     RateLimitHits,
+}
+
+/// How fields of messages are named in JSON.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FieldNames {
+    /// As in lines of JSON: `request_message_count`.
+    AsDeclared,
+    /// As in lines of text: `requestMessageCount`.
+    CamelCase,
 }
 
 impl ObjectKind {
@@ -85,6 +96,7 @@ impl Object {
             ObjectKind::ApplicationProtocols
             | ObjectKind::DisableTunneling
             | ObjectKind::Fields
+            | ObjectKind::GrpcMessages
             | ObjectKind::HashableText
             | ObjectKind::ServerName
             | ObjectKind::SubjectAltNames
@@ -102,6 +114,7 @@ impl Object {
         match self.kind {
             ObjectKind::ApplicationProtocols | ObjectKind::Fields => None,
             ObjectKind::DisableTunneling
+            | ObjectKind::GrpcMessages
             | ObjectKind::HashableText
             | ObjectKind::IdleTimeout
             | ObjectKind::RateLimitHits
@@ -114,9 +127,10 @@ impl Object {
 
     /// As JSON, where Envoy has a message for it.
     #[must_use]
-    pub fn json(&self) -> Option<String> {
+    pub fn json(&self, names: FieldNames) -> Option<String> {
         let text = String::from_utf8_lossy(&self.text);
         match self.kind {
+            ObjectKind::GrpcMessages => Some(grpc_messages(&text, names)),
             ObjectKind::DisableTunneling | ObjectKind::Fields => Some(text.into_owned()),
             ObjectKind::HashableText | ObjectKind::IdleTimeout | ObjectKind::RateLimitHits | ObjectKind::Text => {
                 Some(serde_json::Value::from(text).to_string())
@@ -150,6 +164,17 @@ impl Object {
     pub fn milliseconds(&self) -> Option<Duration> {
         milliseconds(&self.text)
     }
+}
+
+/// As the JSON of `envoy.extensions.filters.http.grpc_stats.v3.FilterObject`, which leaves zeros out.
+fn grpc_messages(text: &str, names: FieldNames) -> String {
+    let names = match names {
+        FieldNames::AsDeclared => ["request_message_count", "response_message_count"],
+        FieldNames::CamelCase => ["requestMessageCount", "responseMessageCount"],
+    };
+    let counts = names.iter().zip(text.split(',')).filter(|(_, count)| *count != "0");
+    let members: Vec<String> = counts.map(|(name, count)| format!("\"{name}\":\"{count}\"")).collect();
+    format!("{{{}}}", members.join(","))
 }
 
 fn hits(text: &[u8]) -> Option<u32> {

@@ -204,12 +204,15 @@ impl<'c> Filter<'c> {
     }
 
     /// The stream is over: a call that it makes then.
-    pub(super) fn last_call(
+    pub(super) fn end(
         &mut self,
         request: &RequestHead,
-        info: &StreamInfo,
+        info: &mut StreamInfo,
         context: &FilterContext,
     ) -> Option<Call> {
+        if let Self::GrpcStats(calls) = self {
+            calls.end(info);
+        }
         if let Self::GlobalRateLimit(limit) = self { limit.last_call(request, info, context) } else { None }
     }
 
@@ -356,7 +359,7 @@ impl<'c> Filter<'c> {
             Self::Decompressor(decompression) => decompression.on_response(response, payload, context),
             Self::ExtAuthz(authorisation) => authorisation.on_response(response),
             Self::GlobalRateLimit(limit) => limit.on_response(response, request, info),
-            Self::GrpcStats(calls) => calls.on_response(response, payload),
+            Self::GrpcStats(calls) => calls.on_response(response, payload, info),
             Self::GrpcWeb(web) => return web.on_response(response, payload),
             Self::HeaderMutation(mutation) => mutation.on_response(response, request, info),
             Self::HeaderToMetadata(rules) => header_to_metadata::on_response(rules, response, info),

@@ -281,9 +281,9 @@ impl<'c> Filters<'c> {
         Flow::Continue
     }
 
-    /// The stream is over: calls that filters make then, which nothing waits for.
-    pub(crate) fn last_calls(&mut self, request: &RequestHead, info: &StreamInfo) -> Vec<Call> {
-        self.filters.iter_mut().filter_map(|filter| filter.last_call(request, info, self.context)).collect()
+    /// The stream is over. Returns the calls that filters make then, which nothing waits for.
+    pub(crate) fn end(&mut self, request: &RequestHead, info: &mut StreamInfo) -> Vec<Call> {
+        self.filters.iter_mut().filter_map(|filter| filter.end(request, info, self.context)).collect()
     }
 
     /// How many have continued with the request's head.

@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::names::{cluster_prefix, one_segment};
 use super::{Counter, Registry};
@@ -119,6 +120,11 @@ impl GrpcMethod {
     /// So many messages of a response have begun.
     pub fn count_responses(&self, messages: u64) {
         self.count("response_message_count", messages);
+    }
+
+    /// How long a call took, from the end of the request to the end of the response.
+    pub fn record_time(&self, took: Duration) {
+        self.registry.histogram(&format!("{}.upstream_rq_time", self.prefix)).record_ms(took);
     }
 
     fn count(&self, last: &str, messages: u64) {

@@ -60,6 +60,7 @@ fn no_cluster() -> Unanswered {
 }
 
 /// Makes the calls that filters want made when the stream is over. As with copies of requests, nothing waits for their ends.
-pub(super) fn make_last(service: &Service, filters: &mut Filters<'_>, request: &RequestHead, info: &StreamInfo) {
-    detach(service, filters.last_calls(request, info), info);
+pub(super) fn make_last(service: &Service, filters: &mut Filters<'_>, request: &RequestHead, info: &mut StreamInfo) {
+    let calls = filters.end(request, info);
+    detach(service, calls, info);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::message::{AltName, Certificate, Common, Flags, Tls, Unauthorized};
+use super::message::{AltName, Certificate, Common, Flags, GrpcMessages, Tls, Unauthorized};
 use crate::access_log::format::{Source, end as end_of, tag, text_of, wire_bytes};
 use crate::access_log::time::Second;
 use crate::access_log::{ResponseFlag, ResponseFlags, StreamInfo};
@@ -192,6 +192,12 @@ fn object(object: &Object) -> Option<Any> {
     let number = |name: &str, value: u64| Some(Any::of(name, &Number { value }));
     match object.kind {
         ObjectKind::DisableTunneling => number("google.protobuf.BoolValue", u64::from(&*object.text == b"true")),
+        ObjectKind::GrpcMessages => {
+            let mut counts = object.parts().map(|count| text(count).parse().unwrap_or_default());
+            let (requests, responses) = (counts.next().unwrap_or_default(), counts.next().unwrap_or_default());
+            let name = "envoy.extensions.filters.http.grpc_stats.v3.FilterObject";
+            Some(Any::of(name, &GrpcMessages { requests, responses }))
+        }
         ObjectKind::HashableText | ObjectKind::Text => {
             Some(Any::of("google.protobuf.StringValue", &Words { value: text(&object.text) }))
         }

@@ -322,3 +322,12 @@ pub(crate) struct Response {
     #[prost(uint64, tag = "8")]
     pub(crate) downstream_header_bytes_sent: u64,
 }
+
+/// `envoy.extensions.filters.http.grpc_stats.v3.FilterObject`
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct GrpcMessages {
+    #[prost(uint64, tag = "1")]
+    pub(crate) requests: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) responses: u64,
+}

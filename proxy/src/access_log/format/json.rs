@@ -1,8 +1,9 @@
 //! Lines of JSON.
 
 use super::Source;
-use super::values::{found, value};
+use super::values::{found, object, value};
 use crate::access_log::time::Second;
+use crate::config::filter_state::FieldNames;
 use crate::config::log_format::{Format, Json, MissingValue, Operator, Piece, StateForm};
 use crate::config::metadata::{Found, Value};
 
@@ -93,6 +94,10 @@ impl Writer<'_, '_> {
 
     fn operator(&mut self, operator: &Operator, bytes_max: Option<usize>) -> Written {
         self.scratch.clear();
+        if let Operator::FilterState { of, key, form: StateForm::Typed } = operator {
+            let json = object(*of, key, self.source.info).and_then(|object| object.json(FieldNames::AsDeclared));
+            return self.typed(json);
+        }
         match value(operator, self.source, self.second, &mut self.scratch) {
             Some(()) if operator.is_number() || self.is_typed(operator) => self.out.extend_from_slice(&self.scratch),
             Some(()) => {
@@ -101,17 +106,23 @@ impl Writer<'_, '_> {
                 escape(&self.scratch, self.out);
                 self.out.push(b'"');
             }
+            None => return self.typed(None),
+        }
+        Written::Value
+    }
+
+    /// A value that is JSON already, and is not cut.
+    fn typed(&mut self, json: Option<String>) -> Written {
+        match json {
+            Some(json) => self.push(&json),
             None if self.missing == MissingValue::Omitted => return Written::Nothing,
             None => self.push("null"),
         }
         Written::Value
     }
 
-    /// Does it stand for an object, or for a value of metadata other than a text? That is JSON already, and is not cut.
+    /// Does it stand for a value of metadata other than a text? That is JSON already, and is not cut.
     fn is_typed(&self, operator: &Operator) -> bool {
-        if matches!(operator, Operator::FilterState { form: StateForm::Typed, .. }) {
-            return true;
-        }
         found(operator, self.source.info).is_some_and(|found| !matches!(found, Found::Value(Value::Text(_))))
     }
 

@@ -257,6 +257,7 @@ fn filter_state_is_written_as_text_and_as_json() {
     info.set_state("count".into(), object(ObjectKind::IdleTimeout, "12"));
     info.set_state("name".into(), object(ObjectKind::ServerName, "a.test"));
     info.set_state("protocols".into(), object(ObjectKind::ApplicationProtocols, "h2"));
+    info.set_state("messages".into(), object(ObjectKind::GrpcMessages, "3,0"));
     info.set_state("fields".into(), object(ObjectKind::Fields, r#"{"headers":[]}"#));
     for (key, plain, typed) in [
         ("text", "q\"é", r#""q\"é""#),
@@ -265,6 +266,7 @@ fn filter_state_is_written_as_text_and_as_json() {
         ("name", "a.test", "-"),
         ("protocols", "-", "-"),
         ("fields", "-", r#"{"headers":[]}"#),
+        ("messages", "3,0", r#"{"requestMessageCount":"3"}"#),
         ("none", "-", "-"),
     ] {
         assert_eq!(line(&format!("%FILTER_STATE({key}:PLAIN)%"), &info), plain);
@@ -273,7 +275,8 @@ fn filter_state_is_written_as_text_and_as_json() {
         let object = Json::object(vec![(key.to_owned(), Json::parse(&format!("%FILTER_STATE({key}):2%")).unwrap())]);
         let mut out = Vec::new();
         render(LineFormat { form: LineForm::Json(object), missing: MissingValue::Marked }, &info, &mut out);
-        let typed = if typed == "-" { "null" } else { typed };
+        let typed = typed.replace("requestMessageCount", "request_message_count");
+        let typed = if typed == "-" { "null" } else { &typed };
         assert_eq!(String::from_utf8(out).unwrap(), format!("{{\"{key}\":{typed}}}\n"));
     }
     assert_eq!(Object::parse(ObjectKind::IdleTimeout, b"1x"), None);

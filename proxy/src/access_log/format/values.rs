@@ -13,7 +13,7 @@ use crate::access_log::grpc_status::GrpcStatus;
 use crate::access_log::time::{self, Second};
 use crate::access_log::{ConnectionTermination, StreamInfo, Times};
 use crate::codec::{Headers, RequestHead, ResponseHead, names};
-use crate::config::filter_state::Object;
+use crate::config::filter_state::{FieldNames, Object};
 use crate::config::log_format::{
     AddressPart, ByteKind, End, Hop, Operator, PathChoice, Query, StateForm, StateOwner, TimePoint, TimeUnit, Way,
 };
@@ -168,7 +168,7 @@ fn metadata(found: Found<'_>, out: &mut Vec<u8>) -> Option<()> {
 }
 
 /// What a filter has left under `key`.
-fn object<'i>(of: StateOwner, key: &str, info: &'i StreamInfo) -> Option<&'i Object> {
+pub(super) fn object<'i>(of: StateOwner, key: &str, info: &'i StreamInfo) -> Option<&'i Object> {
     match of {
         StateOwner::Downstream => info.state(key),
         StateOwner::Upstream => info.upstream_connection.as_ref()?.state.as_ref()?.get(key),
@@ -180,7 +180,7 @@ fn state(object: &Object, form: &StateForm, out: &mut Vec<u8>) -> Option<()> {
     match form {
         StateForm::Field(_) => None, // none has fields
         StateForm::Plain => bytes(object.plain()?, out),
-        StateForm::Typed => text(&object.json()?, out),
+        StateForm::Typed => text(&object.json(FieldNames::CamelCase)?, out),
     }
 }
 

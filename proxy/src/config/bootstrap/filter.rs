@@ -103,6 +103,10 @@ pub(crate) struct Router {
 /// `envoy.extensions.filters.http.grpc_stats.v3.FilterConfig`
 #[derive(Debug, Deserialize)]
 pub(crate) struct GrpcStatsConfig {
+    #[serde(default)]
+    pub(crate) emit_filter_state: bool,
+    #[serde(default)]
+    pub(crate) enable_upstream_stats: bool,
     pub(crate) individual_method_stats_allowlist: Option<At<GrpcMethodList>>,
     #[serde(default)]
     pub(crate) replace_dots_in_grpc_service_name: bool,

@@ -15,8 +15,8 @@ use crate::config::compression::{Compressor, Decompressor};
 use crate::config::dns_cache::ForwardProxy;
 use crate::config::fault::Fault;
 use crate::config::filter::{
-    Buffer, CountedMethods, Csrf, ExtAuthz, HealthCheck, JwtAuthn, Kind, MetadataEntry, Mutations, Rbac, ServiceNames,
-    SetFilterState,
+    Buffer, CountedCalls, CountedMethods, Csrf, ExtAuthz, HealthCheck, JwtAuthn, Kind, MetadataEntry, Mutations, Rbac,
+    ServiceNames, SetFilterState,
 };
 use crate::config::global_rate_limit::GlobalRateLimit;
 use crate::config::header_to_metadata::HeaderToMetadata;
@@ -35,7 +35,7 @@ pub(super) enum Options {
     Fault(Arc<Fault>),
     ForwardProxy(Arc<ForwardProxy>),
     GlobalRateLimit(Arc<GlobalRateLimit>),
-    GrpcStats(Arc<CountedMethods>),
+    GrpcStats(Arc<CountedCalls>),
     GrpcWeb,
     HeaderMutation { mutations: Arc<Mutations>, most_specific_wins: bool },
     HeaderToMetadata(Arc<HeaderToMetadata>),
@@ -148,7 +148,7 @@ impl Options {
             HttpFilterConfig::ForwardProxy(written) => {
                 Self::ForwardProxy(Arc::new(forward_proxy::filter(written, &at.place, notes)?))
             }
-            HttpFilterConfig::GrpcStats(written) => Self::GrpcStats(Arc::new(counted_methods(written)?)),
+            HttpFilterConfig::GrpcStats(written) => Self::GrpcStats(Arc::new(counted_calls(written)?)),
             HttpFilterConfig::GrpcWeb(_) => Self::GrpcWeb,
             HttpFilterConfig::HeaderMutation(written) => Self::HeaderMutation {
                 mutations: Arc::new(mutation::mutations(written.mutations.as_ref())?),
@@ -174,6 +174,14 @@ impl Options {
             HttpFilterConfig::SetMetadata(written) => Self::SetMetadata(metadata::entries(written)?.into()),
         }))
     }
+}
+
+fn counted_calls(written: &GrpcStatsConfig) -> Result<CountedCalls, Problem> {
+    Ok(CountedCalls {
+        methods: counted_methods(written)?,
+        leaves_state: written.emit_filter_state,
+        is_timed: written.enable_upstream_stats,
+    })
 }
 
 fn counted_methods(written: &GrpcStatsConfig) -> Result<CountedMethods, Problem> {

@@ -190,7 +190,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("DOWNSTREAM_DETECTED_CLOSE_TYPE", CLOSE),
     ("DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID", "addresses have no endpoint ids"),
     ("DOWNSTREAM_LOCAL_CLOSE_REASON", CLOSE),
-    ("METADATA", "nothing here reads metadata"),
     ("UPSTREAM_CONNECTION_IDS_ATTEMPTED", CONNECTIONS),
     ("UPSTREAM_DETECTED_CLOSE_TYPE", CLOSE),
     ("UPSTREAM_HOSTS_ATTEMPTED", ATTEMPTED),
@@ -292,6 +291,7 @@ fn special(written: Written<'_>) -> Result<Option<Operator>, FormatError> {
         "FILTER_STATE" => return filter_state(written, StateOwner::Downstream).map(Some),
         "UPSTREAM_FILTER_STATE" => return filter_state(written, StateOwner::Upstream).map(Some),
         "DYNAMIC_METADATA" => return metadata(written).map(Operator::DynamicMetadata).map(Some),
+        "METADATA" => return metadata_of(written).map(Some),
         "CLUSTER_METADATA" => configured(written, MetadataOwner::Cluster)?,
         "UPSTREAM_METADATA" => configured(written, MetadataOwner::Host)?,
         "ENVIRONMENT" => {
@@ -350,9 +350,27 @@ fn headers(written: Written<'_>) -> Result<Operator, FormatError> {
 
 /// `NAMESPACE`, or `NAMESPACE:KEY` with as many keys as there are messages within each other.
 fn metadata(written: Written<'_>) -> Result<MetadataPath, FormatError> {
-    let mut names = written.needed("a namespace and keys, as in name.space:key")?.split(':').map(str::to_owned);
+    Ok(metadata_path(written.needed("a namespace and keys, as in name.space:key")?))
+}
+
+fn metadata_path(text: &str) -> MetadataPath {
+    let mut names = text.split(':').map(str::to_owned);
     let namespace = names.next().unwrap_or_default();
-    Ok(MetadataPath { namespace, keys: names.collect() })
+    MetadataPath { namespace, keys: names.collect() }
+}
+
+/// `OWNER:NAMESPACE:KEY`, with keys as above.
+fn metadata_of(written: Written<'_>) -> Result<Operator, FormatError> {
+    let argument = written.needed("an owner, a namespace and keys, as in ROUTE:name.space:key")?;
+    let (owner, path) = argument.split_once(':').unwrap_or((argument, ""));
+    let path = metadata_path(path);
+    Ok(match owner {
+        "CLUSTER" => Operator::ConfiguredMetadata { of: MetadataOwner::Cluster, path },
+        "DYNAMIC" => Operator::DynamicMetadata(path),
+        "ROUTE" => Operator::RouteMetadata(path),
+        "UPSTREAM_HOST" => Operator::ConfiguredMetadata { of: MetadataOwner::Host, path },
+        _ => return Err(written.misused("takes CLUSTER, DYNAMIC, ROUTE or UPSTREAM_HOST before the first colon")),
+    })
 }
 
 /// `KEY`, `KEY:PLAIN`, `KEY:TYPED` or `KEY:FIELD:NAME`.

@@ -206,8 +206,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("FilterStateValue", "read_only", Ignored("it is deprecated, and any object may be replaced, as in Envoy")),
     ("NetworkSetFilterState", "on_downstream_data", Refused("state is set when a connection comes; write on_new_connection")),
     ("NetworkSetFilterState", "on_downstream_tls_handshake", Refused("state is set when a connection comes; write on_new_connection")),
-    ("GrpcStatsConfig", "emit_filter_state", Only("false", METADATA)),
-    ("GrpcStatsConfig", "enable_upstream_stats", Only("false", "calls have no histogram; upstream_rq_time of the cluster has one")),
     ("HeaderMutationRule", "remove_on_match", Refused("write remove, with the name of one header")),
     ("HeaderValue", "raw_value", Refused("write the text, as value")),
     ("KeyValueAppend", "entry", Refused("write record, which takes the value as text")),
