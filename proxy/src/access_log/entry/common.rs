@@ -202,6 +202,7 @@ fn object(object: &Object) -> Option<Any> {
         ObjectKind::RateLimitHits => number("google.protobuf.UInt32Value", object.hits()?.into()),
         ObjectKind::ApplicationProtocols
         | ObjectKind::Fields
+        | ObjectKind::TlvValues
         | ObjectKind::ServerName
         | ObjectKind::SubjectAltNames
         | ObjectKind::TcpCluster => None,
