@@ -1,5 +1,5 @@
-//! Hops of finwait and of Envoy in front of each other: `examples/` in every mixture of both, a WebSocket through three hops, and a
-//! request through a CONNECT tunnel that one of them opens and the other ends.
+//! Hops of finwait and of Envoy in front of each other: `examples/` in every mixture of both, a WebSocket through three hops in clear
+//! text and over TLS, and a request through a CONNECT tunnel that one of them opens and the other ends.
 //!
 //! ENVOY names the program. Where there is none the tests say so and pass: they prove nothing there, and stop nobody.
 
@@ -38,6 +38,15 @@ enum Kind {
     Finwait,
     Envoy,
 }
+
+/// What the hops speak with each other.
+#[derive(Clone, Copy, Debug)]
+enum Transport {
+    ClearText,
+    Tls,
+}
+
+const TRANSPORTS: [Transport; 2] = [Transport::ClearText, Transport::Tls];
 
 /// The other program. It ends with this value.
 struct Envoy {
@@ -135,8 +144,44 @@ fn get(at: SocketAddr, path: &str) -> Option<String> {
     Some(response)
 }
 
+/// The configuration of a hop that speaks TLS with the hops beside it, and clear text with the client and the app.
+fn over_tls(yaml: &str, name: &str) -> String {
+    let file = |name: &str| format!("{}/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    let socket = |context: &str, what: &str| {
+        format!(
+            "transport_socket: {{ name: tls, typed_config: {{ \"@type\": \
+             type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.{context}, {what} }} }}"
+        )
+    };
+    let (certificate, key) = (file("server.pem"), file("server.key"));
+    let accepts = socket(
+        "DownstreamTlsContext",
+        &format!(
+            "common_tls_context: {{ alpn_protocols: [h2], tls_certificates: [{{ certificate_chain: {{ filename: {certificate} }}, \
+             private_key: {{ filename: {key} }} }}] }}"
+        ),
+    );
+    let authority = file("authority.pem");
+    let connects = socket(
+        "UpstreamTlsContext",
+        &format!(
+            "sni: server.test, common_tls_context: {{ validation_context: {{ trusted_ca: {{ filename: {authority} }} }} }}"
+        ),
+    );
+    let mut yaml = yaml.to_owned();
+    if name != "front" {
+        assert!(yaml.contains("\n    - filters:\n"));
+        yaml = yaml.replacen("\n    - filters:\n", &format!("\n    - {accepts}\n      filters:\n"), 1);
+    }
+    if name != "sidecar" {
+        assert!(yaml.contains("\n    connect_timeout: 1s\n"));
+        yaml = yaml.replacen("\n    connect_timeout: 1s\n", &format!("\n    connect_timeout: 1s\n    {connects}\n"), 1);
+    }
+    yaml
+}
+
 /// A handshake, a megabyte there and back, and the end of both directions.
-fn exchange(at: SocketAddr, hops: &[Kind]) {
+fn exchange(at: SocketAddr, hops: &[Kind], transport: Transport) {
     let mut conn = handshake(at);
     let sent: Vec<u8> = (0..=250).cycle().take(SENT_BYTES).collect();
     let (mut writer, written) = (conn.try_clone().unwrap(), sent.clone());
@@ -144,9 +189,9 @@ fn exchange(at: SocketAddr, hops: &[Kind]) {
     let mut received = vec![0; sent.len()];
     conn.read_exact(&mut received).unwrap();
     writes.join().unwrap();
-    assert!(received == sent, "{hops:?}: other bytes came back");
+    assert!(received == sent, "{hops:?} {transport:?}: other bytes came back");
     conn.shutdown(std::net::Shutdown::Write).unwrap();
-    assert_eq!(conn.read(&mut [0]).unwrap(), 0, "{hops:?}: nothing comes behind the end");
+    assert_eq!(conn.read(&mut [0]).unwrap(), 0, "{hops:?} {transport:?}: nothing comes behind the end");
 }
 
 #[test]
@@ -157,7 +202,9 @@ fn a_websocket_crosses_every_mixture_of_finwait_and_envoy() {
         ("front", include_str!("../examples/front.yaml")),
     ];
     let Some(program) = envoy() else { return };
-    for mixture in 1..(1 << FILES.len()) {
+    for (mixture, transport) in
+        (1..(1 << FILES.len())).flat_map(|mixture| TRANSPORTS.map(|transport| (mixture, transport)))
+    {
         let kinds: Vec<Kind> =
             (0..FILES.len()).map(|nth| if mixture >> nth & 1 == 1 { Kind::Envoy } else { Kind::Finwait }).collect();
         let (mut next, task) = app(|mut conn| {
@@ -166,11 +213,15 @@ fn a_websocket_crosses_every_mixture_of_finwait_and_envoy() {
         });
         let mut hops = Vec::new();
         for ((name, yaml), kind) in FILES.iter().zip(&kinds) {
-            let hop = Hop::start(*kind, &program, &format!("{name}-{mixture}"), yaml, Some(next));
+            let yaml = match transport {
+                Transport::ClearText => (*yaml).to_owned(),
+                Transport::Tls => over_tls(yaml, name),
+            };
+            let hop = Hop::start(*kind, &program, &format!("{name}-{mixture}-{transport:?}"), &yaml, Some(next));
             next = hop.at();
             hops.push(hop);
         }
-        exchange(next, &kinds);
+        exchange(next, &kinds, transport);
         task.join().unwrap();
         hops.into_iter().for_each(Hop::stop);
     }

@@ -1,5 +1,7 @@
 //! WebSockets through the three hops of `examples/` on real sockets: HTTP/1 to the front, HTTP/2 to the ingress and the sidecar,
-//! HTTP/1 to the app. What a library of its own sends arrives as it was sent, and so does what no library would send.
+//! HTTP/1 to the app. What libraries of their own send arrives as it was sent, and so does what no library would send.
+//!
+//! PYTHON names a Python with the library websockets, `python3` if it is not set. Without that library the test says so and passes.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where a step fails")]
 #![expect(clippy::disallowed_types, reason = "clients and apps are not the proxy")]
@@ -9,8 +11,10 @@ mod proxy;
 #[path = "support/websocket.rs"]
 mod websocket;
 
-use std::io::{Read, Write};
+use std::env;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 
 use proxy::Proxy;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -78,6 +82,29 @@ fn messages_pings_and_close_codes_of_a_library_arrive_through_three_hops() {
     assert_eq!(socket.read().unwrap(), Message::Close(Some(close)));
     while socket.read().is_ok() {}
     task.join().unwrap();
+    hops.stop();
+}
+
+#[test]
+fn messages_of_a_client_and_an_app_in_python_arrive_through_three_hops() {
+    let python = env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/peers.py");
+    let started = Command::new(&python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let Ok(mut peers) = started else {
+        eprintln!("skipped: there is no {}", python.display());
+        return;
+    };
+    let mut first = String::new();
+    BufReader::new(peers.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let Ok(port) = first.trim().parse::<u16>() else {
+        assert_eq!(first, "no websockets\n", "{} ends otherwise", python.display());
+        eprintln!("skipped: {} has no library websockets", python.display());
+        assert!(peers.wait().unwrap().success());
+        return;
+    };
+    let hops = Hops::start(([127, 0, 0, 1], port).into());
+    writeln!(peers.stdin.take().unwrap(), "{}", hops.front.at.port()).unwrap();
+    assert!(peers.wait().unwrap().success(), "something arrived otherwise than it was sent");
     hops.stop();
 }
 

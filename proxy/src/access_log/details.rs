@@ -5,7 +5,6 @@
 use super::filter_details::{DeniedBy, HealthCheck, Unresolved, Unsendable};
 use super::jwt::JwtDenied;
 use crate::codec::Violation;
-use crate::codec::http1::Refusal;
 use crate::config::filter::StrictHeader;
 pub use crate::texts::UnknownText;
 use crate::texts::{Pieces, Text, text_enum};
@@ -298,54 +297,12 @@ impl From<Violation> for Details {
 }
 
 text_enum! {
-    /// `%CONNECTION_TERMINATION_DETAILS%`: why a connection ended, where that was a fault of the client in its HTTP/1 head.
+    /// `%CONNECTION_TERMINATION_DETAILS%`: why a connection ended. As in Envoy, a head that is none is no such reason: the
+    /// details of its response say it.
     #[derive(Clone, Copy, Debug, Eq, PartialEq)]
     pub enum ConnectionTermination {
-        /// [`Refusal::BodyDisallowed`]
-        BodyDisallowed = "codec_error:http/1.1_protocol_error:_unsupported_content_length",
-        /// [`Refusal::Codec`]
-        Codec = "codec_error:http/1.1_protocol_error:_malformed_message",
-        /// [`Refusal::ConnectionHeader`]
-        ConnectionHeader = "codec_error:Invalid_nominated_headers_in_Connection.",
-        /// [`Refusal::HeadersTooLarge`]
-        HeadersTooLarge = "codec_error:http/1.1_protocol_error:_headers_size_exceeds_limit",
-        /// [`Refusal::InvalidAuthority`]
-        InvalidAuthority = "codec_error:http/1.1_protocol_error:_request_headers_failed_spec_compliance_checks",
-        /// [`Refusal::InvalidCharacters`]
-        InvalidCharacters = "codec_error:http/1.1_protocol_error:_header_value_contains_invalid_chars",
-        /// [`Refusal::InvalidScheme`]
-        InvalidScheme = "codec_error:http/1.1_protocol_error:_invalid_scheme_in_request_line",
-        /// [`Refusal::InvalidUrl`]
-        InvalidUrl = "codec_error:http/1.1_protocol_error:_invalid_url_in_request_line",
-        /// [`Refusal::LengthAndChunked`]
-        LengthAndChunked = "codec_error:http/1.1_protocol_error:_both_'Content-Length'_and_'Transfer-Encoding'_are_set.",
-        /// [`Refusal::TooManyHeaders`]
-        TooManyHeaders = "codec_error:http/1.1_protocol_error:_headers_count_exceeds_limit",
         /// The handshake of TLS took too long.
         SlowHandshake = "transport_socket_timeout_was_reached",
-        /// [`Refusal::TransferEncoding`]
-        TransferEncoding = "codec_error:http/1.1_protocol_error:_unsupported_transfer_encoding",
-    }
-}
-
-impl ConnectionTermination {
-    /// For a request head that was refused; a low version and an underscore are no codec errors and have none.
-    #[must_use]
-    pub fn of(refusal: Refusal) -> Option<Self> {
-        Some(match refusal {
-            Refusal::BodyDisallowed => Self::BodyDisallowed,
-            Refusal::Codec => Self::Codec,
-            Refusal::ConnectionHeader => Self::ConnectionHeader,
-            Refusal::HeadersTooLarge => Self::HeadersTooLarge,
-            Refusal::InvalidAuthority => Self::InvalidAuthority,
-            Refusal::InvalidCharacters => Self::InvalidCharacters,
-            Refusal::InvalidScheme => Self::InvalidScheme,
-            Refusal::InvalidUrl => Self::InvalidUrl,
-            Refusal::LengthAndChunked => Self::LengthAndChunked,
-            Refusal::LowVersion | Refusal::Underscore => return None,
-            Refusal::TooManyHeaders => Self::TooManyHeaders,
-            Refusal::TransferEncoding => Self::TransferEncoding,
-        })
     }
 }
 

@@ -25,7 +25,7 @@ mod handover;
 mod health;
 mod load;
 mod location;
-mod origin;
+pub(crate) mod origin;
 mod original;
 pub mod pool;
 mod pools;

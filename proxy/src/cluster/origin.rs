@@ -2,18 +2,20 @@
 //! different origins are not shared.
 
 use std::cmp::Ordering;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderValue;
 
 use super::{Cluster, Endpoint};
-use crate::access_log::StreamInfo;
+use crate::access_log::format::{Heads, line};
+use crate::access_log::{Downstream, StreamInfo};
 use crate::codec::RequestHead;
 use crate::config::Cluster as Config;
 use crate::config::cluster::UpstreamSocket;
 use crate::config::filter_state::{FilterState, ObjectKind};
+use crate::config::proxy_header::{AddedTlvs, HeaderToUpstream, Tlv};
 use crate::config::tls::OwnName;
 use crate::config::upstream_name::{HostUses, RequestedNames};
 use crate::net::Address;
@@ -69,12 +71,40 @@ impl PartialEq for SharedState {
     }
 }
 
-/// A PROXY header.
+/// What a PROXY header says of a client.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct ProxyHeader {
-    pub(super) bytes: Bytes,
-    /// TLVs that had no room in it.
-    pub(super) left_out: u64,
+    /// Of its connection.
+    ends: Option<(SocketAddr, SocketAddr)>,
+    /// Those of its own header that are repeated.
+    tlvs: Vec<Tlv>,
+}
+
+impl ProxyHeader {
+    fn new(to_upstream: &HeaderToUpstream, downstream: &Downstream) -> Self {
+        let is_added = |kind| to_upstream.added.fixed.iter().any(|added| added.kind == kind);
+        let of_client = downstream.passed.as_ref().and_then(|passed| passed.tlvs.as_ref()).into_iter().flatten();
+        let tlvs = of_client.filter(|tlv| to_upstream.passed.takes(tlv.kind) && !is_added(tlv.kind)).cloned().collect();
+        Self { ends: downstream.peer.socket().zip(downstream.local.socket()), tlvs }
+    }
+
+    /// Its bytes on the connection to the endpoint that `info` is about, and how many TLVs had no room in it.
+    pub(super) fn bytes(&self, to_upstream: &HeaderToUpstream, about: impl FnOnce() -> StreamInfo) -> (Bytes, u64) {
+        let AddedTlvs { fixed, computed } = &to_upstream.added;
+        if computed.is_empty() {
+            return proxy_header(to_upstream.version, self.ends, fixed.iter().chain(&self.tlvs));
+        }
+        let mut computed = computed_tlvs(&to_upstream.added, &about());
+        computed.retain(|tlv| !tlv.value.is_empty()); // as in Envoy
+        let of_client = self.tlvs.iter().filter(|tlv| computed.iter().all(|added| added.kind != tlv.kind));
+        proxy_header(to_upstream.version, self.ends, fixed.iter().chain(&computed).chain(of_client))
+    }
+}
+
+/// Those of the TLVs that are lines about a connection.
+pub(crate) fn computed_tlvs(added: &AddedTlvs, info: &StreamInfo) -> Vec<Tlv> {
+    let value = |format| line(format, Heads { request: None, response: None }, info).into();
+    added.computed.iter().map(|tlv| Tlv { kind: tlv.kind, value: value(&tlv.format) }).collect()
 }
 
 impl Origin {
@@ -87,15 +117,7 @@ impl Origin {
         head: Option<&RequestHead>,
         hostname: Option<&HeaderValue>,
     ) -> Self {
-        let downstream = &info.downstream;
-        let header = socket.proxy_header.as_ref().map(|header| {
-            let of_client = downstream.passed.as_ref().map_or(&[][..], |passed| &passed.tlvs);
-            let is_added = |kind| header.added.iter().any(|added| added.kind == kind);
-            let of_client = of_client.iter().filter(|tlv| header.passed.takes(tlv.kind) && !is_added(tlv.kind));
-            let ends = downstream.peer.socket().zip(downstream.local.socket());
-            let (bytes, left_out) = proxy_header(header.version, ends, header.added.iter().chain(of_client));
-            ProxyHeader { bytes, left_out }
-        });
+        let header = socket.proxy_header.as_ref().map(|header| ProxyHeader::new(header, &info.downstream));
         let names = match socket.tls {
             Some(_) => requested_names(config, head, hostname, info),
             None => RequestedNames::default(),

@@ -93,6 +93,8 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
     ]),
     ("TlsProtocol", &[("TLS_AUTO", 0), ("TLSv1_0", 1), ("TLSv1_1", 2), ("TLSv1_2", 3), ("TLSv1_3", 4)]),
     ("TlsRequirementType", &[("NONE", 0), ("EXTERNAL_ONLY", 1), ("ALL", 2)]),
+    ("TlvLocation", &[("DYNAMIC_METADATA", 0), ("FILTER_STATE", 1)]),
+    ("TlvMergePolicy", &[("ADD_IF_ABSENT", 0), ("OVERWRITE_BY_TYPE_IF_EXISTS_OR_ADD", 1), ("APPEND_IF_EXISTS_OR_ADD", 2)]),
     ("TrafficDirection", &[("UNSPECIFIED", 0), ("INBOUND", 1), ("OUTBOUND", 2)]),
     ("TrustChainVerification", &[("VERIFY_TRUST_CHAIN", 0), ("ACCEPT_UNTRUSTED", 1)]),
     ("ValueEncode", &[("NONE", 0), ("BASE64", 1)]),
@@ -131,6 +133,7 @@ mod tests {
             include_str!("bootstrap/resolver.rs"),
             include_str!("bootstrap/route.rs"),
             include_str!("bootstrap/socket_option.rs"),
+            include_str!("bootstrap/tcp_proxy.rs"),
             include_str!("bootstrap/tls.rs"),
             include_str!("bootstrap/tracing.rs"),
         ];

@@ -25,6 +25,8 @@ pub enum ObjectKind {
     SubjectAltNames,
     /// Fields of a head, or of trailers, as JSON (`propagate_response_headers`). No factory makes such.
     Fields,
+    /// The values of TLVs that rules name (`tlv_location: FILTER_STATE`), as a JSON object. No factory makes such.
+    TlvValues,
     /// `envoy.network.application_protocols`: what is offered to upstreams by ALPN.
     ApplicationProtocols,
     /// How many messages of gRPC a stream had, the requests' and the responses', with a comma between. No factory makes such.
@@ -101,7 +103,8 @@ impl Object {
             | ObjectKind::ServerName
             | ObjectKind::SubjectAltNames
             | ObjectKind::TcpCluster
-            | ObjectKind::Text => true,
+            | ObjectKind::Text
+            | ObjectKind::TlvValues => true,
         };
         // Whatever is not true is false.
         let text = if kind == ObjectKind::DisableTunneling && text != b"true" { b"false" } else { text };
@@ -121,7 +124,8 @@ impl Object {
             | ObjectKind::ServerName
             | ObjectKind::SubjectAltNames
             | ObjectKind::TcpCluster
-            | ObjectKind::Text => Some(&self.text),
+            | ObjectKind::Text
+            | ObjectKind::TlvValues => Some(&self.text),
         }
     }
 
@@ -131,7 +135,7 @@ impl Object {
         let text = String::from_utf8_lossy(&self.text);
         match self.kind {
             ObjectKind::GrpcMessages => Some(grpc_messages(&text, names)),
-            ObjectKind::DisableTunneling | ObjectKind::Fields => Some(text.into_owned()),
+            ObjectKind::DisableTunneling | ObjectKind::Fields | ObjectKind::TlvValues => Some(text.into_owned()),
             ObjectKind::HashableText | ObjectKind::IdleTimeout | ObjectKind::RateLimitHits | ObjectKind::Text => {
                 Some(serde_json::Value::from(text).to_string())
             }
@@ -140,6 +144,15 @@ impl Object {
             | ObjectKind::SubjectAltNames
             | ObjectKind::TcpCluster => None,
         }
+    }
+
+    /// The value of one of its fields, where it has such.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<String> {
+        if self.kind != ObjectKind::TlvValues {
+            return None;
+        }
+        serde_json::from_slice::<BTreeMap<String, String>>(&self.text).ok()?.remove(name)
     }
 
     /// Its text, where it is UTF-8.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::address::ProxyVersion;
-use super::proxy_header::{TlvRule, TlvSelection};
+use super::proxy_header::{TlvLocation, TlvRule, TlvSelection};
 
 /// The listener filters of a listener, but for the inspectors, of which its filter chains know ([`Inspection`]).
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -47,8 +47,10 @@ pub struct ProxyProtocol {
     pub disallowed: Vec<ProxyVersion>,
     /// `stat_prefix`: a part of the names of its stats.
     pub stat_prefix: Option<String>,
-    /// `rules`: which TLVs become metadata.
+    /// `rules`: which TLVs become metadata, or fields of an object.
     pub rules: Vec<TlvRule>,
+    /// `tlv_location`: which of both.
+    pub location: TlvLocation,
     /// `pass_through_tlvs`: which TLVs headers to upstreams may repeat.
     pub passed: TlvSelection,
 }

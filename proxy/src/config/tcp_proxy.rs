@@ -9,6 +9,7 @@ use super::access_log::AccessLog;
 use super::cluster::ClusterName;
 use super::log_format::{Format, Operator};
 use super::network_filter::Gate;
+use super::proxy_header::AddedTlvs;
 use super::route::Edits;
 use super::subsets::MetadataMatch;
 
@@ -31,6 +32,10 @@ pub struct TcpProxy {
     pub metadata_match: Option<MetadataMatch>,
     /// `tunneling_config`: bytes are sent inside HTTP.
     pub tunneling: Option<Tunneling>,
+    /// `proxy_protocol_tlvs`: what the PROXY headers of its connections may say besides.
+    pub tlvs: AddedTlvs,
+    /// `proxy_protocol_tlv_merge_policy`: what becomes of them where the client has sent a PROXY header.
+    pub tlv_merge: TlvMerge,
     /// `max_connect_attempts`
     pub connect_attempts_max: NonZeroU32,
     /// One line per connection goes to each.
@@ -43,7 +48,20 @@ impl TcpProxy {
     /// Writes the texts that `said` has for operators into every format of lines.
     pub fn resolve(&mut self, said: &dyn Fn(&Operator) -> Option<String>) {
         self.access_logs.iter_mut().for_each(|log| log.resolve(said));
+        self.tlvs.resolve(said);
     }
+}
+
+/// What becomes of the TLVs of a TCP proxy where the client has sent a PROXY header.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum TlvMerge {
+    /// `ADD_IF_ABSENT`: only those of the client count.
+    #[default]
+    AddIfAbsent,
+    /// `APPEND_IF_EXISTS_OR_ADD`: they come behind those of the client.
+    Append,
+    /// `OVERWRITE_BY_TYPE_IF_EXISTS_OR_ADD`: they come first, and those of the client that have one of their types are left out.
+    Overwrite,
 }
 
 /// `hash_policy`: what chooses the endpoint of a connection, where hashes do.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::lifecycle::{Lifecycle, Protocol};
 use super::{ConnectionEnd, ConnectionManager};
-use crate::access_log::{ConnectionTermination, Downstream, ResponseFlag, StreamInfo};
+use crate::access_log::{Downstream, ResponseFlag, StreamInfo};
 use crate::codec::http1::{Close, HeadError, Incoming, Methods, NameRules, Refusal, ServerConnection, ServerOptions};
 use crate::codec::{Body, RequestHead};
 use crate::config::listener::ConnectionManager as ConnectionManagerOptions;
@@ -211,7 +211,6 @@ async fn without_head(
                 manager.codec_stats.http1().requests_rejected_with_underscores_in_headers.inc();
             }
             manager.service.stats.downstream_cx_protocol_error.inc();
-            info.connection_termination = ConnectionTermination::of(why);
             refuse(manager, connection, lifecycle, &LocalReply::BadMessage(why), info).await
         }
     }

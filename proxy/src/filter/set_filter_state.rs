@@ -30,9 +30,10 @@ pub(crate) fn set_on_connection<'e>(
     if entries.peek().is_none() {
         return;
     }
+    // What the connection brings along may be replaced here, and only here: it is taken off, or it would stay as for streams.
+    let brought = Rc::get_mut(downstream).and_then(|downstream| downstream.state.take());
     let mut info = StreamInfo::new(Instant::now(), clock.wall(), Rc::clone(downstream));
-    // What the connection brings along may be replaced here.
-    info.filter_state = downstream.state.as_deref().cloned().map(Box::new);
+    info.filter_state = brought.as_deref().cloned().map(Box::new);
     entries.for_each(|entry| set(entry, Heads { request: None, response: None }, &mut info));
     let state = info.filter_state.take();
     drop(info);

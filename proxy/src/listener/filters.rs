@@ -1,5 +1,6 @@
 //! What is read from a connection before its filter chain is chosen: a PROXY header, the ClientHello, a first line of HTTP.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -7,9 +8,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
 
 use crate::config::address::ProxyVersion;
+use crate::config::filter_state::{Object, ObjectKind};
 use crate::config::listener_filter::{ProxyProtocol, WithoutHeader};
 use crate::config::metadata::{Metadata, Value};
-use crate::config::proxy_header::Tlv;
+use crate::config::proxy_header::{Tlv, TlvLocation};
 use crate::net::proxy_protocol::{self, Found};
 use crate::net::tls::FirstBytes;
 use crate::net::{Address, Conn};
@@ -110,23 +112,33 @@ impl ProxyProtocolFilter {
 
     /// Keeps what is to be kept of the TLVs of a header.
     fn keep_tlvs(&self, tlvs: &[u8], conn: &mut Conn) {
-        let ProxyProtocol { rules, passed, .. } = &self.options;
+        let ProxyProtocol { rules, passed, location, .. } = &self.options;
         let mut kept = Vec::new();
-        let mut metadata = Metadata::default();
+        let (mut metadata, mut fields) = (Metadata::default(), BTreeMap::new());
         for (kind, value) in proxy_protocol::tlvs(tlvs) {
             if passed.takes(kind) {
                 kept.push(Tlv { kind, value: Bytes::copy_from_slice(value) });
             }
             // The last rule for a TLV counts, as in Envoy.
-            if let Some(rule) = rules.iter().rfind(|rule| rule.kind == kind) {
-                let namespace = metadata.0.entry(rule.namespace.clone()).or_default();
-                namespace.insert(rule.key.clone(), Value::Text(as_text(value)));
+            let Some(rule) = rules.iter().rfind(|rule| rule.kind == kind) else { continue };
+            match location {
+                // Of several values the last stays in the object, and the first in metadata, as in Envoy.
+                TlvLocation::FilterState => drop(fields.insert(rule.key.clone(), as_text(value))),
+                TlvLocation::Metadata => {
+                    let namespace = metadata.0.entry(rule.namespace.clone()).or_default();
+                    namespace.entry(rule.key.clone()).or_insert_with(|| Value::Text(as_text(value)));
+                }
             }
         }
-        if !kept.is_empty() || !metadata.0.is_empty() {
-            let passed = Arc::make_mut(conn.passed.get_or_insert_default());
-            passed.tlvs = kept;
-            passed.metadata.0.append(&mut metadata.0);
+        let passed = Arc::make_mut(conn.passed.get_or_insert_default());
+        passed.tlvs = Some(kept);
+        passed.metadata.0.append(&mut metadata.0);
+        if !fields.is_empty() {
+            let text = serde_json::Value::from_iter(fields).to_string();
+            if let Some(object) = Object::parse(ObjectKind::TlvValues, text.as_bytes()) {
+                let state = passed.state.get_or_insert_default();
+                Arc::make_mut(state).set(TlvLocation::OBJECT.into(), object);
+            }
         }
     }
 

@@ -84,7 +84,7 @@ fn line(line: &[u8], length: usize) -> Found {
         ["PROXY", "TCP6", client, server, from, to] => ends::<Ipv6Addr>(client, server, from, to),
         _ => None,
     };
-    match ends.filter(HeaderEnds::has_client) {
+    match ends.filter(HeaderEnds::are_unicast) {
         Some(ends) => Found::Header { version, ends: Some(ends), tlvs_at: length, length },
         None => Found::Malformed(version),
     }
@@ -115,7 +115,7 @@ fn binary(bytes: &[u8]) -> Found {
     if command == LOCAL {
         return Found::Header { version, ends: None, tlvs_at: length, length };
     }
-    match addresses(family, rest).filter(|(ends, extra)| ends.has_client() && are_whole(extra)) {
+    match addresses(family, rest).filter(|(ends, extra)| ends.are_unicast() && are_whole(extra)) {
         Some((ends, extra)) => {
             Found::Header { version, ends: Some(ends), tlvs_at: length.saturating_sub(extra.len()), length }
         }
@@ -160,12 +160,12 @@ pub fn tlvs(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 }
 
 impl HeaderEnds {
-    /// Can a connection come from there?
-    fn has_client(&self) -> bool {
-        match self.client.ip() {
+    /// Can a connection be between these?
+    fn are_unicast(&self) -> bool {
+        [self.client, self.server].iter().all(|end| match end.ip() {
             IpAddr::V4(ip) => !ip.is_multicast() && !ip.is_unspecified() && !ip.is_broadcast(),
             IpAddr::V6(ip) => !ip.is_multicast() && !ip.is_unspecified(),
-        }
+        })
     }
 }
 
@@ -202,6 +202,8 @@ mod tests {
             ("PROXY TCP4 1.2.3.4 5.6.7.8 11 22 33\r\n", malformed),
             ("PROXY TCP4 224.0.0.1 5.6.7.8 11 22\r\n", malformed),
             ("PROXY TCP4 0.0.0.0 5.6.7.8 11 22\r\n", malformed),
+            ("PROXY TCP4 1.2.3.4 224.0.0.1 11 22\r\n", malformed),
+            ("PROXY TCP6 1::2 :: 11 22\r\n", malformed),
             ("GET\r\n", malformed),
             ("PROXY TCP4 ", Found::Part),
             ("PROXY TCP4 1.2.3.4 5.6.7.8 11 22\n", Found::Part),

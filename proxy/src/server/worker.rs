@@ -14,11 +14,10 @@ use super::entry_logs::EntryLogs;
 use super::sockets::{Listeners, Running, Socket, bind, direction};
 use super::{ServerShared, StartError};
 use crate::access_log::AccessLog;
-use crate::access_log::format::Renderer;
+use crate::access_log::format::{Renderer, of_process};
 use crate::cluster::{Cluster, Clusters, Handover};
 use crate::config::listener::{LogForm, LogPath, Terminal};
 use crate::config::listener_filter::Inspection;
-use crate::config::log_format::Operator;
 use crate::config::network_filter::Gate;
 use crate::config::tracing::Tracing;
 use crate::config::{self, ClusterChange, ListenerChange};
@@ -285,7 +284,7 @@ impl Worker {
             return Ok(None);
         }
         let mut options = config.access_logs.clone();
-        options.iter_mut().for_each(|log| log.resolve(&|operator| self.process_value(operator)));
+        options.iter_mut().for_each(|log| log.resolve(&|operator| of_process(operator, &*self.outside.net)));
         Ok(Some(Rc::new(ListenerLogs { logs: self.logs(&options)?, outside: self.outside.clone() })))
     }
 
@@ -298,7 +297,7 @@ impl Worker {
     ) -> Result<Rc<ConnectionManager>, StartError> {
         let (config, registry) = (&listener.config, &listener.stats);
         let mut options = config::listener::ConnectionManager::clone(options);
-        options.resolve(&|operator| self.process_value(operator));
+        options.resolve(&|operator| of_process(operator, &*self.outside.net));
         let options = &Arc::new(options);
         let random = Rc::clone(&self.outside.random);
         let parts = ServiceParts {
@@ -374,7 +373,7 @@ impl Worker {
         drain: &ListenerDrain,
     ) -> Result<Rc<TcpProxy>, StartError> {
         let mut options = config::tcp_proxy::TcpProxy::clone(options);
-        options.resolve(&|operator| self.process_value(operator));
+        options.resolve(&|operator| of_process(operator, &*self.outside.net));
         let parts = TcpProxyParts {
             gates,
             buffer_bytes_max: listener.config.buffer_bytes_max,
@@ -387,15 +386,6 @@ impl Worker {
             connection_ids: Rc::clone(&self.connection_ids),
         };
         Ok(Rc::new(TcpProxy::new(parts, Arc::clone(listener))))
-    }
-
-    /// The value of an operator of a format that is about the process.
-    fn process_value(&self, operator: &Operator) -> Option<String> {
-        let net = &self.outside.net;
-        match operator {
-            operator if *operator == Operator::HostName => Some(net.host_name().unwrap_or_default()),
-            operator => operator.variable().map(|name| net.environment(name).unwrap_or_default()),
-        }
     }
 
     fn logs(&self, options: &[config::listener::AccessLog]) -> Result<Logs, StartError> {

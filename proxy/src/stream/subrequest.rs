@@ -184,7 +184,7 @@ async fn read(
         // The rest of the request still goes out, and the timeout still runs.
         exchange.poll_interrupted(cx, &mut response.writer).map(|interrupted| match interrupted {
             Interrupted::Timer(Expired::Global) => End::Late,
-            _ => End::GivenUp,
+            Interrupted::Downstream(_) | Interrupted::Filter(_) | Interrupted::Timer(_) => End::GivenUp,
         })
     })
     .await;

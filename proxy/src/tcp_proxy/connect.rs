@@ -1,6 +1,7 @@
 //! A connection to an endpoint, in as many attempts as there may be.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::StatusCode;
 use tokio::time::Instant;
@@ -8,10 +9,11 @@ use tokio::time::Instant;
 use super::tunnel::{self, Unopened};
 use super::upstream::Upstream;
 use crate::access_log::{ResponseFlag, StreamInfo};
+use crate::cluster::origin::computed_tlvs;
 use crate::cluster::{Cluster, Endpoint, Failure, Wish};
 use crate::config::cluster::Priority;
 use crate::config::filter_state::ObjectKind;
-use crate::config::tcp_proxy::{TcpHash, TcpProxy as Options, Tunneling};
+use crate::config::tcp_proxy::{TcpHash, TcpProxy as Options, TlvMerge, Tunneling};
 use crate::upstream::hashing;
 
 /// What an attempt came to that brought no connection.
@@ -29,6 +31,7 @@ enum Attempt {
 pub(super) async fn connect(options: &Options, cluster: &Cluster, info: &mut StreamInfo) -> Option<Upstream> {
     let began = Instant::now();
     for _ in 0..options.connect_attempts_max.get() {
+        add_tlvs(options, info);
         let attempt = attempt(options, cluster, info).await;
         info.times.pool_wait = Some(began.elapsed());
         match attempt {
@@ -46,6 +49,35 @@ pub(super) async fn connect(options: &Options, cluster: &Cluster, info: &mut Str
     cluster.shared.stats.upstream_cx_connect_attempts_exceeded.inc();
     info.flag(ResponseFlag::URX);
     None
+}
+
+/// Adds its TLVs to what the PROXY header of the client had. As in Envoy each attempt does so, and a later one finds what the one
+/// before has left.
+fn add_tlvs(options: &Options, info: &mut StreamInfo) {
+    let (added, merge) = (&options.tlvs, options.tlv_merge);
+    if added.is_empty() {
+        return;
+    }
+    let existing = info.downstream.passed.as_ref().and_then(|passed| passed.tlvs.clone());
+    if existing.is_some() && merge == TlvMerge::AddIfAbsent {
+        return;
+    }
+    let mut own = added.fixed.clone();
+    own.append(&mut computed_tlvs(added, info));
+    let mut existing = existing.unwrap_or_default();
+    let tlvs = match merge {
+        TlvMerge::AddIfAbsent | TlvMerge::Append => {
+            existing.append(&mut own);
+            existing
+        }
+        TlvMerge::Overwrite => {
+            existing.retain(|tlv| own.iter().all(|own| own.kind != tlv.kind));
+            own.append(&mut existing);
+            own
+        }
+    };
+    let passed = Rc::make_mut(&mut info.downstream).passed.get_or_insert_default();
+    Arc::make_mut(passed).tlvs = Some(tlvs);
 }
 
 async fn attempt(options: &Options, cluster: &Cluster, info: &mut StreamInfo) -> Result<Upstream, Attempt> {

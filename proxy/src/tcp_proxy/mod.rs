@@ -168,19 +168,24 @@ impl TcpProxy {
         };
         record.info.upstream_cluster = Some(Rc::clone(&cluster.name));
         record.info.upstream_metadata = cluster.metadata(None);
-        let mut timer = LazyTimer::default();
+        let idle = idle_timeout(&record.info, self.parts.options.idle_timeout);
+        let idle_at = idle.map(|limit| Instant::now() + limit);
+        let (mut age_timer, mut idle_timer) = (LazyTimer::default(), LazyTimer::default());
         let connected = tokio::select! {
             // A connection that has come is used, though the time is up at the same instant.
             biased;
             connected = connect::connect(&self.parts.options, &cluster, &mut record.info) => connected,
-            () = timer.at(old_at) => return End::TooOld,
+            () = age_timer.at(old_at) => return End::TooOld,
+            () = idle_timer.at(idle_at) => {
+                note_idle_unconnected(&mut record.info);
+                return End::Idle;
+            }
         };
         let Some(upstream) = connected else { return End::Unconnected };
         let options = &self.parts.options;
         if options.early_logs.at_connected {
             record.write(LogType::TcpUpstreamConnected);
         }
-        let idle = idle_timeout(&record.info, options.idle_timeout);
         let limits = Limits { idle, old_at, log: options.early_logs.every };
         let mut relay = Relay::new(conn, verdict, upstream, limits, &self.parts, &cluster);
         loop {
@@ -215,6 +220,15 @@ impl TcpProxy {
             }
             End::UpstreamReset => record.info.flag(ResponseFlag::UR),
         }
+    }
+}
+
+/// No byte could pass before `idle_timeout`. As in Envoy the line has an endpoint that has not accepted its tunnel, and none that no
+/// connection has reached.
+fn note_idle_unconnected(info: &mut StreamInfo) {
+    match info.upstream_connection {
+        Some(_) => info.flag(ResponseFlag::UF),
+        None => info.upstream_host = None,
     }
 }
 

@@ -194,8 +194,8 @@ impl PendingTunnel {
 
     fn lost(mut self, broken: ExchangeError) {
         match self.lease.take() {
-            // As in Envoy, which closes such a connection itself.
-            Some(lease @ Lease::Http1(_)) => drop(lease),
+            // As in Envoy, which closes a connection itself that has ended, and not one that was reset.
+            Some(lease @ Lease::Http1(_)) if broken != ExchangeError::ConnectionReset => drop(lease),
             Some(lease) => {
                 lease.close_broken(broken);
                 self.writer = None;

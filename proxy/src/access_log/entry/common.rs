@@ -208,6 +208,7 @@ fn object(object: &Object) -> Option<Any> {
         ObjectKind::RateLimitHits => number("google.protobuf.UInt32Value", object.hits()?.into()),
         ObjectKind::ApplicationProtocols
         | ObjectKind::Fields
+        | ObjectKind::TlvValues
         | ObjectKind::ServerName
         | ObjectKind::SubjectAltNames
         | ObjectKind::TcpCluster => None,

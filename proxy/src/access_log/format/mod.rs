@@ -12,7 +12,7 @@ use super::time::Second;
 use crate::codec::{RequestHead, ResponseHead};
 use crate::config::log_filter::LogType;
 use crate::config::log_format::{Format, LineForm, LineFormat, MissingValue, Operator, Piece};
-use crate::net::{Clock, Random};
+use crate::net::{Clock, Net, Random};
 use crate::protobuf;
 use values::value;
 pub(super) use values::{end, pseudo_header, request_bytes, response_bytes, wire_bytes};
@@ -64,6 +64,14 @@ fn whole(LineFormat { form, missing }: &LineFormat, source: &Source<'_>, second:
     match form {
         LineForm::Json(json) => json::render(json, *missing, source, second, out),
         LineForm::Text(format) => text(format, *missing, source, second, out),
+    }
+}
+
+/// The value of an operator that is about the process; `None` of all others.
+pub(crate) fn of_process(operator: &Operator, net: &dyn Net) -> Option<String> {
+    match operator {
+        operator if *operator == Operator::HostName => Some(net.host_name().unwrap_or_default()),
+        operator => operator.variable().map(|name| net.environment(name).unwrap_or_default()),
     }
 }
 

@@ -97,7 +97,7 @@ fn failed() -> StreamInfo {
         response: ResponseStart::Before,
         cause: ResetCause::Connect(ConnectFailure::new("delayed connect error: Connection refused")),
     }));
-    info.connection_termination = Some(ConnectionTermination::HeadersTooLarge);
+    info.connection_termination = Some(ConnectionTermination::SlowHandshake);
     info.transport_failure = Some("delayed connect error: Connection refused".into());
     info.route_name = Some("".into());
     info
@@ -123,12 +123,7 @@ fn every_operator_in_three_streams() {
     let cases = [
         ("%BYTES_RECEIVED%/%BYTES_SENT%", "0/0", "3/2", "3/2"),
         ("%CONNECTION_ID%", "7", "7", "7"),
-        (
-            "%CONNECTION_TERMINATION_DETAILS%",
-            "-",
-            "-",
-            "codec_error:http/1.1_protocol_error:_headers_size_exceeds_limit",
-        ),
+        ("%CONNECTION_TERMINATION_DETAILS%", "-", "-", "transport socket timeout was reached"),
         ("%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%", "127.0.0.1:5000", "127.0.0.1:5000", "127.0.0.1:5000"),
         ("%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%", "127.0.0.1", "127.0.0.1", "127.0.0.1"),
         ("%DOWNSTREAM_LOCAL_ADDRESS%", "[::1]:80", "[::1]:80", "[::1]:80"),
@@ -259,6 +254,10 @@ fn filter_state_is_written_as_text_and_as_json() {
     info.set_state("protocols".into(), object(ObjectKind::ApplicationProtocols, "h2"));
     info.set_state("messages".into(), object(ObjectKind::GrpcMessages, "3,0"));
     info.set_state("fields".into(), object(ObjectKind::Fields, r#"{"headers":[]}"#));
+    info.set_state("tlvs".into(), object(ObjectKind::TlvValues, r#"{"a":"x\"","b":""}"#));
+    for (name, value) in [("a", "x\""), ("b", ""), ("c", "-")] {
+        assert_eq!(line(&format!("%FILTER_STATE(tlvs:FIELD:{name})%"), &info), value);
+    }
     for (key, plain, typed) in [
         ("text", "q\"é", r#""q\"é""#),
         ("flag", "false", "false"),
@@ -267,6 +266,7 @@ fn filter_state_is_written_as_text_and_as_json() {
         ("protocols", "-", "-"),
         ("fields", "-", r#"{"headers":[]}"#),
         ("messages", "3,0", r#"{"requestMessageCount":"3"}"#),
+        ("tlvs", r#"{"a":"x\"","b":""}"#, r#"{"a":"x\"","b":""}"#),
         ("none", "-", "-"),
     ] {
         assert_eq!(line(&format!("%FILTER_STATE({key}:PLAIN)%"), &info), plain);

@@ -96,11 +96,10 @@ fn stream_id(source: &Source<'_>, out: &mut Vec<u8>) -> Option<()> {
 fn termination(info: &StreamInfo, out: &mut Vec<u8>) -> Option<()> {
     match &info.denied_by {
         Some(denial) => text(&format!("rbac_access_denied_matched_policy[{}]", denial.policy), out),
-        // As in Envoy, the only one with blanks.
-        None if info.connection_termination == Some(ConnectionTermination::SlowHandshake) => {
-            text("transport socket timeout was reached", out)
-        }
-        None => pieces(info.connection_termination.as_ref()?, out),
+        // With blanks, as in Envoy.
+        None => match info.connection_termination? {
+            ConnectionTermination::SlowHandshake => text("transport socket timeout was reached", out),
+        },
     }
 }
 
@@ -178,7 +177,7 @@ pub(super) fn object<'i>(of: StateOwner, key: &str, info: &'i StreamInfo) -> Opt
 /// An object of the filter state.
 fn state(object: &Object, form: &StateForm, out: &mut Vec<u8>) -> Option<()> {
     match form {
-        StateForm::Field(_) => None, // none has fields
+        StateForm::Field(name) => text(&object.field(name)?, out),
         StateForm::Plain => bytes(object.plain()?, out),
         StateForm::Typed => text(&object.json(FieldNames::CamelCase)?, out),
     }

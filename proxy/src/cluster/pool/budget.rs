@@ -4,17 +4,21 @@
 //! is a guard: dropped, it returns what it held and marks the budget as changed, and does nothing else. The owner of the budget
 //! acts on the change later, outside of any drop.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
+use http::HeaderValue;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::unconnected::connect_failure;
 use super::{PoolParts, addresses};
+use crate::access_log::format::of_process;
+use crate::access_log::{Downstream, StreamInfo, UpstreamMetadata};
 use crate::cluster::breaker::Breakers;
 use crate::cluster::encryption::encrypt;
 use crate::cluster::origin::SharedState;
@@ -309,17 +313,52 @@ impl Budget {
 
     /// Writes what comes before everything else.
     async fn write_header(&self, conn: &mut Conn) -> io::Result<()> {
-        let Some(header) = &self.origin.header else { return Ok(()) };
-        if let Some(tlvs_left_out) = self.shared.tlvs_left_out.as_ref().filter(|_| header.left_out > 0) {
+        let Some((of_client, to_upstream)) = self.origin.header.as_ref().zip(self.socket().proxy_header.as_ref())
+        else {
+            return Ok(());
+        };
+        let mut to_upstream = Cow::Borrowed(to_upstream);
+        if !to_upstream.added.computed.is_empty() {
+            to_upstream.to_mut().added.resolve(&|operator| of_process(operator, &*self.outside.net));
+        }
+        let (bytes, left_out) = of_client.bytes(&to_upstream, || self.about(conn));
+        if let Some(tlvs_left_out) = self.shared.tlvs_left_out.as_ref().filter(|_| left_out > 0) {
             tlvs_left_out.inc();
         }
-        conn.write_all(&header.bytes).await
+        conn.write_all(&bytes).await
+    }
+
+    /// What a line about a connection to the endpoint knows. As in Envoy, the connection stands where that of a client would.
+    fn about(&self, conn: &Conn) -> StreamInfo {
+        let state = self.state.borrow().0.clone();
+        let number = self.outside.numbered.get().wrapping_add(1);
+        let downstream = Downstream { state, ..Downstream::new(number, conn.local.clone(), conn.peer.clone()) };
+        let mut info = StreamInfo::new(Instant::now(), self.outside.clock.wall(), Rc::new(downstream));
+        let (config, location, at) = (&self.shared.config, self.location.borrow(), self.written());
+        info.upstream_host = Some(location.address.clone());
+        info.upstream_name = match &location.host {
+            Some(host) => HeaderValue::from_str(host).ok(),
+            None => at.and_then(|at| config.hostnames.get(at)?.clone()),
+        };
+        let of_endpoint = |all: &Arc<_>| UpstreamMetadata { all: Arc::clone(all), endpoint: at };
+        info.upstream_metadata = config.metadata.as_ref().map(of_endpoint);
+        info
     }
 
     /// What a connection to an internal listener passes on; counts what is not there.
     fn passed(&self) -> Option<Arc<Passed>> {
         let passing = self.socket().passing.as_ref()?;
-        let at = match &self.shared.config.discovery {
+        let (metadata, missing) = self.shared.config.passed(passing, self.written());
+        if let Some(no_metadata) = &self.shared.no_metadata {
+            no_metadata.add(missing);
+        }
+        let state = self.state.borrow().0.clone();
+        Some(Arc::new(Passed { metadata, state, ..Passed::default() }))
+    }
+
+    /// The place of the endpoint in the configuration, where that has its address.
+    fn written(&self) -> Option<usize> {
+        match &self.shared.config.discovery {
             Discovery::Static(addresses) => {
                 let at = &self.location.borrow().address;
                 addresses.iter().position(|address| address == at)
@@ -329,13 +368,7 @@ impl Budget {
             | Discovery::LogicalDns { .. }
             | Discovery::Original(_)
             | Discovery::StrictDns { .. } => None,
-        };
-        let (metadata, missing) = self.shared.config.passed(passing, at);
-        if let Some(no_metadata) = &self.shared.no_metadata {
-            no_metadata.add(missing);
         }
-        let state = self.state.borrow().0.clone();
-        Some(Arc::new(Passed { metadata, state, ..Passed::default() }))
     }
 
     /// When a connection must be looked at again; `idle_since` if it is not in use.

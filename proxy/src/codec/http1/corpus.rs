@@ -153,6 +153,8 @@ const CORPUS: &[Row] = &[
     ("connection takes too much away", b"GET / HTTP/1.1\r\nHost: a\r\nConnection: a,b,c,d,e,f,g,h,i,j\r\n\r\n", CONNECTION),
     ("CONNECT with a length", b"CONNECT t.test:443 HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", &["400 http1.body_disallowed"]),
     ("CONNECT with a coding", b"CONNECT t.test:443 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", CODING),
+    ("CONNECT with a path and a coding", b"CONNECT /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", CODING),
+    ("CONNECT with a path and a length", b"CONNECT /x HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", &["400 http1.body_disallowed"]),
     ("CONNECT with a path", b"CONNECT /x HTTP/1.1\r\nHost: a\r\n\r\n", URL),
     ("CONNECT *", b"CONNECT * HTTP/1.1\r\nHost: a\r\n\r\n", URL),
     ("CONNECT without a port", b"CONNECT t.test HTTP/1.1\r\n\r\n", URL),

@@ -118,7 +118,9 @@ pub(super) fn request(input: &Bytes, rules: RequestRules) -> Parsed<FoundRequest
         return Err(Refusal::LowVersion);
     }
     let method = parse_method(method, rules.methods)?;
-    let target = parse_target(input, &method, target)?;
+    let target = parse_target(input, &method, target);
+    // As in Envoy, a CONNECT is looked at for a body before its target is read.
+    let target = if method == Method::CONNECT { target } else { Ok(target?) };
     let field_bytes = field_bytes(found.headers);
     let Fields { host, framing, mut headers, dropped } = request_fields(input, found.headers, rules)?;
     headers.get(&CONNECTION).map_or(Ok(()), check_connection)?;
@@ -130,6 +132,7 @@ pub(super) fn request(input: &Bytes, rules: RequestRules) -> Parsed<FoundRequest
     } else {
         request_body(framing, version)?
     };
+    let target = target?;
     let head = RequestHead {
         method,
         scheme: target.scheme,

@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 
+use super::FractionalPercent;
 use super::entry_log::{HttpGrpcAccessLogConfig, TcpGrpcAccessLogConfig};
+use super::format_string::SubstitutionFormatString;
 use super::matchers::{HeaderMatcher, MetadataMatcher};
-use super::{DataSource, FractionalPercent};
 use crate::config::constraints::NonEmpty;
 use crate::config::yaml::{At, Tree};
 
@@ -46,26 +47,6 @@ pub(crate) struct FileAccessLog {
 #[derive(Debug, Deserialize)]
 pub(crate) struct StreamAccessLog {
     pub(crate) log_format: Option<At<SubstitutionFormatString>>,
-}
-
-/// `envoy.config.core.v3.SubstitutionFormatString`
-#[derive(Debug, Deserialize)]
-pub(crate) struct SubstitutionFormatString {
-    pub(crate) content_type: Option<At<String>>,
-    pub(crate) json_format: Option<At<Tree>>,
-    #[expect(dead_code, reason = "keys are always sorted, as they are in Envoy with either value")]
-    pub(crate) json_format_options: Option<JsonFormatOptions>,
-    #[serde(default)]
-    pub(crate) omit_empty_values: bool,
-    pub(crate) text_format: Option<At<String>>,
-    pub(crate) text_format_source: Option<At<DataSource>>,
-}
-
-/// `envoy.config.core.v3.JsonFormatOptions`
-#[derive(Debug, Deserialize)]
-pub(crate) struct JsonFormatOptions {
-    #[expect(dead_code, reason = "keys are always sorted, as they are in Envoy with either value")]
-    pub(crate) sort_properties: Option<bool>,
 }
 
 /// `envoy.config.accesslog.v3.AccessLogFilter`

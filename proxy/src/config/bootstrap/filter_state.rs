@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::access_log::SubstitutionFormatString;
+use super::format_string::SubstitutionFormatString;
 use crate::config::constraints::NonEmpty;
 use crate::config::yaml::At;
 

@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 
-use super::access_log::{AccessLog, AccessLogFilter, SubstitutionFormatString};
+use super::access_log::{AccessLog, AccessLogFilter};
 use super::filter::{HeaderValueOption, HttpFilter};
 use super::filter_state::NetworkSetFilterState;
+use super::format_string::SubstitutionFormatString;
 use super::network_filter::{ConnectionLimit, NetworkRateLimit, NetworkRbac};
 use super::proxy_protocol::ProxyProtocol;
 use super::route::{RouteConfiguration, UpgradeConfig};

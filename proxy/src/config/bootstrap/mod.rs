@@ -14,6 +14,7 @@ pub(crate) mod ext_authz;
 pub(crate) mod fault;
 pub(crate) mod filter;
 pub(crate) mod filter_state;
+pub(crate) mod format_string;
 pub(crate) mod forward_proxy;
 pub(crate) mod grpc_service;
 pub(crate) mod header_to_metadata;

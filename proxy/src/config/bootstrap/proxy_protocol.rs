@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::format_string::SubstitutionFormatString;
 use crate::config::constraints::NonEmpty;
 use crate::config::yaml::At;
 
@@ -15,6 +16,16 @@ pub(crate) struct ProxyProtocol {
     #[serde(default)]
     pub(crate) rules: Vec<At<Rule>>,
     pub(crate) stat_prefix: Option<String>,
+    pub(crate) tlv_location: Option<TlvLocation>,
+}
+
+/// `envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.TlvLocation`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum TlvLocation {
+    #[serde(rename = "DYNAMIC_METADATA")]
+    DynamicMetadata,
+    #[serde(rename = "FILTER_STATE")]
+    FilterState,
 }
 
 /// `envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule`
@@ -45,6 +56,7 @@ pub(crate) struct ProxyProtocolConfig {
 /// `envoy.config.core.v3.TlvEntry`
 #[derive(Debug, Deserialize)]
 pub(crate) struct TlvEntry {
+    pub(crate) format_string: Option<At<SubstitutionFormatString>>,
     #[serde(rename = "type", default)]
     pub(crate) kind: u32,
     /// Base64.

@@ -7,6 +7,7 @@ use super::access_log::AccessLog;
 use super::filter::HeaderValueOption;
 use super::metadata::Metadata;
 use super::policies::HashedFilterState;
+use super::proxy_protocol::TlvEntry;
 use crate::config::constraints::{LongerThan, NonEmpty};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
@@ -30,9 +31,23 @@ pub(crate) struct TcpProxy {
     pub(crate) max_downstream_connection_duration: Option<LongerThan<BELOW_A_MILLISECOND>>,
     pub(crate) max_downstream_connection_duration_jitter_percentage: Option<Percent>,
     pub(crate) metadata_match: Option<At<Metadata>>,
+    pub(crate) proxy_protocol_tlv_merge_policy: Option<TlvMergePolicy>,
+    #[serde(default)]
+    pub(crate) proxy_protocol_tlvs: Vec<At<TlvEntry>>,
     pub(crate) stat_prefix: NonEmpty,
     pub(crate) tunneling_config: Option<At<TunnelingConfig>>,
     pub(crate) weighted_clusters: Option<At<TcpWeightedCluster>>,
+}
+
+/// `envoy.extensions.filters.network.tcp_proxy.v3.ProxyProtocolTlvMergePolicy`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum TlvMergePolicy {
+    #[serde(rename = "ADD_IF_ABSENT")]
+    AddIfAbsent,
+    #[serde(rename = "APPEND_IF_EXISTS_OR_ADD")]
+    AppendIfExistsOrAdd,
+    #[serde(rename = "OVERWRITE_BY_TYPE_IF_EXISTS_OR_ADD")]
+    OverwriteByTypeIfExistsOrAdd,
 }
 
 /// `envoy.type.v3.HashPolicy`

@@ -6,8 +6,9 @@ use super::matching;
 use super::metadata;
 use crate::config::bootstrap::access_log::{
     AccessLog as WrittenLog, AccessLogConfig, AccessLogFilter, AccessLogType, ComparisonFilterHolder, ComparisonOp,
-    FileAccessLog, FilterList, MetadataFilter, ResponseFlagFilter, RuntimeFilter, SubstitutionFormatString,
+    FileAccessLog, FilterList, MetadataFilter, ResponseFlagFilter, RuntimeFilter,
 };
+use crate::config::bootstrap::format_string::SubstitutionFormatString;
 use crate::config::bootstrap::{DenominatorType, FractionalPercent};
 use crate::config::listener::{AccessLog, LogForm, LogPath};
 use crate::config::log_filter::{Choice, Comparison, ComparisonOperator, Draw, FLAGS, LogFilter, LogType, Share};

@@ -7,7 +7,7 @@ use http::HeaderValue;
 use super::access_log::{filter, line_format};
 use super::data_source;
 use super::mutation;
-use crate::config::bootstrap::access_log::SubstitutionFormatString;
+use crate::config::bootstrap::format_string::SubstitutionFormatString;
 use crate::config::bootstrap::listener::{LocalReplyConfig, ResponseMapper};
 use crate::config::local_reply::{BodyFormat, LocalReplies, Mapper};
 use crate::config::log_format::LineForm;

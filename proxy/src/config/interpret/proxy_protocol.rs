@@ -3,14 +3,16 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::access_log::line_format;
 use crate::config::address::ProxyVersion;
 use crate::config::bootstrap::listener::{ListenerFilter, ListenerFilterConfig};
 use crate::config::bootstrap::proxy_protocol::{
     PassThroughTlvs, PassTlvsMatchType, ProxyProtocolConfig, ProxyProtocolVersion, Rule, TlvEntry,
+    TlvLocation as WrittenLocation,
 };
 use crate::config::listener_filter::{ProxyProtocol, WithoutHeader};
 use crate::config::problem::Problem;
-use crate::config::proxy_header::{HeaderToUpstream, Tlv, TlvRule, TlvSelection};
+use crate::config::proxy_header::{AddedTlvs, ComputedTlv, HeaderToUpstream, Tlv, TlvLocation, TlvRule, TlvSelection};
 use crate::config::yaml::At;
 
 /// Where TLVs are put that a rule names no namespace for.
@@ -35,6 +37,10 @@ pub(super) fn listener_filter(written: &[At<ListenerFilter>]) -> Result<Option<P
             disallowed: options.disallowed_versions.iter().copied().map(version).collect(),
             stat_prefix: options.stat_prefix.clone().filter(|prefix| !prefix.is_empty()),
             rules: options.rules.iter().filter_map(|written| rule(written).transpose()).collect::<Result<_, _>>()?,
+            location: match options.tlv_location {
+                Some(WrittenLocation::FilterState) => TlvLocation::FilterState,
+                Some(WrittenLocation::DynamicMetadata) | None => TlvLocation::Metadata,
+            },
             passed: selection(options.pass_through_tlvs.as_ref())?,
         });
     }
@@ -46,7 +52,7 @@ pub(super) fn to_upstream(written: Option<&At<ProxyProtocolConfig>>) -> Result<H
     let config = written.map(|written| &written.value);
     Ok(HeaderToUpstream {
         version: config.and_then(|config| config.version).map_or(ProxyVersion::V1, version),
-        added: config.iter().flat_map(|config| &config.added_tlvs).map(added).collect::<Result<_, _>>()?,
+        added: added(config.map_or(&[], |config| &config.added_tlvs))?,
         passed: selection(config.and_then(|config| config.pass_through_tlvs.as_ref()))?,
     })
 }
@@ -101,11 +107,23 @@ fn rule(written: &At<Rule>) -> Result<Option<TlvRule>, Problem> {
     }))
 }
 
-fn added(written: &At<TlvEntry>) -> Result<Tlv, Problem> {
-    let kind = kind(written.value.kind).ok_or_else(|| written.invalid(KIND))?;
-    match STANDARD.decode(&written.value.value) {
-        Ok(value) if !value.is_empty() => Ok(Tlv { kind, value: value.into() }),
-        Ok(_) => Err(written.invalid("an added TLV needs a value, in base64")),
-        Err(error) => Err(written.invalid(format!("the value of a TLV is written in base64: {error}"))),
+/// TLVs that are added to headers.
+pub(super) fn added(written: &[At<TlvEntry>]) -> Result<AddedTlvs, Problem> {
+    let mut added = AddedTlvs::default();
+    for entry in written {
+        let TlvEntry { format_string, kind: written_kind, value } = &entry.value;
+        let kind = kind(*written_kind).ok_or_else(|| entry.invalid(KIND))?;
+        match (value.as_str(), format_string) {
+            ("", Some(format)) => added.computed.push(ComputedTlv { kind, format: line_format(format)? }),
+            ("", None) => return Err(entry.invalid("an added TLV needs a value, in base64, or a format_string")),
+            (_, Some(format)) => return Err(format.invalid("an added TLV has only one of value and format_string")),
+            (value, None) => match STANDARD.decode(value) {
+                Ok(value) => added.fixed.push(Tlv { kind, value: value.into() }),
+                Err(error) => {
+                    return Err(entry.invalid(format!("the value of a TLV is written in base64: {error}")));
+                }
+            },
+        }
     }
+    Ok(added)
 }

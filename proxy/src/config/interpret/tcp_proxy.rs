@@ -9,11 +9,14 @@ use super::ClusterNames;
 use super::access_log::access_log;
 use super::metadata::metadata_match;
 use super::mutation::edits;
-use crate::config::bootstrap::tcp_proxy::{TcpHashPolicy, TcpProxy as Written, TcpWeightedCluster, TunnelingConfig};
+use super::proxy_protocol;
+use crate::config::bootstrap::tcp_proxy::{
+    TcpHashPolicy, TcpProxy as Written, TcpWeightedCluster, TlvMergePolicy, TunnelingConfig,
+};
 use crate::config::error::Place;
 use crate::config::log_format::Format;
 use crate::config::problem::Problem;
-use crate::config::tcp_proxy::{DurationMax, TcpClusters, TcpEarlyLogs, TcpHash, TcpProxy, Tunneling};
+use crate::config::tcp_proxy::{DurationMax, TcpClusters, TcpEarlyLogs, TcpHash, TcpProxy, TlvMerge, Tunneling};
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Notes};
 
@@ -40,6 +43,12 @@ pub(super) fn tcp_proxy(
             .map(|least| DurationMax { least: least.0, jitter_percent }),
         access_logs: written.access_log.into_iter().map(|log| access_log(log, notes)).collect::<Result<_, _>>()?,
         tunneling: written.tunneling_config.as_ref().map(|tunneling| self::tunneling(&tunneling.value)).transpose()?,
+        tlvs: proxy_protocol::added(&written.proxy_protocol_tlvs)?,
+        tlv_merge: match written.proxy_protocol_tlv_merge_policy {
+            Some(TlvMergePolicy::AddIfAbsent) | None => TlvMerge::AddIfAbsent,
+            Some(TlvMergePolicy::AppendIfExistsOrAdd) => TlvMerge::Append,
+            Some(TlvMergePolicy::OverwriteByTypeIfExistsOrAdd) => TlvMerge::Overwrite,
+        },
         metadata_match: metadata_match(written.metadata_match.as_ref())?,
         hash: hash(&written.hash_policy, notes)?,
         stat_prefix: written.stat_prefix.to_string(),

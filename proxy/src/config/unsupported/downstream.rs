@@ -162,8 +162,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("TcpProxy", "downstream_idle_timeout", Ignored("as in Envoy; idle_timeout is the one that acts")),
     ("TcpProxy", "max_early_data_bytes", Refused("a client is not read before there is a connection to an endpoint")),
     ("TcpProxy", "on_demand", Refused(DYNAMIC)),
-    ("TcpProxy", "proxy_protocol_tlv_merge_policy", Only("ADD_IF_ABSENT", "there is no proxy protocol")),
-    ("TcpProxy", "proxy_protocol_tlvs", Refused("there is no proxy protocol")),
     ("TunnelingConfig", "request_id_extension", Refused("a tunnel has no request id")),
     ("TunnelingConfig", "request_id_header", Refused("a tunnel has no request id")),
     ("TunnelingConfig", "request_id_metadata_key", Refused("a tunnel has no request id")),

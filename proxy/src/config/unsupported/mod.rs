@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     /// Where the messages are; a line that names none of them would never be found.
-    pub(super) const MESSAGES: [&str; 33] = [
+    pub(super) const MESSAGES: [&str; 34] = [
         include_str!("../bootstrap/mod.rs"),
         include_str!("../bootstrap/access_log.rs"),
         include_str!("../bootstrap/balancing.rs"),
@@ -111,6 +111,7 @@ mod tests {
         include_str!("../bootstrap/fault.rs"),
         include_str!("../bootstrap/filter.rs"),
         include_str!("../bootstrap/filter_state.rs"),
+        include_str!("../bootstrap/format_string.rs"),
         include_str!("../bootstrap/forward_proxy.rs"),
         include_str!("../bootstrap/grpc_service.rs"),
         include_str!("../bootstrap/header_to_metadata.rs"),

@@ -14,10 +14,8 @@ const VERIFICATION: &str = "a peer is known by trusted_ca and match_typed_subjec
 pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("ListenerFilter", "config_discovery", Refused("the configuration is static; there is no xDS")),
     ("ListenerFilter", "filter_disabled", Refused("the filter sees every connection")),
-    ("ProxyProtocol", "tlv_location", Only("DYNAMIC_METADATA", "what TLVs say is metadata")),
     ("ProxyProtocolUpstreamTransport", "allow_unspecified_address", Ignored("an address that is not known has a form of its own")),
     ("ProxyProtocolUpstreamTransport", "tlv_as_pool_key", Ignored("connections whose headers differ are never shared")),
-    ("TlvEntry", "format_string", Refused("write value, in base64")),
     ("TlsInspector", "close_connection_on_client_hello_parsing_errors", Ignored("what begins like TLS and is none fails in its handshake, if its filter chain has one")),
     ("TlsInspector", "initial_read_buffer_size", Ignored("the buffer grows as it is needed")),
     ("TlsInspector", "max_client_hello_size", Ignored("a ClientHello has at most 16 KiB")),

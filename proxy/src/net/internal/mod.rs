@@ -32,8 +32,8 @@ pub struct Passed {
     pub metadata: Metadata,
     /// Objects that filters have left.
     pub state: Option<Arc<FilterState>>,
-    /// TLVs that headers to upstreams may repeat.
-    pub tlvs: Vec<Tlv>,
+    /// TLVs that headers to upstreams may repeat; `None` if it has brought no PROXY header.
+    pub tlvs: Option<Vec<Tlv>>,
 }
 
 /// A network with the internal listeners of one worker.
