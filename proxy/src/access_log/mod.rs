@@ -24,7 +24,7 @@ use http::{HeaderValue, Version};
 use tokio::time::Instant;
 
 use crate::codec::{Counted, Headers, RequestHead, ResponseHead, WireBytes};
-use crate::config::cluster::ClusterMetadata;
+use crate::config::cluster::{ClusterMetadata, ClusterNames};
 use crate::config::filter_state::{FilterState, Object};
 use crate::config::metadata::{Metadata, Struct, merge};
 use crate::gate::Denial;
@@ -84,8 +84,8 @@ pub struct StreamInfo {
     pub stream_id: Option<Box<str>>,
     /// The name of the virtual cluster that it belongs to.
     pub virtual_cluster: Option<Arc<str>>,
-    /// The cluster's name.
-    pub upstream_cluster: Option<Rc<str>>,
+    /// The names of the cluster.
+    pub upstream_cluster: Option<Rc<ClusterNames>>,
     /// The endpoint chosen last.
     pub upstream_host: Option<Address>,
     /// The name of that endpoint, where a log shows it.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::handover::{Handover, Known};
 use super::{Cluster, Location};
-use crate::config::cluster::{LookupFamily, Refresh};
+use crate::config::cluster::{ClusterNames, LookupFamily, Refresh};
 use crate::net::{Address, Net, Random, ResolveError};
 use crate::stats::ClusterStats;
 
@@ -25,7 +25,7 @@ pub(super) struct Names {
     kind: DnsKind,
     targets: Vec<Target>,
     /// The cluster's name, for the process log.
-    cluster: Rc<str>,
+    cluster: Rc<ClusterNames>,
     /// The cluster's stats; `None` where another worker of this process counts and logs.
     stats: Option<ClusterStats>,
 }
@@ -82,7 +82,7 @@ impl Names {
         };
         let stats = cluster.checks_health.then(|| cluster.shared.stats.clone());
         let targets = targets.iter().map(target).collect();
-        Self { family, kind, targets, cluster: Rc::clone(&cluster.name), stats }
+        Self { family, kind, targets, cluster: Rc::clone(&cluster.names), stats }
     }
 
     /// Resolves every name once, all at the same time. A name whose name server fails keeps its addresses, so that a
@@ -101,7 +101,7 @@ impl Names {
         for (target, response) in self.targets.iter_mut().zip(responses) {
             let response = response.map(|addresses| self.family.select(&addresses));
             if stats.is_some() {
-                target.log(&self.cluster, &response);
+                target.log(&self.cluster.own, &response);
             }
             let known = match (response, self.kind) {
                 (Ok(addresses), _) if !addresses.is_empty() => target.addresses(addresses),
@@ -259,7 +259,7 @@ mod tests {
             family: LookupFamily::V4Only,
             kind,
             targets: names.iter().map(target).collect(),
-            cluster: "up".into(),
+            cluster: Rc::new(ClusterNames { own: "up".into(), shown: "up".into() }),
             stats: Some(stats.clone()),
         }
     }

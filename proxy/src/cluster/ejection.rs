@@ -153,7 +153,7 @@ impl Cluster {
             ejections.count = ejections.count.saturating_add(1);
         });
         health.set_flag(HealthFlag::Ejected);
-        tracing::info!(cluster = &*self.name, endpoint = %address, "the endpoint is ejected");
+        tracing::info!(cluster = &*self.names.own, endpoint = %address, "the endpoint is ejected");
         self.shared.stats.ejections_enforced_total.inc();
         self.health_changed();
         let endpoints = self.endpoints.borrow();
@@ -201,7 +201,7 @@ impl Cluster {
     fn return_one(&self, address: &Address, counts: &EndpointStats) {
         counts.health.begin_anew();
         counts.health.clear_flag(HealthFlag::Ejected);
-        tracing::info!(cluster = &*self.name, endpoint = %address, "the endpoint is no longer ejected");
+        tracing::info!(cluster = &*self.names.own, endpoint = %address, "the endpoint is no longer ejected");
     }
 }
 

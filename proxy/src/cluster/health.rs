@@ -189,7 +189,7 @@ impl Watch {
         match &self.check.probe {
             Probe::Grpc { host: Some(host), .. } | Probe::Http { host: Some(host), .. } => Some(host.clone()),
             Probe::Grpc { host: None, .. } | Probe::Http { host: None, .. } | Probe::Tcp { .. } => {
-                Some(self.cluster.upgrade()?.name.to_string())
+                Some(self.cluster.upgrade()?.names.own.to_string())
             }
         }
     }
@@ -222,7 +222,7 @@ impl Watch {
             }
         }
         if was != is_healthy {
-            let (cluster_name, endpoint) = (&*cluster.name, &endpoint.address);
+            let (cluster_name, endpoint) = (&*cluster.names.own, &endpoint.address);
             match is_healthy {
                 true => {
                     health.became_healthy(Instant::now());

@@ -63,7 +63,7 @@ use socket_counts::SocketCounts;
 
 use crate::config;
 use crate::config::balancing::Policy;
-use crate::config::cluster::{ByPriority, Discovery, Priority, Refresh, UpstreamSocket};
+use crate::config::cluster::{ByPriority, ClusterNames, Discovery, Priority, Refresh, UpstreamSocket};
 use crate::config::retry::BACKOFF_BASE_MS;
 use crate::config::runtime::{BASE_RETRY_BACKOFF, PANIC_THRESHOLD, USE_RETRY, maintenance_mode};
 use crate::filter::ClusterFilterStats;
@@ -252,8 +252,8 @@ impl ClusterShared {
 /// One worker's view of a cluster.
 pub struct Cluster {
     this: Weak<Self>,
-    /// `%UPSTREAM_CLUSTER%`; the worker's own copy, since each request clones it.
-    pub name: Rc<str>,
+    /// The worker's own copy, since each request clones it.
+    pub names: Rc<ClusterNames>,
     /// What the workers share.
     pub shared: Arc<ClusterShared>,
     /// Of `shared.stats`; the worker's own copy, since each request keeps it.
@@ -351,12 +351,11 @@ impl Cluster {
         before: Handover,
     ) -> Rc<Self> {
         let choice = RefCell::new(Choice::new(outside.random.next_u64()));
-        let name = Rc::from(&*shared.config.name);
         let is_first = || !shared.is_looked_after.swap(true, Ordering::Relaxed);
         let checks_health = before.checks_health.unwrap_or_else(is_first);
         let cluster = Rc::new_cyclic(|this| Self {
             this: Weak::clone(this),
-            name,
+            names: Rc::new(shared.config.names()),
             flow: Rc::new(shared.stats.flow.clone()),
             methods: Rc::new(GrpcStats::new(&shared.registry, shared.config.stat_name())),
             authorisations: Rc::new(ClusterAuthorisations::new(&shared.registry, shared.config.stat_name())),
@@ -411,7 +410,11 @@ impl Cluster {
             Some(_) => drop(self.known.replace(names.known())),
             // What a cluster before this one knew is better than nothing.
             None if self.checks_health => {
-                tracing::warn!(cluster = &*self.name, ?waited, "names are not resolved yet; starting without them");
+                tracing::warn!(
+                    cluster = &*self.names.own,
+                    ?waited,
+                    "names are not resolved yet; starting without them"
+                );
             }
             None => {}
         }

@@ -194,6 +194,21 @@ impl Cluster {
     pub fn stat_name(&self) -> &str {
         self.alt_stat_name.as_deref().unwrap_or(&self.name)
     }
+
+    /// What it is called here and there.
+    #[must_use]
+    pub fn names(&self) -> ClusterNames {
+        ClusterNames { own: (*self.name).into(), shown: self.stat_name().into() }
+    }
+}
+
+/// What a cluster is called.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClusterNames {
+    /// By routes.
+    pub own: Box<str>,
+    /// By stats, logs and traces: `alt_stat_name`, if it has one.
+    pub shown: Box<str>,
 }
 
 /// How the kernel asks a silent endpoint. What is `None` is the system's choice.

@@ -139,7 +139,7 @@ fn part(
             let made = if made.is_empty() { default.clone() } else { String::from_utf8_lossy(&made).into_owned() };
             if made.is_empty() { None } else { part(key, made) }
         }
-        Action::DestinationCluster => part("destination_cluster", info.upstream_cluster.as_deref()?.to_owned()),
+        Action::DestinationCluster => part("destination_cluster", info.upstream_cluster.as_ref()?.own.to_string()),
         Action::Fixed { key, value, conditions: None } => part(key, value.clone()),
         Action::Fixed { key, value, conditions: Some((conditions, sense)) } => {
             let all = conditions.iter().all(|condition| condition_of_head_holds(condition, request));

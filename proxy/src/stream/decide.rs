@@ -75,9 +75,7 @@ async fn decide_once<'a>(stream: &mut StreamContext<'a>, followed: &mut Followed
     let counted = || cluster.as_deref().map(Cluster::filter_stats);
     stream.exchange.filters = Filters::of(chain, &service.filters).for_route(found.edits(), counted);
     if upgrade.is_some() {
-        service.stats.downstream_cx_upgrades_total.inc();
-        stream.upgrade_active = Some(service.stats.downstream_cx_upgrades_active.enter());
-        stream.exchange.withhold();
+        admit_upgrade(stream);
     }
     stream.log_begin();
     if let Err(reply) = filter_request(stream, cluster.as_deref()).await {
@@ -111,6 +109,14 @@ async fn decide_once<'a>(stream: &mut StreamContext<'a>, followed: &mut Followed
     };
     service.stats.rq_direct_response.inc();
     Some(Reply::Local(reply, None))
+}
+
+/// The request is for an upgrade that is permitted, whatever becomes of it.
+fn admit_upgrade(stream: &mut StreamContext<'_>) {
+    let stats = &stream.service.stats;
+    stats.downstream_cx_upgrades_total.inc();
+    stream.upgrade_active = Some(stats.downstream_cx_upgrades_active.enter());
+    stream.exchange.withhold();
 }
 
 /// Begins the trace of the request, once.
@@ -171,7 +177,7 @@ fn upgrade<'s>(stream: &StreamContext<'s>, action: &'s Action) -> Result<Option<
 fn reach(stream: &mut StreamContext<'_>, found: &Found<'_>) -> Option<Rc<Cluster>> {
     let StreamContext { service, request, info, .. } = stream;
     let cluster = found.cluster().and_then(|cluster| service.cluster(cluster, request));
-    info.upstream_cluster = cluster.as_ref().map(|cluster| Rc::clone(&cluster.name));
+    info.upstream_cluster = cluster.as_ref().map(|cluster| Rc::clone(&cluster.names));
     info.upstream_metadata = cluster.as_ref().and_then(|cluster| cluster.metadata(None));
     cluster
 }

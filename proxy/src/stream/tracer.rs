@@ -272,9 +272,9 @@ impl Tracer {
         set("request_size", &info.bytes_received.to_string());
         set("response_size", &info.bytes_sent.to_string());
         set("component", "proxy");
-        if let Some(cluster) = &info.upstream_cluster {
-            set("upstream_cluster", cluster);
-            set("upstream_cluster.name", cluster);
+        if let Some(names) = &info.upstream_cluster {
+            set("upstream_cluster", &names.own);
+            set("upstream_cluster.name", &names.shown);
         }
         let status = info.response_code.unwrap_or(0);
         set("http.status_code", &status.to_string());

@@ -146,7 +146,7 @@ impl TcpProxy {
         record.info.started = record.info.started.checked_sub(begun.elapsed()).unwrap_or(record.info.started);
         record.info.times.begin = begun;
         record.info.connection_termination = why;
-        record.info.upstream_cluster = self.cluster(&record.info).map(|cluster| Rc::clone(&cluster.name));
+        record.info.upstream_cluster = self.cluster(&record.info).map(|cluster| Rc::clone(&cluster.names));
         if self.parts.options.early_logs.at_start {
             record.write(LogType::TcpConnectionStart);
         }
@@ -166,7 +166,7 @@ impl TcpProxy {
             record.info.flag(ResponseFlag::NC);
             return End::Unconnected;
         };
-        record.info.upstream_cluster = Some(Rc::clone(&cluster.name));
+        record.info.upstream_cluster = Some(Rc::clone(&cluster.names));
         record.info.upstream_metadata = cluster.metadata(None);
         let idle = idle_timeout(&record.info, self.parts.options.idle_timeout);
         let idle_at = idle.map(|limit| Instant::now() + limit);

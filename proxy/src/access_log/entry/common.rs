@@ -43,10 +43,10 @@ pub(super) fn common(extras: &EntryExtras, source: &Source<'_>, second: &mut Sec
         upstream_local_address: address(End::UpstreamLocal),
         upstream_cluster: info
             .upstream_cluster
-            .as_deref()
+            .as_ref()
             .filter(|_| info.upstream_host.is_some())
-            .unwrap_or_default()
-            .to_owned(),
+            .map(|names| names.shown.to_string())
+            .unwrap_or_default(),
         response_flags: flags(&info.flags),
         metadata: info.metadata.as_ref().map(|known| Metadata {
             filter_metadata: known.0.iter().map(|(name, values)| (name.clone(), values.into())).collect(),

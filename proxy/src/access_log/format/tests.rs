@@ -12,6 +12,7 @@ use crate::access_log::{
     ConnectionTermination, Details, Downstream, ResetCause, ResponseFlag, ResponseStart, UpstreamReset,
 };
 use crate::codec::Headers;
+use crate::config::cluster::ClusterNames;
 use crate::config::filter_state::{Object, ObjectKind};
 use crate::config::log_format::Json;
 use crate::net::{Address, ConnInfo};
@@ -61,7 +62,7 @@ fn served() -> StreamInfo {
     info.bytes_received = 3;
     info.bytes_sent = 2;
     info.route_name = Some("r".into());
-    info.upstream_cluster = Some("up".into());
+    info.upstream_cluster = Some(Rc::new(ClusterNames { own: "up".into(), shown: "alt".into() }));
     info.upstream_host = Some(at("127.0.0.1:26010"));
     info.upstream_name = Some(HeaderValue::from_static("app.test:80"));
     info.upstream_connection =
@@ -165,7 +166,8 @@ fn every_operator_in_three_streams() {
             "1795237736.710 21/Nov/2026",
             "1795237736.710 21/Nov/2026",
         ),
-        ("%UPSTREAM_CLUSTER%", "-", "up", "up"),
+        ("%UPSTREAM_CLUSTER%", "-", "alt", "alt"),
+        ("%UPSTREAM_CLUSTER_RAW%", "-", "up", "up"),
         ("%UPSTREAM_HOST%", "-", "127.0.0.1:26010", "127.0.0.1:26010"),
         ("%UPSTREAM_CONNECTION_ID%", "0", "7", "0"),
         ("%UPSTREAM_HOST_NAME%", "-", "app.test:80", "127.0.0.1:26010"),

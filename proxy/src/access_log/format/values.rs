@@ -69,6 +69,7 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
         Operator::TraceId => text(&info.trace.as_ref()?.context?.trace_id(), out),
         Operator::UniqueId => bytes(&random.as_ref()?.uuid(), out),
         Operator::UpstreamCluster
+        | Operator::UpstreamClusterRaw
         | Operator::UpstreamConnectionId
         | Operator::UpstreamHostName(_)
         | Operator::UpstreamPoolReadyDuration
@@ -131,7 +132,8 @@ pub(in crate::access_log) fn wire_bytes(hop: Hop, kind: ByteKind, way: Way, info
 #[expect(clippy::wildcard_enum_match_arm, reason = "the others are looked for above")]
 fn of_upstream(operator: &Operator, info: &StreamInfo, out: &mut Vec<u8>) -> Option<()> {
     match operator {
-        Operator::UpstreamCluster => text(info.upstream_cluster.as_deref()?, out),
+        Operator::UpstreamCluster => text(&info.upstream_cluster.as_ref()?.shown, out),
+        Operator::UpstreamClusterRaw => text(&info.upstream_cluster.as_ref()?.own, out),
         // Envoy writes 0 where there was none.
         Operator::UpstreamConnectionId => number(info.upstream_connection.as_ref().map_or(0, |conn| conn.number), out),
         Operator::UpstreamHostName(part) => upstream_name(info, *part, out),

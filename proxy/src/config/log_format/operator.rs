@@ -139,6 +139,8 @@ pub enum Operator {
     UniqueId,
     /// `%UPSTREAM_CLUSTER%`
     UpstreamCluster,
+    /// `%UPSTREAM_CLUSTER_RAW%`
+    UpstreamClusterRaw,
     /// `%UPSTREAM_CONNECTION_ID%`: the number of the connection among the worker's.
     UpstreamConnectionId,
     /// `%UPSTREAM_CONNECTION_POOL_READY_DURATION%`: milliseconds that the last try waited for a connection.

@@ -105,7 +105,7 @@ const PLAIN: &[(&str, Operator)] = &[
     ("TRACE_ID", Operator::TraceId),
     ("UNIQUE_ID", Operator::UniqueId),
     ("UPSTREAM_CLUSTER", Operator::UpstreamCluster),
-    ("UPSTREAM_CLUSTER_RAW", Operator::UpstreamCluster),
+    ("UPSTREAM_CLUSTER_RAW", Operator::UpstreamClusterRaw),
     ("UPSTREAM_CONNECTION_ID", Operator::UpstreamConnectionId),
     ("UPSTREAM_CONNECTION_POOL_READY_DURATION", Operator::UpstreamPoolReadyDuration),
     ("UPSTREAM_HOST", address(End::UpstreamHost, AddressPart::Whole)),

@@ -111,7 +111,7 @@ impl<'c> Faults<'c> {
     /// Is the request one of those that get faults?
     fn concerns(&self, request: &RequestHead, info: &StreamInfo) -> bool {
         let Fault { upstream_cluster, headers, downstream_nodes, .. } = self.fault;
-        let is_cluster = |name: &String| info.upstream_cluster.as_deref() == Some(name.as_str());
+        let is_cluster = |name: &String| info.upstream_cluster.as_ref().is_some_and(|names| *names.own == **name);
         let node = || request.headers.get(&names::X_ENVOY_DOWNSTREAM_SERVICE_NODE).and_then(|node| node.to_str().ok());
         upstream_cluster.as_ref().is_none_or(is_cluster)
             && (downstream_nodes.is_empty() || node().is_some_and(|node| downstream_nodes.contains(node)))
