@@ -211,24 +211,18 @@ fn tracked(config: &config::Cluster, registry: &Registry) -> Arc<TrackedStats> {
 }
 
 fn tls_stats(config: &config::Cluster, registry: &Arc<Registry>) -> Option<HandshakeStats> {
-    config
-        .sockets()
-        .find_map(|socket| socket.tls.as_ref())
-        .map(|_| HandshakeStats::of_cluster(registry, config.stat_name()))
+    let is_needed = config.sockets().any(|socket| socket.tls.is_some());
+    is_needed.then(|| HandshakeStats::of_cluster(registry, config.stat_name()))
 }
 
 fn no_metadata(config: &config::Cluster, registry: &Registry) -> Option<Counter> {
-    config
-        .sockets()
-        .find_map(|socket| socket.passing.as_ref())
-        .map(|_| ClusterStats::no_metadata(registry, config.stat_name()))
+    let is_needed = config.sockets().any(|socket| socket.passing.is_some());
+    is_needed.then(|| ClusterStats::no_metadata(registry, config.stat_name()))
 }
 
 fn tlvs_left_out(config: &config::Cluster, registry: &Registry) -> Option<Counter> {
-    config
-        .sockets()
-        .find_map(|socket| socket.proxy_header.as_ref())
-        .map(|_| ClusterStats::tlvs_left_out(registry, config.stat_name()))
+    let is_needed = config.sockets().any(|socket| socket.proxy_header.is_some());
+    is_needed.then(|| ClusterStats::tlvs_left_out(registry, config.stat_name()))
 }
 
 fn table_stats(config: &config::Cluster, registry: &Registry) -> Option<TableStats> {

@@ -15,7 +15,8 @@ use crate::access_log::{ConnectionTermination, StreamInfo, Times};
 use crate::codec::{Headers, RequestHead, ResponseHead, names};
 use crate::config::filter_state::{FieldNames, Object};
 use crate::config::log_format::{
-    AddressPart, ByteKind, End, Hop, Operator, PathChoice, Query, StateForm, StateOwner, TimePoint, TimeUnit, Way,
+    AddressPart, ByteKind, ClusterNaming, End, Hop, Operator, PathChoice, Query, StateForm, StateOwner, TimePoint,
+    TimeUnit, Way,
 };
 use crate::config::metadata::{Found, Value};
 use crate::net::Address;
@@ -68,8 +69,7 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
         Operator::SpanId => text(&span_id(info)?, out),
         Operator::TraceId => text(&info.trace.as_ref()?.context?.trace_id(), out),
         Operator::UniqueId => bytes(&random.as_ref()?.uuid(), out),
-        Operator::UpstreamCluster
-        | Operator::UpstreamClusterRaw
+        Operator::UpstreamCluster(_)
         | Operator::UpstreamConnectionId
         | Operator::UpstreamHostName(_)
         | Operator::UpstreamPoolReadyDuration
@@ -132,8 +132,8 @@ pub(in crate::access_log) fn wire_bytes(hop: Hop, kind: ByteKind, way: Way, info
 #[expect(clippy::wildcard_enum_match_arm, reason = "the others are looked for above")]
 fn of_upstream(operator: &Operator, info: &StreamInfo, out: &mut Vec<u8>) -> Option<()> {
     match operator {
-        Operator::UpstreamCluster => text(&info.upstream_cluster.as_ref()?.shown, out),
-        Operator::UpstreamClusterRaw => text(&info.upstream_cluster.as_ref()?.own, out),
+        Operator::UpstreamCluster(ClusterNaming::Shown) => text(&info.upstream_cluster.as_ref()?.shown, out),
+        Operator::UpstreamCluster(ClusterNaming::Own) => text(&info.upstream_cluster.as_ref()?.own, out),
         // Envoy writes 0 where there was none.
         Operator::UpstreamConnectionId => number(info.upstream_connection.as_ref().map_or(0, |conn| conn.number), out),
         Operator::UpstreamHostName(part) => upstream_name(info, *part, out),

@@ -7,8 +7,8 @@ mod table;
 
 pub use json::Json;
 pub use operator::{
-    AddressPart, ByteKind, End, FingerprintKind, GrpcStatusForm, Hop, Operator, PathChoice, Query, StateForm,
-    StateOwner, TimePoint, TimeUnit, TlsPart, TlsPeer, ValidityEnd, Way,
+    AddressPart, ByteKind, ClusterNaming, End, FingerprintKind, GrpcStatusForm, Hop, Operator, PathChoice, Query,
+    StateForm, StateOwner, TimePoint, TimeUnit, TlsPart, TlsPeer, ValidityEnd, Way,
 };
 use table::{Purpose, Said, look_up};
 

@@ -137,10 +137,8 @@ pub enum Operator {
     TraceId,
     /// `%UNIQUE_ID%`: a UUID of its own for each place and line.
     UniqueId,
-    /// `%UPSTREAM_CLUSTER%`
-    UpstreamCluster,
-    /// `%UPSTREAM_CLUSTER_RAW%`
-    UpstreamClusterRaw,
+    /// `%UPSTREAM_CLUSTER%` and `%UPSTREAM_CLUSTER_RAW%`
+    UpstreamCluster(ClusterNaming),
     /// `%UPSTREAM_CONNECTION_ID%`: the number of the connection among the worker's.
     UpstreamConnectionId,
     /// `%UPSTREAM_CONNECTION_POOL_READY_DURATION%`: milliseconds that the last try waited for a connection.
@@ -448,4 +446,13 @@ impl Operator {
     pub fn reads_trailers(&self) -> bool {
         matches!(self, Self::GrpcStatus(_) | Self::ResponseTrailer { .. } | Self::ResponseTrailersBytes)
     }
+}
+
+/// Which of its names a cluster is shown with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ClusterNaming {
+    /// That of routes.
+    Own,
+    /// That of stats.
+    Shown,
 }

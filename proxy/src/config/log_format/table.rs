@@ -1,8 +1,8 @@
 //! Which operators there are, what stands in their parentheses, and whether their values may be cut.
 
 use super::operator::{
-    AddressPart, ByteKind, End, FingerprintKind, GrpcStatusForm, Hop, Operator, PathChoice, Query, StateForm,
-    StateOwner, TimePoint, TimeUnit, TlsPart, TlsPeer, ValidityEnd, Way,
+    AddressPart, ByteKind, ClusterNaming, End, FingerprintKind, GrpcStatusForm, Hop, Operator, PathChoice, Query,
+    StateForm, StateOwner, TimePoint, TimeUnit, TlsPart, TlsPeer, ValidityEnd, Way,
 };
 use super::{FormatError, Written};
 use crate::config::cluster::MetadataOwner;
@@ -104,8 +104,8 @@ const PLAIN: &[(&str, Operator)] = &[
     ("STREAM_ID", Operator::StreamId),
     ("TRACE_ID", Operator::TraceId),
     ("UNIQUE_ID", Operator::UniqueId),
-    ("UPSTREAM_CLUSTER", Operator::UpstreamCluster),
-    ("UPSTREAM_CLUSTER_RAW", Operator::UpstreamClusterRaw),
+    ("UPSTREAM_CLUSTER", Operator::UpstreamCluster(ClusterNaming::Shown)),
+    ("UPSTREAM_CLUSTER_RAW", Operator::UpstreamCluster(ClusterNaming::Own)),
     ("UPSTREAM_CONNECTION_ID", Operator::UpstreamConnectionId),
     ("UPSTREAM_CONNECTION_POOL_READY_DURATION", Operator::UpstreamPoolReadyDuration),
     ("UPSTREAM_HOST", address(End::UpstreamHost, AddressPart::Whole)),
