@@ -108,7 +108,12 @@ impl GrpcMethod {
         } else if self.has_room_for(text) {
             self.counter(&one_segment(text)).inc();
         }
-        self.counter(if code == Some(0) { "success" } else { "failure" }).inc();
+        self.conclude(code == Some(0));
+    }
+
+    /// A call has ended.
+    pub fn conclude(&self, has_succeeded: bool) {
+        self.counter(if has_succeeded { "success" } else { "failure" }).inc();
         self.counter("total").inc();
     }
 
