@@ -108,6 +108,8 @@ pub struct StreamInfo {
     pub has_code_stats: bool,
     /// Its response counts without its status.
     pub is_codeless: bool,
+    /// The request is the proxy's own, and of no connection of a client: one to a service, or a copy.
+    pub is_own: bool,
     /// The request asks for the health of this proxy: responses to such do not count.
     pub is_health_check: bool,
     /// What filters have left for logs and headers.
@@ -234,6 +236,7 @@ impl StreamInfo {
             attempts_in_response: false,
             has_code_stats: true,
             is_codeless: false,
+            is_own: false,
             is_health_check: false,
             metadata: None,
             filter_state: None,

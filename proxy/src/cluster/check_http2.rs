@@ -102,10 +102,12 @@ async fn exchange(
 }
 
 async fn connect(target: Target<'_>) -> Option<Connection> {
-    let options = match target.config.protocol {
+    let options = match target.config.protocol.of(None) {
         UpstreamProtocol::Alpn(options) | UpstreamProtocol::Http2(options) => options,
         UpstreamProtocol::Http1 => Http2Options::default(),
     };
+    // As in Envoy, whose codec is made with the connection, whether or not that comes about.
+    target.codec_stats.http2().nghttp2_upstream_connections.inc();
     let conn = target.connect().await.ok()?;
     let both = ClientConnection::handshake(conn, &options, MessageErrorScope::Stream, target.codec_stats.http2()).await;
     let (connection, driver) = both.ok()?;

@@ -6,14 +6,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderValue, Version};
 
 use super::{Cluster, Endpoint};
 use crate::access_log::format::{Heads, line};
 use crate::access_log::{Downstream, StreamInfo};
 use crate::codec::RequestHead;
 use crate::config::Cluster as Config;
-use crate::config::cluster::UpstreamSocket;
+use crate::config::cluster::{ClusterProtocol, HttpVersion, UpstreamSocket};
 use crate::config::filter_state::{FilterState, ObjectKind};
 use crate::config::proxy_header::{AddedTlvs, HeaderToUpstream, Tlv};
 use crate::config::tls::OwnName;
@@ -21,7 +21,8 @@ use crate::config::upstream_name::{HostUses, RequestedNames};
 use crate::net::Address;
 use crate::net::proxy_header::{ProxyVersion, proxy_header};
 
-/// What a connection sends to the endpoint about the client and the request that it is opened for.
+/// What a connection takes from the client and the request that it is opened for: what it sends to the endpoint about them, and
+/// what else keeps it from serving others.
 #[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Origin {
     /// What comes before everything else: a PROXY header.
@@ -30,6 +31,10 @@ pub struct Origin {
     pub(super) names: RequestedNames,
     /// What filters share with it.
     pub(super) state: SharedState,
+    /// What the client speaks, where that decides what the endpoint is spoken to.
+    pub(super) version: Option<HttpVersion>,
+    /// The number of the client's connection, where no other client's requests are to be served.
+    client: Option<u64>,
 }
 
 /// What filters share with a connection to an upstream. Only hashable objects keep connections apart, as in Envoy: of all others
@@ -122,7 +127,9 @@ impl Origin {
             Some(_) => requested_names(config, head, hostname, info),
             None => RequestedNames::default(),
         };
-        Self { header, names, state: SharedState::of(info) }
+        let version = matches!(config.protocol, ClusterProtocol::OfClient { .. }).then(|| version(info)).flatten();
+        let client = (config.is_per_client && !info.is_own).then_some(info.downstream.connection_id);
+        Self { header, names, state: SharedState::of(info), version, client }
     }
 
     /// What a connection of the proxy's own begins with, between these addresses: that of a health check.
@@ -141,7 +148,8 @@ impl Cluster {
     pub fn origin(&self, endpoint: &Endpoint, head: Option<&RequestHead>, info: &StreamInfo) -> Origin {
         let config = &self.shared.config;
         let socket = endpoint.socket(config);
-        if socket.proxy_header.is_none() && socket.tls.is_none() && !info.has_state() {
+        let is_shared = !config.is_per_client && matches!(config.protocol, ClusterProtocol::Fixed(_));
+        if is_shared && socket.proxy_header.is_none() && socket.tls.is_none() && !info.has_state() {
             return Origin::default();
         }
         Origin::new(config, socket, info, head, self.own_name(endpoint).as_ref())
@@ -158,6 +166,14 @@ impl Cluster {
         let tls = endpoint.socket(&self.shared.config).tls.as_ref()?;
         if tls.current().own_name() == OwnName::Requested { self.hostname(endpoint) } else { None }
     }
+}
+
+/// What a client speaks that speaks HTTP. The proxy's own requests are HTTP/1, as in Envoy.
+fn version(info: &StreamInfo) -> Option<HttpVersion> {
+    if info.is_own {
+        return Some(HttpVersion::Http1);
+    }
+    info.protocol.map(|version| if version == Version::HTTP_2 { HttpVersion::Http2 } else { HttpVersion::Http1 })
 }
 
 /// The names for TLS: what filters have left, then the host of a request as far as the cluster is configured to use it, then the

@@ -23,7 +23,7 @@ use super::metadata::{Metadata, Struct};
 use super::proxy_header::HeaderToUpstream;
 pub use super::resolution::{FailureRefresh, LookupFamily, Refresh};
 use super::socket_option::SocketOption;
-use super::tls::ClientTls;
+use super::tls::{ClientTls, HttpAlpn};
 use super::upstream_name::HostAsName;
 
 /// The name of a cluster, unique among the clusters of a configuration: routes, stats and the admin interface refer to a
@@ -83,7 +83,9 @@ pub struct Cluster {
     /// How one is chosen.
     pub balancing: Balancing,
     /// How it is spoken to.
-    pub protocol: UpstreamProtocol,
+    pub protocol: ClusterProtocol,
+    /// `connection_pool_per_downstream_connection`: its connections carry the requests of one connection of a client each.
+    pub is_per_client: bool,
     /// What the configuration says of it and of its endpoints, for logs, headers and internal listeners; `None` is nothing.
     pub metadata: Option<Arc<ClusterMetadata>>,
     /// `transport_socket`: how its connections are made.
@@ -309,6 +311,52 @@ pub struct OriginalDestination {
 
 /// How a cluster is spoken to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ClusterProtocol {
+    /// As is configured.
+    Fixed(UpstreamProtocol),
+    /// `use_downstream_protocol_config`: as the client speaks whose request it is.
+    OfClient {
+        /// For HTTP/2.
+        http2: Http2Options,
+        /// What is spoken where there is no client.
+        without_client: HttpVersion,
+    },
+}
+
+impl ClusterProtocol {
+    /// What is spoken for a client of this version; `None` is no client.
+    #[must_use]
+    pub fn of(&self, client: Option<HttpVersion>) -> UpstreamProtocol {
+        match *self {
+            Self::Fixed(protocol) => protocol,
+            Self::OfClient { http2, without_client } => match client.unwrap_or(without_client) {
+                HttpVersion::Http1 => UpstreamProtocol::Http1,
+                HttpVersion::Http2 => UpstreamProtocol::Http2(http2),
+            },
+        }
+    }
+
+    /// The options of HTTP/2, if all connections speak it.
+    #[must_use]
+    pub fn always_http2(&self) -> Option<&Http2Options> {
+        match self {
+            Self::Fixed(UpstreamProtocol::Http2(options)) => Some(options),
+            Self::Fixed(UpstreamProtocol::Alpn(_) | UpstreamProtocol::Http1) | Self::OfClient { .. } => None,
+        }
+    }
+}
+
+/// Versions of HTTP that differ on the wire.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum HttpVersion {
+    /// HTTP/1.1 and HTTP/1.0.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// What connections to an endpoint speak.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum UpstreamProtocol {
     /// HTTP/1.1.
     Http1,
@@ -316,6 +364,18 @@ pub enum UpstreamProtocol {
     Http2(Http2Options),
     /// `auto_config`: what ALPN agrees upon, HTTP/2 or HTTP/1.1.
     Alpn(Http2Options),
+}
+
+impl UpstreamProtocol {
+    /// What ALPN offers.
+    #[must_use]
+    pub fn alpn(&self) -> HttpAlpn {
+        match self {
+            Self::Alpn(_) => &[b"h2", b"http/1.1"],
+            Self::Http1 => &[b"http/1.1"],
+            Self::Http2(_) => &[b"h2"],
+        }
+    }
 }
 
 /// Which of a cluster's limits and connections a request uses: Envoy's `RoutingPriority`.

@@ -54,6 +54,7 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
         ("UNESCAPE_AND_FORWARD", 4),
     ]),
     ("Protocol", &[("TCP", 0), ("UDP", 1)]),
+    ("ProtocolSelection", &[("USE_CONFIGURED_PROTOCOL", 0), ("USE_DOWNSTREAM_PROTOCOL", 1)]),
     ("ProxyProtocolVersion", &[("V1", 0), ("V2", 1)]),
     ("RateLimitMetadataSource", &[("DYNAMIC", 0), ("ROUTE_ENTRY", 1), ("CLUSTER_ENTRY", 2), ("CLUSTER_LOCALITY_ENTRY", 3)]),
     ("RateLimitOverrideOption", &[("DEFAULT", 0), ("OVERRIDE_POLICY", 1), ("INCLUDE_POLICY", 2), ("IGNORE_POLICY", 3)]),

@@ -77,7 +77,7 @@ impl Subrequest {
         cluster: Rc<Cluster>,
         mut info: StreamInfo,
     ) -> Self {
-        info.internal = true;
+        (info.internal, info.is_own) = (true, true);
         Self { head, body, cluster, parts, info }
     }
 

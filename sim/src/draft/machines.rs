@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 use std::net::IpAddr;
 
-use finwait::config::cluster::{Discovery, UpstreamProtocol};
+use finwait::config::cluster::Discovery;
 use finwait::config::{Address, Cluster, Config, Listener};
 
 use super::passthrough::passed_on;
@@ -148,7 +148,7 @@ impl Machines {
             name,
             place,
             port: *port,
-            is_http2: matches!(endpoint.cluster.protocol, UpstreamProtocol::Http2(_)),
+            is_http2: endpoint.cluster.protocol.always_http2().is_some(),
             tls: names_of_certificate(endpoint, hops),
             hints: hints::of_app(hops, endpoint.cluster),
         });

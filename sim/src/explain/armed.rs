@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use finwait::config::cluster::UpstreamProtocol;
 use finwait::config::listener::Keepalive;
 use finwait::config::route::Action;
 
@@ -116,7 +115,7 @@ impl Case<'_> {
         let Some(opened) = opened else { return };
         if let Some((settings, forward)) = self.dialled_for(conversation, armed)
             && let Some(cluster) = forward.and_then(|nth| settings.cluster_by_number(nth))
-            && let UpstreamProtocol::Http2(options) = &cluster.protocol
+            && let Some(options) = cluster.protocol.always_http2()
         {
             self.of_pings(nth, conversation.client, options.keepalive, end, armed);
         }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use finwait::access_log::Details;
-use finwait::config::cluster::UpstreamProtocol;
 use finwait::config::listener::Keepalive;
 use finwait::config::route::{Action, Forward};
 
@@ -149,7 +148,7 @@ impl<'a> Hop<'a> {
             let Attempt::Sent(nth) = self.case.chain.attempts(self.nth).last()? else { return None };
             let (_, Action::Forward(forward)) = led.route.as_ref()? else { return None };
             let (path, cluster) = settings.cluster(forward)?;
-            let UpstreamProtocol::Http2(options) = &cluster.protocol else { return None };
+            let options = cluster.protocol.always_http2()?;
             let (keepalive, below) = (options.keepalive?, [KEEPALIVE, ".timeout"].concat());
             let setting = settings.setting(&http_options(path), &below, Some(seconds(keepalive.timeout)));
             self.silence(at.host, self.case.traffic.exchanges.get(*nth)?, keepalive, setting)

@@ -222,7 +222,7 @@ impl Pool {
     fn lease_stream(&self, multiplexed: &Rc<Multiplexed>) -> Result<Lease, Failure> {
         let (pool, request) = self.pool_and_request()?;
         let config = &self.budget.shared.config;
-        if let UpstreamProtocol::Alpn(options) | UpstreamProtocol::Http2(options) = &config.protocol
+        if let UpstreamProtocol::Alpn(options) | UpstreamProtocol::Http2(options) = &self.protocol
             && let Some(keepalive) = &options.keepalive
             && let (Some(limit), Some(since)) = (keepalive.after_idle, multiplexed.idle_since())
             && since.elapsed() >= limit

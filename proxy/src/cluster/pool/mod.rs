@@ -63,6 +63,7 @@ pub struct PoolParts {
 pub struct Pool {
     this: Weak<Self>,
     budget: Rc<Budget>,
+    protocol: UpstreamProtocol,
     queue: WaitQueue<Lease>,
     /// HTTP/1.
     idle: IdleConnections,
@@ -142,6 +143,7 @@ impl Pool {
         let load = PoolLoad::new(Rc::clone(&parts.load));
         Rc::new_cyclic(|this| Self {
             this: Weak::clone(this),
+            protocol: parts.shared.config.protocol.of(parts.origin.version),
             budget: Budget::new(parts),
             queue,
             idle: IdleConnections::default(),
@@ -276,7 +278,7 @@ impl Pool {
 
     /// Connects that the queue needs.
     fn connections_wanted(&self) -> usize {
-        match self.budget.shared.config.protocol {
+        match self.protocol {
             // Of a connection that may become one of HTTP/1 no more is known yet, as in Envoy.
             UpstreamProtocol::Alpn(_) | UpstreamProtocol::Http1 => self.queue.len(),
             UpstreamProtocol::Http2(_) => self.queue.len().min(1), // one connection has room for the whole queue
@@ -316,7 +318,7 @@ impl Pool {
     /// Requests that the connections there are, or will be, could take in addition.
     fn free(&self) -> usize {
         let connecting = self.budget.connecting();
-        match self.budget.shared.config.protocol {
+        match self.protocol {
             UpstreamProtocol::Http1 => connecting + self.idle.len(),
             UpstreamProtocol::Alpn(_) => connecting.saturating_add(self.idle.len()).saturating_add(self.free_streams()),
             UpstreamProtocol::Http2(options) => {
@@ -329,7 +331,7 @@ impl Pool {
     /// Starts a task that opens a connection.
     fn connect(&self, permit: Permit) {
         let Some(pool) = self.this.upgrade() else { return };
-        match self.budget.shared.config.protocol {
+        match self.protocol {
             UpstreamProtocol::Alpn(_) => {} // counted once it is known what it speaks
             UpstreamProtocol::Http1 => self.count_protocol(Version::HTTP_11),
             UpstreamProtocol::Http2(_) => self.count_protocol(Version::HTTP_2),
@@ -354,8 +356,8 @@ impl Pool {
     }
 
     async fn open_one(self: Rc<Self>, connecting: Connecting) {
-        match self.budget.connect(connecting, Carries::Http).await {
-            Ok((conn, record)) => match self.budget.shared.config.protocol {
+        match self.budget.connect(connecting, Carries::Http(self.protocol.alpn())).await {
+            Ok((conn, record)) => match self.protocol {
                 UpstreamProtocol::Alpn(options) if conn.has_agreed_upon_http2() => {
                     self.count_protocol(Version::HTTP_2);
                     self.drive_http2(conn, &options, record).await;

@@ -29,6 +29,8 @@ pub(crate) struct Cluster {
     pub(crate) common_http_protocol_options: Option<At<UpstreamHttpProtocolOptions>>,
     pub(crate) common_lb_config: Option<CommonLbConfig>,
     pub(crate) connect_timeout: Option<Positive>,
+    #[serde(default)]
+    pub(crate) connection_pool_per_downstream_connection: bool,
     pub(crate) dns_failure_refresh_rate: Option<At<RefreshRate>>,
     pub(crate) dns_jitter: Option<Seconds>,
     pub(crate) dns_lookup_family: Option<DnsLookupFamily>,
@@ -49,6 +51,7 @@ pub(crate) struct Cluster {
     pub(crate) outlier_detection: Option<At<OutlierDetection>>,
     pub(crate) per_connection_buffer_limit_bytes: Option<At<u32>>,
     pub(crate) preconnect_policy: Option<PreconnectPolicy>,
+    pub(crate) protocol_selection: Option<ProtocolSelection>,
     pub(crate) ring_hash_lb_config: Option<At<RingHashLbConfig>>,
     pub(crate) round_robin_lb_config: Option<At<RoundRobinLbConfig>>,
     pub(crate) r#type: Option<DiscoveryType>,
@@ -265,6 +268,23 @@ pub(crate) struct HttpProtocolOptions {
     pub(crate) common_http_protocol_options: Option<UpstreamHttpProtocolOptions>,
     pub(crate) explicit_http_config: Option<At<ExplicitHttpConfig>>,
     pub(crate) upstream_http_protocol_options: Option<UpstreamNameOptions>,
+    pub(crate) use_downstream_protocol_config: Option<At<UseDownstreamHttpConfig>>,
+}
+
+/// `envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct UseDownstreamHttpConfig {
+    pub(crate) http_protocol_options: Option<UpstreamHttp1ProtocolOptions>,
+    pub(crate) http2_protocol_options: Option<Http2ProtocolOptions>,
+}
+
+/// `envoy.config.cluster.v3.Cluster.ClusterProtocolSelection`
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+pub(crate) enum ProtocolSelection {
+    #[serde(rename = "USE_CONFIGURED_PROTOCOL")]
+    Configured,
+    #[serde(rename = "USE_DOWNSTREAM_PROTOCOL")]
+    OfClient,
 }
 
 /// `envoy.config.core.v3.UpstreamHttpProtocolOptions`

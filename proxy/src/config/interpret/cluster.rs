@@ -1,7 +1,6 @@
 //! What a cluster means.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,68 +10,29 @@ use super::metadata;
 use super::rewrite::literal_host;
 use super::secret::Secrets;
 use super::{
-    address, aggregate, assignment, balancing, basis_points, buffer_bytes_max, forward_proxy, health, http2_options,
-    name_case, original_dst, resolution, socket_option, trailer_rule, upstream_socket,
+    address, aggregate, assignment, balancing, basis_points, buffer_bytes_max, forward_proxy, health, name_case,
+    original_dst, resolution, socket_option, trailer_rule, upstream_http, upstream_socket,
 };
-use crate::config::bootstrap::Http2ProtocolOptions;
 use crate::config::bootstrap::cluster::{
-    AutoHttpConfig, Cluster as Written, DiscoveryType, Endpoint, ExplicitHttpConfig, HttpProtocolOptions,
-    PreconnectPolicy, RetryBudget as WrittenBudget, RoutingPriority, TypedHttpProtocolOptions,
-    UpstreamHttp1ProtocolOptions, UpstreamHttpProtocolOptions, UpstreamNameOptions,
+    Cluster as Written, DiscoveryType, Endpoint, PreconnectPolicy, RetryBudget as WrittenBudget, RoutingPriority,
 };
 use crate::config::bootstrap::socket_option::{TcpKeepalive as WrittenKeepalive, WrittenSocket};
 use crate::config::cluster::{
-    ByFamily, ByPriority, Cluster, ClusterMetadata, Discovery, ExtraStats, Labels, Limits, Priority, RetryBudget,
-    TcpKeepalive, UpstreamProtocol,
+    ByFamily, ByPriority, Cluster, ClusterMetadata, ClusterProtocol, Discovery, ExtraStats, Labels, Limits, Priority,
+    RetryBudget, TcpKeepalive,
 };
-use crate::config::error::Cause;
 use crate::config::health::HealthCheck;
 use crate::config::kept_endpoints::Endpoints;
 use crate::config::metadata::Value;
 use crate::config::problem::Problem;
 use crate::config::rewrite::is_host;
 use crate::config::socket_option::{SocketOption, SocketState};
-use crate::config::tls::HttpAlpn;
 use crate::config::units::Seconds;
-use crate::config::upstream_name::{HostAsName, HostUses};
 use crate::config::yaml::{At, Notes};
 
-/// `HttpProtocolOptions.common_http_protocol_options.idle_timeout`
-const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// `CommonLbConfig.update_merge_window`
 const MERGE_WINDOW: Duration = Duration::from_secs(1);
-
-impl HttpProtocolOptions {
-    fn http1_options(&self) -> Option<&UpstreamHttp1ProtocolOptions> {
-        match (&self.explicit_http_config, &self.auto_config) {
-            (Some(explicit), _) => explicit.value.http_protocol_options.as_ref(),
-            (None, auto) => auto.as_ref()?.value.http_protocol_options.as_ref(),
-        }
-    }
-
-    fn http2_options(&self) -> Option<&Http2ProtocolOptions> {
-        match (&self.explicit_http_config, &self.auto_config) {
-            (Some(explicit), _) => explicit.value.http2_protocol_options.as_ref(),
-            (None, auto) => auto.as_ref()?.value.http2_protocol_options.as_ref(),
-        }
-    }
-}
-
-impl Written {
-    pub(super) fn http_options(&self) -> Option<&At<HttpProtocolOptions>> {
-        let extensions = self.typed_extension_protocol_options.as_ref()?;
-        extensions.http.as_ref().map(|TypedHttpProtocolOptions::Http(options)| options)
-    }
-
-    /// The HTTP/2 options that hold, from wherever they were written.
-    pub(super) fn http2_options(&self) -> Option<&Http2ProtocolOptions> {
-        match self.http_options() {
-            Some(options) => options.value.http2_options(),
-            None => self.http2_protocol_options.as_ref().map(|options| &options.value),
-        }
-    }
-}
 
 pub(super) fn cluster(mut written: At<Written>, secrets: &Secrets<'_>, notes: &Notes) -> Result<Cluster, Problem> {
     let file = assignment::File::of(&mut written.value, notes)?;
@@ -104,17 +64,13 @@ fn without_file(cluster: &Written, secrets: &Secrets<'_>, notes: &Notes) -> Resu
     if cluster.name.value.is_empty() {
         return Err(cluster.name.invalid("a cluster must have a name"));
     }
-    note_deprecated(cluster, notes);
+    upstream_http::note_deprecated(cluster, notes);
     resolution::check_resolver(cluster.typed_dns_resolver_config.as_ref())?;
     original_dst::note_unused(cluster, notes);
     aggregate::note_unused(cluster, notes);
     forward_proxy::share_cache(cluster, notes)?;
-    let protocol = protocol(cluster)?;
-    let alpn: HttpAlpn = match protocol {
-        UpstreamProtocol::Alpn(_) => &[b"h2", b"http/1.1"],
-        UpstreamProtocol::Http1 => &[b"http/1.1"],
-        UpstreamProtocol::Http2(_) => &[b"h2"],
-    };
+    let protocol = upstream_http::protocol(cluster)?;
+    let alpn = protocol.of(None).alpn();
     Ok(Cluster {
         name: cluster.name.value.as_str().into(),
         alt_stat_name: cluster.alt_stat_name.clone().filter(|name| !name.is_empty()),
@@ -125,19 +81,22 @@ fn without_file(cluster: &Written, secrets: &Secrets<'_>, notes: &Notes) -> Resu
         placements: balancing::placements(cluster)?,
         balancing: balancing::balancing(cluster, notes)?,
         protocol,
+        is_per_client: cluster.connection_pool_per_downstream_connection,
         metadata: own_metadata(cluster)?.map(Arc::new),
         socket: upstream_socket::socket(cluster.transport_socket.as_ref(), alpn, secrets, notes)?,
         socket_matches: upstream_socket::matches(cluster, alpn, secrets, notes)?,
-        host_as_name: host_as_name(cluster)?,
-        trailers: trailer_rule(http1_options(cluster).is_some_and(|options| options.enable_trailers)),
-        name_case: name_case(http1_options(cluster).and_then(|options| options.header_key_format.as_ref()))?,
+        host_as_name: upstream_http::host_as_name(cluster)?,
+        trailers: trailer_rule(upstream_http::http1_options(cluster).is_some_and(|options| options.enable_trailers)),
+        name_case: name_case(
+            upstream_http::http1_options(cluster).and_then(|options| options.header_key_format.as_ref()),
+        )?,
         connect_timeout: cluster.connect_timeout.map_or(CONNECT_TIMEOUT, |timeout| timeout.0),
-        idle_timeout: idle_timeout(cluster),
-        requests_per_connection_max: requests_per_connection_max(cluster)?,
-        connection_duration_max: common_options(cluster)
+        idle_timeout: upstream_http::idle_timeout(cluster),
+        requests_per_connection_max: upstream_http::requests_per_connection_max(cluster)?,
+        connection_duration_max: upstream_http::common_options(cluster)
             .and_then(|common| common.max_connection_duration)
             .and_then(Seconds::unless_zero),
-        stream_duration_max: common_options(cluster)
+        stream_duration_max: upstream_http::common_options(cluster)
             .and_then(|common| common.max_stream_duration)
             .and_then(Seconds::unless_zero),
         limits: ByPriority::new(|priority| limits(cluster, priority)),
@@ -169,7 +128,7 @@ fn extra_stats(cluster: &Written) -> ExtraStats {
     }
 }
 
-fn health_checks(cluster: &Written, protocol: &UpstreamProtocol) -> Result<Vec<HealthCheck>, Problem> {
+fn health_checks(cluster: &Written, protocol: &ClusterProtocol) -> Result<Vec<HealthCheck>, Problem> {
     let mut checks = health::checks(&cluster.health_checks, &cluster.name.value, protocol)?;
     for (check, written) in checks.iter_mut().zip(&cluster.health_checks) {
         let criteria = written.value.transport_socket_match_criteria.as_ref();
@@ -197,23 +156,6 @@ fn socket_options(cluster: &Written, is_ipv6: bool) -> Result<Arc<[SocketOption]
     Ok(options.into_iter().filter(|option| option.when == SocketState::Prebind).collect())
 }
 
-/// What the host of a request means for TLS.
-fn host_as_name(cluster: &Written) -> Result<Option<HostAsName>, Problem> {
-    let written = cluster.http_options().and_then(|options| options.value.upstream_http_protocol_options.as_ref());
-    let Some(UpstreamNameOptions { auto_san_validation, auto_sni, override_auto_sni_header }) = written else {
-        return Ok(forward_proxy::host_as_name(cluster));
-    };
-    let uses = match (auto_sni, auto_san_validation) {
-        (true, true) => HostUses::Both,
-        (true, false) => HostUses::ServerName,
-        (false, true) => HostUses::Certificate,
-        (false, false) => return Ok(None),
-    };
-    let named = override_auto_sni_header.as_ref().filter(|at| !at.value.is_empty());
-    let header = named.map(|at| at.value.parse().map_err(|_| at.invalid("is not the name of a header")));
-    Ok(Some(HostAsName { header: header.transpose()?, uses }))
-}
-
 /// What is written of the cluster and of its endpoints, if anything is.
 fn own_metadata(cluster: &Written) -> Result<Option<ClusterMetadata>, Problem> {
     let assigned = cluster.load_assignment.iter().flat_map(|assignment| &assignment.value.endpoints);
@@ -231,110 +173,6 @@ fn own_metadata(cluster: &Written) -> Result<Option<ClusterMetadata>, Problem> {
     let all = own.of_endpoints.iter().chain(&own.of_localities).chain([&own.of_cluster]);
     let is_empty = all.into_iter().all(|metadata| metadata.0.is_empty());
     Ok((!is_empty).then_some(own))
-}
-
-/// Options that moved into `typed_extension_protocol_options`, which still work and give way to what stands there.
-fn note_deprecated(cluster: &Written, notes: &Notes) {
-    let places = [
-        cluster.common_http_protocol_options.as_ref().map(|options| &options.place),
-        cluster.http_protocol_options.as_ref().map(|options| &options.place),
-        cluster.http2_protocol_options.as_ref().map(|options| &options.place),
-    ];
-    for place in places.into_iter().flatten() {
-        let effect = if cluster.http_options().is_some() { "and has no effect beside" } else { "in favour of" };
-        notes.note(
-            place,
-            format!(
-                "is deprecated {effect} typed_extension_protocol_options with \
-                 envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-            ),
-        );
-    }
-}
-
-fn protocol(cluster: &Written) -> Result<UpstreamProtocol, Problem> {
-    let Some(options) = cluster.http_options() else {
-        return match (&cluster.http2_protocol_options, &cluster.http_protocol_options) {
-            (Some(_), Some(http1)) => Err(http1.invalid_but(
-                "a cluster speaks one protocol, and has http2_protocol_options too",
-                "delete the options of the protocol that its endpoints do not speak",
-            )),
-            (Some(http2), None) => http2_options(&http2.value).map(UpstreamProtocol::Http2),
-            (None, _) => Ok(UpstreamProtocol::Http1),
-        };
-    };
-    let explicit = match (&options.value.explicit_http_config, &options.value.auto_config) {
-        (Some(explicit), None) => explicit,
-        (None, Some(auto)) => return alpn_protocol(cluster, auto),
-        (Some(_), Some(auto)) => {
-            return Err(auto.invalid("takes exactly one of explicit_http_config and auto_config"));
-        }
-        (None, None) => return Err(options.problem(Cause::Missing { field: "explicit_http_config" })),
-    };
-    match &explicit.value {
-        ExplicitHttpConfig { http_protocol_options: Some(_), http2_protocol_options: None } => {
-            Ok(UpstreamProtocol::Http1)
-        }
-        ExplicitHttpConfig { http_protocol_options: None, http2_protocol_options: Some(http2) } => {
-            http2_options(http2).map(UpstreamProtocol::Http2)
-        }
-        ExplicitHttpConfig { http_protocol_options: None, http2_protocol_options: None }
-        | ExplicitHttpConfig { http_protocol_options: Some(_), http2_protocol_options: Some(_) } => {
-            Err(explicit.invalid("takes exactly one of http_protocol_options and http2_protocol_options"))
-        }
-    }
-}
-
-/// What ALPN decides needs TLS.
-fn alpn_protocol(cluster: &Written, auto: &At<AutoHttpConfig>) -> Result<UpstreamProtocol, Problem> {
-    if !upstream_socket::encrypts(cluster) {
-        let name = &cluster.name.value;
-        return Err(auto.invalid_but(
-            format!("ALPN configured for cluster {name} which has a non-ALPN transport socket"),
-            "write explicit_http_config, or transport_socket with an UpstreamTlsContext",
-        ));
-    }
-    let options = auto.value.http2_protocol_options.as_ref();
-    http2_options(options.unwrap_or(&Http2ProtocolOptions::default())).map(UpstreamProtocol::Alpn)
-}
-
-/// The HTTP/1 options that hold, from wherever they were written.
-fn http1_options(cluster: &Written) -> Option<&UpstreamHttp1ProtocolOptions> {
-    match cluster.http_options() {
-        Some(options) => options.value.http1_options(),
-        None => cluster.http_protocol_options.as_ref().map(|options| &options.value),
-    }
-}
-
-/// The options that both protocols share, from wherever they were written.
-fn common_options(cluster: &Written) -> Option<&UpstreamHttpProtocolOptions> {
-    match cluster.http_options() {
-        Some(options) => options.value.common_http_protocol_options.as_ref(),
-        None => cluster.common_http_protocol_options.as_ref().map(|options| &options.value),
-    }
-}
-
-/// Requests that one connection may carry, said in one of two places.
-fn requests_per_connection_max(cluster: &Written) -> Result<Option<NonZeroU32>, Problem> {
-    let common = common_options(cluster).and_then(|common| common.max_requests_per_connection);
-    let max = match (common, &cluster.max_requests_per_connection) {
-        (Some(_), Some(second)) => {
-            return Err(second.invalid_but(
-                "only one of max_requests_per_connection of the cluster and of its HTTP options can be specified",
-                "write it in common_http_protocol_options alone",
-            ));
-        }
-        (Some(max), None) => Some(max),
-        (None, max) => max.as_ref().map(|max| max.value),
-    };
-    Ok(max.and_then(NonZeroU32::new))
-}
-
-fn idle_timeout(cluster: &Written) -> Option<Duration> {
-    match common_options(cluster).and_then(|common| common.idle_timeout) {
-        Some(timeout) => timeout.unless_zero(),
-        None => Some(IDLE_TIMEOUT),
-    }
 }
 
 fn discovery(cluster: &Written) -> Result<Discovery, Problem> {

@@ -8,7 +8,7 @@ use crate::config::bootstrap::cluster::{
     CheckCodec, GrpcHealthCheck, HealthCheck as Written, HealthCheckPayload, HttpHealthCheck, Int64Range,
     OutlierDetection as WrittenOutlier,
 };
-use crate::config::cluster::UpstreamProtocol;
+use crate::config::cluster::{ClusterProtocol, UpstreamProtocol};
 use crate::config::constraints::{Positive, WholePercent};
 use crate::config::health::{CheckVersion, FailurePercentage, HealthCheck, OutlierDetection, Probe, SuccessRate};
 use crate::config::problem::Problem;
@@ -24,9 +24,9 @@ const NO_TRAFFIC_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) fn checks(
     written: &[At<Written>],
     cluster: &str,
-    protocol: &UpstreamProtocol,
+    protocol: &ClusterProtocol,
 ) -> Result<Vec<HealthCheck>, Problem> {
-    let http2 = matches!(protocol, UpstreamProtocol::Http2(_));
+    let http2 = matches!(protocol.of(None), UpstreamProtocol::Http2(_));
     let name = |at: &At<Written>| at.value.name.clone().unwrap_or_default();
     for (index, at) in written.iter().enumerate().filter(|_| written.len() > 1) {
         let name_here = name(at);

@@ -64,6 +64,7 @@ mod tcp_proxy;
 mod template;
 mod tls;
 mod tracing;
+mod upstream_http;
 mod upstream_socket;
 mod weighted;
 

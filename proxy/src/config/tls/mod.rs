@@ -71,9 +71,19 @@ pub struct ClientContext {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Carries {
     /// Requests: the protocols of HTTP that its cluster speaks.
-    Http,
+    Http(HttpAlpn),
     /// Bytes of a client, or health checks: nothing, as in Envoy.
     Other,
+}
+
+impl Carries {
+    /// What ALPN offers, unless it is configured.
+    fn alpn(self) -> HttpAlpn {
+        match self {
+            Self::Http(alpn) => alpn,
+            Self::Other => &[],
+        }
+    }
 }
 
 /// The application protocols of HTTP that a cluster speaks, in order of preference.
@@ -403,8 +413,9 @@ impl ClientContext {
         if !requested.protocols.is_empty() {
             let protocols = requested.protocols.iter().map(|protocol| protocol.to_vec());
             Arc::make_mut(&mut config).alpn_protocols = protocols.collect();
-        } else if carries == Carries::Other && self.own_alpn.is_empty() {
-            Arc::make_mut(&mut config).alpn_protocols = Vec::new();
+        } else if self.own_alpn.is_empty() && config.alpn_protocols != carries.alpn() {
+            Arc::make_mut(&mut config).alpn_protocols =
+                carries.alpn().iter().map(|protocol| protocol.to_vec()).collect();
         }
         (config, server_name.unwrap_or_else(unnamed))
     }

@@ -22,7 +22,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
 
     ("Cluster", "close_connections_on_host_health_failure", Only("false", "idle connections to an unhealthy endpoint are closed, others finish their request")),
     ("Cluster", "connect_timeout_ms", Old("connect_timeout: in seconds with an s, as in 0.25s")),
-    ("Cluster", "connection_pool_per_downstream_connection", Only("false", "connections are shared")),
     ("Cluster", "dns_resolution_config", Refused("names are resolved by the operating system")),
     ("Cluster", "dns_resolvers", Old("typed_dns_resolver_config; though names are resolved by the operating system here")),
     ("Cluster", "features", Old(EXTENSION_OPTIONS)),
@@ -36,7 +35,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Cluster", "observability_name", Refused("a cluster's stats are named after it")),
     ("OriginalDstLbConfig", "metadata_key", Refused("the address comes from the connection or from a header")),
     ("Cluster", "prefetch_policy", Old("preconnect_policy")),
-    ("Cluster", "protocol_selection", Only("USE_CONFIGURED_PROTOCOL", "a cluster speaks one protocol")),
     ("Cluster", "respect_dns_ttl", Ignored("the operating system does not tell for how long an answer holds: names are resolved at dns_refresh_rate")),
     ("Cluster", "tls_context", Old("transport_socket")),
     ("Cluster", "transport_socket_matcher", Refused("transport sockets are chosen by transport_socket_matches")),
@@ -131,6 +129,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("HttpProtocolOptions", "header_validation_config", Refused("headers are validated in one fixed way")),
     ("HttpProtocolOptions", "http_filters", Refused("there are no upstream filters")),
     ("HttpProtocolOptions", "outlier_detection", Refused("write it in the cluster; which responses are errors is fixed")),
-        ("HttpProtocolOptions", "use_downstream_protocol_config", Refused("a cluster speaks one protocol; write explicit_http_config")),
     ("ExplicitHttpConfig", "http3_protocol_options", Refused("there is no UDP and no QUIC")),
+    ("UseDownstreamHttpConfig", "http3_protocol_options", Refused("there is no UDP and no QUIC")),
 ];

@@ -10,7 +10,7 @@ pub(super) mod trial;
 use std::time::Duration;
 
 use finwait::access_log::ResponseFlag;
-use finwait::config::cluster::{Limits, UpstreamProtocol};
+use finwait::config::cluster::{ClusterProtocol, Limits, UpstreamProtocol};
 use finwait::config::listener::Keepalive;
 use finwait::config::retry::RetryPolicy;
 use finwait::config::route::{Action, Forward};
@@ -94,7 +94,7 @@ fn keepalive(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Cha
     let hop = hops.iter().find(|hop| hop.story.host == setting.host);
     if let Some((settings, forward)) = hop.and_then(|hop| forward(case, hop))
         && let Some((_, meant)) = settings.cluster(&forward)
-        && let UpstreamProtocol::Http2(options) = &meant.protocol
+        && let Some(options) = meant.protocol.always_http2()
         && let Some(Keepalive { interval, after_idle: Some(pause), .. }) = options.keepalive
     {
         let below = |name: &str| format!("{KEEPALIVE}.{name}");
@@ -370,13 +370,22 @@ fn multiplied(case: &Case<'_>, hops: &[Judged<'_>]) -> Option<Change> {
 fn protocol(case: &Case<'_>, hop: &Judged<'_>) -> Vec<Change> {
     let Some((settings, to)) = forward(case, hop) else { return Vec::new() };
     let (what, protocol) = match settings.cluster(&to).map(|(_, cluster)| cluster.protocol) {
-        Some(UpstreamProtocol::Alpn(_)) => {
+        Some(ClusterProtocol::Fixed(UpstreamProtocol::Alpn(_))) => {
             return vec![Change::advice(
                 "no setting: the next hop has to speak what it chooses by ALPN (RFC 7301 3.2)",
             )];
         }
-        Some(UpstreamProtocol::Http2(_)) => ("use HTTP/1 for this cluster", "{ http_protocol_options: {} }"),
-        Some(UpstreamProtocol::Http1) | None => ("use the protocol of the next hop", "{ http2_protocol_options: {} }"),
+        Some(ClusterProtocol::OfClient { .. }) => {
+            return vec![Change::advice(
+                "write explicit_http_config with the protocol of the next hop in place of use_downstream_protocol_config",
+            )];
+        }
+        Some(ClusterProtocol::Fixed(UpstreamProtocol::Http2(_))) => {
+            ("use HTTP/1 for this cluster", "{ http_protocol_options: {} }")
+        }
+        Some(ClusterProtocol::Fixed(UpstreamProtocol::Http1)) | None => {
+            ("use the protocol of the next hop", "{ http2_protocol_options: {} }")
+        }
     };
     let setting = cluster(&settings, &to, "explicit_http_config", None);
     setting.map(|setting| Change::of(what, setting, set(protocol))).into_iter().collect()

@@ -1,7 +1,5 @@
 //! PINGs that the other side takes for too many: its GOAWAY is ENHANCE_YOUR_CALM (RFC 9113 7).
 
-use finwait::config::cluster::UpstreamProtocol;
-
 use super::forward;
 use crate::explain::hop::Judged;
 use crate::explain::proposal::Proposal;
@@ -23,7 +21,7 @@ pub(super) fn fewer(case: &Case<'_>, hops: &[Judged<'_>]) -> Option<Change> {
         }
         let (settings, to) = forward(case, hop)?;
         let (path, cluster) = settings.cluster(&to)?;
-        let UpstreamProtocol::Http2(options) = &cluster.protocol else { return None };
+        let options = cluster.protocol.always_http2()?;
         let interval = options.keepalive?.interval?;
         let below = [KEEPALIVE, ".interval"].concat();
         let what = format!("send PINGs as seldom as {} permits", next.story.host);

@@ -13,7 +13,7 @@ use crate::cluster::Origin;
 use crate::cluster::breaker::Breakers;
 use crate::codec::{Headers, Payload, RequestHead, http2 as codec};
 use crate::config::Config;
-use crate::config::cluster::Limits;
+use crate::config::cluster::{ClusterProtocol, Limits, UpstreamProtocol};
 use crate::net::Address;
 use crate::runtime::Runtime;
 use crate::stats::Registry;
@@ -66,7 +66,7 @@ impl Real {
         let mut cluster = config.clusters[0].clone();
         cluster.connect_timeout = CONNECT_TIMEOUT;
         cluster.idle_timeout = Some(IDLE_TIMEOUT);
-        cluster.protocol = protocol;
+        cluster.protocol = ClusterProtocol::Fixed(protocol);
         cluster.requests_per_connection_max = set.requests_per_connection;
         cluster.preconnect_percent = set.preconnect_percent;
         cluster.limits.default = Limits {
