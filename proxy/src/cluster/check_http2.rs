@@ -1,15 +1,18 @@
-//! Health checks over HTTP/2: a GET, or the health service of gRPC.
+//! Health checks over HTTP/2: the health service of gRPC, and how a request is sent and its response read.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, TE, USER_AGENT};
-use http::{HeaderName, HeaderValue, Method, Version};
+use http::header::{CONTENT_TYPE, TE};
+use http::{HeaderName, HeaderValue, Method};
 use tokio::task::JoinSet;
 
-use super::check_target::{BODY_BYTES_MAX, DEGRADED, Failure, Found, Target};
+use super::check_http;
+use super::check_target::{BODY_BYTES_MAX, Failure, Found, Response, Target};
 use crate::codec::http2::{ClientConnection, MessageErrorScope};
-use crate::codec::{Frame, Headers, Payload, RequestHead, ResponseHead};
+use crate::codec::{Frame, Headers, Payload, RequestHead};
 use crate::config::cluster::UpstreamProtocol;
 use crate::config::http2::Http2Options;
+use crate::config::mutation::Edits;
+use crate::filter::edits;
 
 /// A connection of checks, and the task that moves its bytes.
 pub(super) struct Connection {
@@ -17,31 +20,20 @@ pub(super) struct Connection {
     _driver: JoinSet<()>,
 }
 
-/// What came back.
-struct Response {
-    head: ResponseHead,
-    body: BytesMut,
-    trailers: Option<Headers>,
-}
-
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-/// The status of the response to a GET, and whether it says that the endpoint is degraded; `None`: there was none.
-pub(super) async fn status(
-    path: &str,
+/// Asks for the health of a service.
+pub(super) async fn grpc(
+    service: &str,
+    edits: &Edits,
     authority: &str,
     target: Target<'_>,
     kept: &mut Option<Connection>,
-) -> Option<(u16, bool)> {
-    let response = exchange(head(Method::GET, path, authority), None, target, kept).await?;
-    Some((response.head.status.as_u16(), response.head.headers.contains(&DEGRADED)))
-}
-
-/// Asks for the health of a service.
-pub(super) async fn grpc(service: &str, authority: &str, target: Target<'_>, kept: &mut Option<Connection>) -> Found {
-    let mut head = head(Method::POST, "/grpc.health.v1.Health/Check", authority);
+) -> Found {
+    let mut head = check_http::head(Method::POST, "/grpc.health.v1.Health/Check", authority, target);
     head.headers.append(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     head.headers.append(TE, HeaderValue::from_static("trailers"));
+    edits::add_to_own(edits, &mut head, target.info);
     let Some(response) = exchange(head, Some(health_request(service)), target, kept).await else {
         return Found::Failure(Failure::Network);
     };
@@ -53,23 +45,9 @@ pub(super) async fn grpc(service: &str, authority: &str, target: Target<'_>, kep
     }
 }
 
-fn head(method: Method, path: &str, authority: &str) -> RequestHead {
-    let mut headers = Headers::default();
-    headers.append(USER_AGENT, HeaderValue::from_static("Envoy/HC")); // apps recognise the check by it
-    RequestHead {
-        method,
-        scheme: Some(HeaderValue::from_static("http")),
-        authority: HeaderValue::from_str(authority).ok(),
-        path: HeaderValue::from_str(path).ok(),
-        protocol: None,
-        version: Version::HTTP_2,
-        headers,
-    }
-}
-
 /// # Cancellation
 /// Safe to drop; the connection is then closed.
-async fn exchange(
+pub(super) async fn exchange(
     head: RequestHead,
     body: Option<Bytes>,
     target: Target<'_>,
@@ -87,10 +65,10 @@ async fn exchange(
         outgoing.finish(None);
     }
     std::future::poll_fn(|cx| outgoing.poll_flush(cx)).await.ok()?;
-    let (head, mut incoming) = response.head().await.ok()?;
+    let (head, mut incoming) = target.counted(response.head().await)?;
     let mut whole = Response { head, body: BytesMut::new(), trailers: None };
     while let Some(frame) = std::future::poll_fn(|cx| incoming.poll_frame(cx)).await {
-        match frame.ok()? {
+        match target.counted(frame)? {
             Frame::Data(data) if whole.body.len() + data.len() <= BODY_BYTES_MAX => whole.body.extend_from_slice(&data),
             Frame::Data(_) => return Some(whole), // without the connection, on which the rest is
             Frame::Trailers(trailers) => whole.trailers = Some(trailers),

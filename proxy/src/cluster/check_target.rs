@@ -3,23 +3,46 @@
 use std::io;
 use std::sync::Arc;
 
-use http::HeaderName;
+use bytes::BytesMut;
+use http::HeaderValue;
 use tokio::io::AsyncWriteExt;
 
 use super::Origin;
 use super::encryption::encrypt;
+use crate::access_log::StreamInfo;
+use crate::codec::{ExchangeError, Headers, ResponseHead};
 use crate::config;
 use crate::config::cluster::UpstreamSocket;
 use crate::config::tls::Carries;
 use crate::config::upstream_name::RequestedNames;
 use crate::net::{Address, Conn, ConnectOptions, Net};
-use crate::stats::{CodecStats, HandshakeStats};
+use crate::stats::{ClusterStats, CodecStats, HandshakeStats};
 
 /// Bytes of a response to a check that are read to have the connection for the next one.
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// A response with it says that the endpoint is to be used where healthy ones do not suffice.
-pub(super) const DEGRADED: HeaderName = HeaderName::from_static("x-envoy-degraded");
+/// What came back to a request.
+pub(super) struct Response {
+    pub(super) head: ResponseHead,
+    /// As far as it was read.
+    pub(super) body: BytesMut,
+    pub(super) trailers: Option<Headers>,
+}
+
+/// What a check found, and what else the response says of the endpoint.
+pub(super) struct Finding {
+    pub(super) found: Found,
+    /// `x-envoy-degraded`
+    pub(super) is_degraded: bool,
+    /// `x-envoy-immediate-health-check-fail`, with a response that fails.
+    pub(super) is_excluded: bool,
+}
+
+impl From<Found> for Finding {
+    fn from(found: Found) -> Self {
+        Self { found, is_degraded: false, is_excluded: false }
+    }
+}
 
 /// What a check found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,9 +78,25 @@ pub(super) struct Target<'t> {
     pub(super) tls_stats: Option<&'t HandshakeStats>,
     /// The names for TLS.
     pub(super) names: &'t RequestedNames,
+    pub(super) stats: &'t ClusterStats,
+    /// What the values of headers are made of.
+    pub(super) info: &'t StreamInfo,
 }
 
 impl Target<'_> {
+    /// What came of reading from a connection. Counts what is no HTTP.
+    pub(super) fn counted<T>(self, read: Result<T, ExchangeError>) -> Option<T> {
+        if matches!(read, Err(ExchangeError::Malformed(_))) {
+            self.stats.upstream_cx_protocol_error.inc();
+        }
+        read.ok()
+    }
+
+    /// The scheme of requests.
+    pub(super) fn scheme(self) -> HeaderValue {
+        HeaderValue::from_static(if self.socket.tls.is_some() { "https" } else { "http" })
+    }
+
     pub(super) async fn connect(self) -> io::Result<Conn> {
         let options = ConnectOptions {
             from: self.config.source,

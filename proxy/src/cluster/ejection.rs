@@ -4,6 +4,8 @@ use std::rc::Weak;
 use std::sync::atomic::Ordering::Relaxed;
 
 use http::StatusCode;
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::rates::{EXTERNAL, LOCAL};
@@ -148,8 +150,11 @@ impl Cluster {
 
     fn eject(&self, address: &Address, counts: &EndpointStats) {
         let health = &counts.health;
+        let detection = self.shared.config.outlier_detection;
+        let jitter = detection.map_or(Duration::ZERO, |detection| self.outside.random.up_to(detection.ejection_jitter));
         health.ejections(|ejections| {
             ejections.since = Some(Instant::now());
+            ejections.jitter = jitter;
             ejections.count = ejections.count.saturating_add(1);
         });
         health.set_flag(HealthFlag::Ejected);
@@ -182,7 +187,7 @@ impl Cluster {
                     return false;
                 };
                 let away = detection.base_ejection_time.saturating_mul(ejections.count);
-                let returns = since + away.min(detection.ejection_time_max) <= now;
+                let returns = since + away.min(detection.ejection_time_max) + ejections.jitter <= now;
                 if returns {
                     ejections.since = None;
                 }

@@ -3,17 +3,21 @@
 //! One worker checks for all: what it finds is in the endpoint's shared numbers, where every worker looks before it
 //! chooses. An endpoint is unhealthy until its first check has succeeded.
 
+use std::net::Ipv4Addr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Version;
 use tokio::time::Instant;
 
 use super::check::{self, Kept};
-use super::check_target::{Failure, Found, Target};
+use super::check_target::{Failure, Finding, Found, Target};
 use super::{Cluster, Endpoint};
-use crate::config::health::{HealthCheck, Probe};
+use crate::access_log::{Downstream, StreamInfo, UpstreamMetadata};
+use crate::config::health::{CheckVersion, HealthCheck, Probe};
 use crate::config::upstream_name::RequestedNames;
+use crate::net::Address;
 use crate::stats::HealthFlag;
 
 /// Where the checks of one endpoint stand.
@@ -138,16 +142,29 @@ impl Watch {
         let authority = self.authority()?;
         let (config, codec_stats, tls_stats) = (&shared.config, &*shared.codec_stats, shared.tls_stats.as_ref());
         let socket = config.socket(matched);
-        let target =
-            Target { net: &*outside.net, address: &address, config, socket, codec_stats, tls_stats, names: &names };
+        let target = Target {
+            net: &*outside.net,
+            address: &address,
+            config,
+            socket,
+            codec_stats,
+            tls_stats,
+            names: &names,
+            stats: &shared.stats,
+            info: &self.info()?,
+        };
         let check = check::run_check(&self.check.probe, &authority, target, &mut self.kept);
-        let found = tokio::time::timeout(self.check.timeout, check).await.unwrap_or(Found::Failure(Failure::Timeout));
-        let is_degraded = std::mem::take(&mut self.kept.is_degraded);
+        let finding = tokio::time::timeout(self.check.timeout, check).await;
+        let Finding { found, is_degraded, is_excluded } =
+            finding.unwrap_or_else(|_| Found::Failure(Failure::Timeout).into());
         if found != Found::Success || !self.check.reuse_connection {
             self.kept = Kept::default();
         }
         self.cluster.upgrade()?.shared.stats.health_check_attempt.inc();
         let pause = self.conclude(found)?;
+        if is_excluded && self.endpoint.upgrade()?.counts.health.set_flag(HealthFlag::Excluded) {
+            self.cluster.upgrade()?.health_changed();
+        }
         if found == Found::Success {
             self.note_degraded(is_degraded)?;
         }
@@ -187,11 +204,30 @@ impl Watch {
             return Some(hostname);
         }
         match &self.check.probe {
-            Probe::Grpc { host: Some(host), .. } | Probe::Http { host: Some(host), .. } => Some(host.clone()),
-            Probe::Grpc { host: None, .. } | Probe::Http { host: None, .. } | Probe::Tcp { .. } => {
+            Probe::Grpc { host: Some(host), .. } => Some(host.clone()),
+            Probe::Http(probe) if probe.host.is_some() => probe.host.clone(),
+            Probe::Grpc { host: None, .. } | Probe::Http(_) | Probe::Tcp { .. } => {
                 Some(self.cluster.upgrade()?.names.own.to_string())
             }
         }
+    }
+
+    /// What the values of headers know of a check. As in Envoy, it comes from the loopback interface.
+    fn info(&self) -> Option<StreamInfo> {
+        let (cluster, endpoint) = (self.cluster.upgrade()?, self.endpoint.upgrade()?);
+        let nowhere = Address::Socket((Ipv4Addr::LOCALHOST, 0).into());
+        let downstream = Downstream::new(0, nowhere.clone(), nowhere);
+        let mut info = StreamInfo::new(Instant::now(), cluster.outside.clock.wall(), Rc::new(downstream));
+        info.protocol = Some(match &self.check.probe {
+            Probe::Http(probe) if probe.version == CheckVersion::Http1 => Version::HTTP_11,
+            Probe::Grpc { .. } | Probe::Http(_) | Probe::Tcp { .. } => Version::HTTP_2,
+        });
+        info.upstream_name = cluster.hostname(&endpoint);
+        info.upstream_host = Some(endpoint.address.clone());
+        let of_endpoint =
+            |all: &Arc<_>| UpstreamMetadata { all: Arc::clone(all), endpoint: Some(endpoint.written.get()) };
+        info.upstream_metadata = cluster.shared.config.metadata.as_ref().map(of_endpoint);
+        Some(info)
     }
 
     fn note(&mut self, cluster: &Cluster, endpoint: &Endpoint, found: Found) -> Judgement {
@@ -354,7 +390,7 @@ mod tests {
             healthy_threshold: 2,
             alpn: Vec::new(),
             socket: None,
-            probe: Probe::Tcp { send: Vec::new(), receive: Vec::new() },
+            probe: Probe::Tcp { header: None, send: Vec::new(), receive: Vec::new() },
         }
     }
 }

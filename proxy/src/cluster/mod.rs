@@ -9,6 +9,7 @@ mod avoided;
 pub mod balancer;
 pub mod breaker;
 mod check;
+mod check_http;
 mod check_http2;
 mod check_target;
 mod choice;
@@ -473,7 +474,8 @@ impl Cluster {
         stats.membership_excluded.set(count(&Health::is_excluded));
         stats.ejections_active.set(count(&|health| health.has(HealthFlag::Ejected)));
         if !self.shared.config.health_checks.is_empty() {
-            stats.health_check_healthy.set(count(&|health| !health.has(HealthFlag::FailedCheck)));
+            stats.health_check_degraded.set_once_above_zero(count(&|health| health.has(HealthFlag::CheckDegraded)));
+            stats.health_check_healthy.set_once_above_zero(count(&|health| !health.has(HealthFlag::FailedCheck)));
         }
     }
 

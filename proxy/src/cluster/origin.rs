@@ -135,10 +135,15 @@ impl Origin {
     /// What a connection of the proxy's own begins with, between these addresses: that of a health check.
     #[must_use]
     pub fn own_header(socket: &UpstreamSocket, local: &Address, peer: &Address) -> Option<Bytes> {
-        let header = socket.proxy_header.as_ref()?;
+        Some(Self::header_of_check(socket.proxy_header.as_ref()?.version, local, peer))
+    }
+
+    /// A PROXY header of this version for a connection of the proxy's own.
+    #[must_use]
+    pub fn header_of_check(version: ProxyVersion, local: &Address, peer: &Address) -> Bytes {
         // Version 2 has a command of its own for this.
-        let ends = local.socket().zip(peer.socket()).filter(|_| header.version == ProxyVersion::V1);
-        Some(proxy_header(header.version, ends, []).0)
+        let ends = local.socket().zip(peer.socket()).filter(|_| version == ProxyVersion::V1);
+        proxy_header(version, ends, []).0
     }
 }
 

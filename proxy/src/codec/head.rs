@@ -37,6 +37,12 @@ pub struct ResponseHead {
 }
 
 impl RequestHead {
+    /// RFC 9110 8.6: a request whose method may have content says so when it has none. Envoy's list of those that have none.
+    #[must_use]
+    pub fn wants_length(&self) -> bool {
+        ![Method::GET, Method::HEAD, Method::DELETE, Method::TRACE, Method::CONNECT].contains(&self.method)
+    }
+
     /// The path without its query, as bytes; empty where there is no path.
     #[must_use]
     pub fn path_only(&self) -> &[u8] {

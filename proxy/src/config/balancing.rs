@@ -4,6 +4,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::address::Address;
 use super::subsets::Subsets;
 
 /// How a cluster chooses among its endpoints.
@@ -197,7 +198,9 @@ pub struct Placement {
 /// How checks of one endpoint differ from those of the cluster.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CheckedAt {
-    /// Another port than its own.
+    /// Another address than its own.
+    pub address: Option<Address>,
+    /// Another port than that of this address.
     pub port: Option<NonZeroU16>,
     /// The host of requests.
     pub hostname: Option<String>,

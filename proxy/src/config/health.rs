@@ -3,8 +3,15 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Method;
+
+use super::address::ProxyVersion;
+use super::mutation::Edits;
+use super::string_match::StringMatch;
+
 /// One entry of `health_checks`.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct HealthCheck {
     /// From the start of a check to its end.
     pub timeout: Duration,
@@ -50,7 +57,7 @@ pub enum CheckVersion {
 }
 
 /// What a health check requests, and which response it wants.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Probe {
     /// `grpc.health.v1.Health/Check`, over HTTP/2: the service has to say SERVING.
     Grpc {
@@ -58,27 +65,47 @@ pub enum Probe {
         host: Option<String>,
         /// `service_name`; empty is the server as a whole.
         service: String,
+        /// `initial_metadata`: changes of the head.
+        edits: Edits,
     },
-    /// A GET.
-    Http {
-        /// `codec_client_type`
-        version: CheckVersion,
-        /// `host`; the cluster's name if absent.
-        host: Option<String>,
-        /// The path of the request of each check.
-        path: String,
-        /// Statuses that mean health.
-        expected: Vec<RangeInclusive<u16>>,
-        /// Statuses that count as a failure like any other, and not as a verdict.
-        retriable: Vec<RangeInclusive<u16>>,
-    },
+    /// A request of HTTP.
+    Http(Box<HttpProbe>),
     /// Connects, and compares bytes if `send` and `receive` are set.
     Tcp {
-        /// Is written; may be empty.
+        /// `proxy_protocol_config`: the connection begins with a header of this version.
+        header: Option<ProxyVersion>,
+        /// Is written if something is waited for; may be empty.
         send: Vec<u8>,
         /// Is waited for, one after the other, whatever stands between them.
         receive: Vec<Vec<u8>>,
     },
+}
+
+/// A request of HTTP, and which response is wanted.
+#[derive(Clone, Debug)]
+pub struct HttpProbe {
+    /// `codec_client_type`
+    pub version: CheckVersion,
+    /// Never CONNECT.
+    pub method: Method,
+    /// `host`; the cluster's name if absent.
+    pub host: Option<String>,
+    /// The path of the request of each check.
+    pub path: String,
+    /// `request_headers_to_add`, `request_headers_to_remove`
+    pub edits: Edits,
+    /// `send`: the body; empty is none.
+    pub body: Bytes,
+    /// Statuses that mean health.
+    pub expected: Vec<RangeInclusive<u16>>,
+    /// Statuses that count as a failure like any other, and not as a verdict.
+    pub retriable: Vec<RangeInclusive<u16>>,
+    /// These have to stand in the body of the response, one behind the other, whatever stands between them.
+    pub receive: Vec<Vec<u8>>,
+    /// `response_buffer_size`: so many bytes of the body are searched; `None` is all.
+    pub response_bytes_max: Option<usize>,
+    /// `service_name_matcher`: what `x-envoy-upstream-healthchecked-cluster` of the response has to be.
+    pub service: Option<StringMatch>,
 }
 
 /// `outlier_detection`: an endpoint whose responses are bad is left out for a while.
@@ -111,6 +138,8 @@ pub struct OutlierDetection {
     pub base_ejection_time: Duration,
     /// But no longer than this.
     pub ejection_time_max: Duration,
+    /// `max_ejection_time_jitter`: a random part of this is added.
+    pub ejection_jitter: Duration,
     /// No more than this share of the endpoints is away, in percent.
     pub ejection_percent_max: u32,
     /// One may be away whatever the share.

@@ -29,6 +29,14 @@ pub(super) fn add_to_request(edits: &Edits, request: &mut RequestHead, info: &St
     apply(changes, &mut request.headers, is_joined_in_requests);
 }
 
+/// Changes a request of the proxy's own, which comes of no other.
+pub(crate) fn add_to_own(edits: &Edits, request: &mut RequestHead, info: &StreamInfo) {
+    remove(&edits.remove, &mut request.headers);
+    let value = |format: &Format| header_value(format, Heads { request: None, response: None }, info);
+    let changes = changes(edits, &request.headers, value);
+    apply(changes, &mut request.headers, is_joined_in_requests);
+}
+
 /// Adds to what a service is asked about `request`.
 pub(super) fn add_to_check(edits: &Edits, check: &mut Headers, request: &RequestHead, info: &StreamInfo) {
     let value = |format: &Format| header_value(format, Heads::of_request(request), info);

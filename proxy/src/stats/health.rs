@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -99,6 +100,8 @@ impl Rate {
 pub struct Ejections {
     /// Since when it is away, if it is.
     pub since: Option<Instant>,
+    /// It stays away so much longer than is configured.
+    pub jitter: Duration,
     /// How often so far; becomes less with every interval that goes well.
     pub count: u32,
 }

@@ -108,6 +108,13 @@ impl State {
         self.0.0.now.store(value, Relaxed);
     }
 
+    /// Makes it `value`, and does not list it before that is another than 0.
+    pub fn set_once_above_zero(&self, value: u64) {
+        if value != self.value() {
+            self.set(value);
+        }
+    }
+
     /// Makes it one more.
     pub(crate) fn raise(&self) {
         self.0.0.written.store(true, Relaxed);

@@ -7,13 +7,14 @@ use super::balancing::{
     AssignmentPolicy, CommonLbConfig, HealthStatus, LbPolicy, LbSubsetConfig, LeastRequestLbConfig,
     LoadBalancingPolicy, Locality, MaglevLbConfig, RingHashLbConfig, RoundRobinLbConfig,
 };
+use super::health::{HealthCheck, HealthCheckConfig, OutlierDetection};
 use super::metadata::Metadata;
 use super::resolver::{DnsLookupFamily, RefreshRate, TypedDnsResolver};
 use super::socket_option::{SocketOption, TcpKeepalive};
 use super::source::ConfigSource;
 use super::tls::TransportSocket;
 use super::{Address, HeaderKeyFormat, Http2ProtocolOptions, Percent, SocketAddress};
-use crate::config::constraints::{AtLeastOne, LongerThan, NonEmpty, Positive, WholePercent};
+use crate::config::constraints::{AtLeastOne, LongerThan, NonEmpty, Positive};
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Tree};
 
@@ -192,15 +193,6 @@ pub(crate) struct Endpoint {
     pub(crate) hostname: Option<At<String>>,
 }
 
-/// `envoy.config.endpoint.v3.Endpoint.HealthCheckConfig`
-#[derive(Debug, Deserialize)]
-pub(crate) struct HealthCheckConfig {
-    #[serde(default)]
-    pub(crate) disable_active_health_check: bool,
-    pub(crate) hostname: Option<At<String>>,
-    pub(crate) port_value: Option<At<u32>>,
-}
-
 /// `envoy.config.cluster.v3.CircuitBreakers`
 #[derive(Debug, Deserialize)]
 pub(crate) struct CircuitBreakers {
@@ -326,115 +318,4 @@ pub(crate) struct UpstreamHttpProtocolOptions {
     pub(crate) max_connection_duration: Option<Seconds>,
     pub(crate) max_requests_per_connection: Option<u32>,
     pub(crate) max_stream_duration: Option<Seconds>,
-}
-
-/// `envoy.config.core.v3.HealthCheck`
-#[derive(Debug, Deserialize)]
-pub(crate) struct HealthCheck {
-    pub(crate) grpc_health_check: Option<At<GrpcHealthCheck>>,
-    pub(crate) healthy_edge_interval: Option<Positive>,
-    pub(crate) healthy_threshold: u32,
-    pub(crate) http_health_check: Option<HttpHealthCheck>,
-    pub(crate) initial_jitter: Option<Seconds>,
-    pub(crate) interval: Positive,
-    pub(crate) interval_jitter: Option<Seconds>,
-    pub(crate) interval_jitter_percent: Option<u32>,
-    pub(crate) name: Option<String>,
-    pub(crate) no_traffic_healthy_interval: Option<Positive>,
-    pub(crate) no_traffic_interval: Option<Positive>,
-    pub(crate) reuse_connection: Option<bool>,
-    pub(crate) tcp_health_check: Option<TcpHealthCheck>,
-    pub(crate) timeout: Positive,
-    pub(crate) tls_options: Option<CheckTlsOptions>,
-    pub(crate) transport_socket_match_criteria: Option<At<Tree>>,
-    pub(crate) unhealthy_edge_interval: Option<Positive>,
-    pub(crate) unhealthy_interval: Option<Positive>,
-    pub(crate) unhealthy_threshold: u32,
-}
-
-/// `envoy.config.core.v3.HealthCheck.TlsOptions`
-#[derive(Debug, Deserialize)]
-pub(crate) struct CheckTlsOptions {
-    #[serde(default)]
-    pub(crate) alpn_protocols: Vec<At<String>>,
-}
-
-/// `envoy.config.core.v3.HealthCheck.HttpHealthCheck`
-#[derive(Debug, Deserialize)]
-pub(crate) struct HttpHealthCheck {
-    pub(crate) codec_client_type: Option<CheckCodec>,
-    #[serde(default)]
-    pub(crate) expected_statuses: Vec<At<Int64Range>>,
-    pub(crate) host: Option<At<String>>,
-    pub(crate) path: At<String>,
-    #[serde(default)]
-    pub(crate) retriable_statuses: Vec<At<Int64Range>>,
-}
-
-/// `envoy.config.core.v3.HealthCheck.GrpcHealthCheck`
-#[derive(Debug, Deserialize)]
-pub(crate) struct GrpcHealthCheck {
-    pub(crate) authority: Option<At<String>>,
-    #[serde(default)]
-    pub(crate) service_name: String,
-}
-
-/// `envoy.type.v3.CodecClientType`
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) enum CheckCodec {
-    #[serde(rename = "HTTP1")]
-    Http1,
-    #[serde(rename = "HTTP2")]
-    Http2,
-}
-
-/// `envoy.type.v3.Int64Range`: the end is not in it.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) struct Int64Range {
-    #[serde(default)]
-    pub(crate) end: u16,
-    #[serde(default)]
-    pub(crate) start: u16,
-}
-
-/// `envoy.config.core.v3.HealthCheck.TcpHealthCheck`
-#[derive(Debug, Deserialize)]
-pub(crate) struct TcpHealthCheck {
-    #[serde(default)]
-    pub(crate) receive: Vec<HealthCheckPayload>,
-    pub(crate) send: Option<HealthCheckPayload>,
-}
-
-/// `envoy.config.core.v3.HealthCheck.Payload`
-#[derive(Debug, Deserialize)]
-pub(crate) struct HealthCheckPayload {
-    pub(crate) text: At<NonEmpty>,
-}
-
-/// `envoy.config.cluster.v3.OutlierDetection`
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) struct OutlierDetection {
-    pub(crate) always_eject_one_host: Option<bool>,
-    pub(crate) base_ejection_time: Option<Positive>,
-    pub(crate) consecutive_5xx: Option<u32>,
-    pub(crate) consecutive_gateway_failure: Option<u32>,
-    pub(crate) consecutive_local_origin_failure: Option<u32>,
-    pub(crate) enforcing_consecutive_5xx: Option<WholePercent>,
-    pub(crate) enforcing_consecutive_gateway_failure: Option<WholePercent>,
-    pub(crate) enforcing_consecutive_local_origin_failure: Option<WholePercent>,
-    pub(crate) enforcing_failure_percentage: Option<WholePercent>,
-    pub(crate) enforcing_failure_percentage_local_origin: Option<WholePercent>,
-    pub(crate) enforcing_local_origin_success_rate: Option<WholePercent>,
-    pub(crate) enforcing_success_rate: Option<WholePercent>,
-    pub(crate) failure_percentage_minimum_hosts: Option<u32>,
-    pub(crate) failure_percentage_request_volume: Option<u32>,
-    pub(crate) failure_percentage_threshold: Option<WholePercent>,
-    pub(crate) interval: Option<Positive>,
-    pub(crate) max_ejection_percent: Option<WholePercent>,
-    pub(crate) max_ejection_time: Option<Positive>,
-    pub(crate) split_external_local_origin_errors: Option<bool>,
-    pub(crate) success_rate_minimum_hosts: Option<u32>,
-    pub(crate) success_rate_request_volume: Option<u32>,
-    pub(crate) success_rate_stdev_factor: Option<u32>,
-    pub(crate) successful_active_health_check_uneject_host: Option<bool>,
 }

@@ -18,6 +18,7 @@ pub(crate) mod format_string;
 pub(crate) mod forward_proxy;
 pub(crate) mod grpc_service;
 pub(crate) mod header_to_metadata;
+pub(crate) mod health;
 pub(crate) mod jwt_authn;
 pub(crate) mod listener;
 pub(crate) mod lua;

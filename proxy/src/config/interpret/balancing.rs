@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use super::localities::{self, AmongLocalities};
-use super::{basis_points, hashing, subsets, upstream_socket};
+use super::{address, basis_points, hashing, subsets, upstream_socket};
 use crate::config::balancing::{
     Balancing, CheckedAt, Compared, HashFunction, HashedName, HealthBy, LeastRequest, Localities, Locality, Maglev,
     Placement, Policy, ReportedHealth, RingHash, SlowStart,
@@ -387,6 +387,7 @@ fn checked_at(endpoint: &LbEndpoint) -> Result<CheckedAt, Problem> {
         return Err(at.invalid("must be visible ASCII characters"));
     }
     Ok(CheckedAt {
+        address: written.address.as_ref().map(address::endpoint).transpose()?,
         port: port.transpose()?.flatten(),
         hostname: hostname.map(|at| at.value.clone()),
         is_off: written.disable_active_health_check,

@@ -41,6 +41,7 @@ mod network_filter;
 mod original_dst;
 mod overload;
 mod pattern;
+mod probe;
 mod proxy_protocol;
 mod rate_limit;
 mod rate_limit_policy;

@@ -69,7 +69,7 @@ pub(super) fn before_tunnel(written: &At<ProxyProtocolConfig>) -> Result<ProxyVe
     }
 }
 
-fn version(written: ProxyProtocolVersion) -> ProxyVersion {
+pub(super) fn version(written: ProxyProtocolVersion) -> ProxyVersion {
     match written {
         ProxyProtocolVersion::V1 => ProxyVersion::V1,
         ProxyProtocolVersion::V2 => ProxyVersion::V2,

@@ -115,6 +115,7 @@ mod tests {
         include_str!("../bootstrap/forward_proxy.rs"),
         include_str!("../bootstrap/grpc_service.rs"),
         include_str!("../bootstrap/header_to_metadata.rs"),
+        include_str!("../bootstrap/health.rs"),
         include_str!("../bootstrap/jwt_authn.rs"),
         include_str!("../bootstrap/listener.rs"),
         include_str!("../bootstrap/matchers.rs"),

@@ -1,7 +1,7 @@
 //! Fields of clusters, and of how they are spoken to.
 
 use super::Support::{self, Ignored, Old, Only, Refused};
-use super::{DYNAMIC, EXTENSION, HEADER_EDITS, LOAD_BALANCING, METADATA, RESOLVER, RESPONSE, SOCKET};
+use super::{DYNAMIC, EXTENSION, LOAD_BALANCING, METADATA, RESOLVER, RESPONSE, SOCKET};
 
 const OUTLIER: &str = "failures in a row, success rates and failure percentages eject an endpoint";
 const EXTENSION_OPTIONS: &str =
@@ -96,32 +96,22 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("PerHostThresholds", "max_retries", Refused("single endpoints have a limit of connections alone")),
     ("PerHostThresholds", "retry_budget", Refused("single endpoints have a limit of connections alone")),
     ("PerHostThresholds", "track_remaining", Only("false", "single endpoints have a limit of connections alone")),
-    ("HealthCheckConfig", "address", Refused("checks go to the endpoint's own address; its port may be another")),
     ("RingHashLbConfig", "deprecated_v1", Old("hash_function, minimum_ring_size and maximum_ring_size")),
     ("CommonLbConfig", "close_connections_on_host_set_change", Only("false", LOAD_BALANCING)),
     ("CommonLbConfig", "ignore_new_hosts_until_first_hc", Only("false", LOAD_BALANCING)),
     ("CommonLbConfig", "override_host_status", Refused(LOAD_BALANCING)),
-    ("HealthCheck", "alt_port", Refused("checks go to the endpoint's own address")),
+    ("HealthCheck", "alt_port", Ignored("Envoy has never acted on it; write health_check_config of the endpoint")),
     ("HealthCheck", "always_log_health_check_failures", Ignored("there is no log of health checks")),
     ("HealthCheck", "always_log_health_check_success", Ignored("there is no log of health checks")),
     ("HealthCheck", "custom_health_check", Refused(EXTENSION)),
     ("HealthCheck", "event_log_path", Refused("there is no log of health checks")),
     ("HealthCheck", "event_logger", Refused(EXTENSION)),
     ("HealthCheck", "event_service", Refused(DYNAMIC)),
-    ("GrpcHealthCheck", "initial_metadata", Refused(HEADER_EDITS)),
-    ("HttpHealthCheck", "method", Only("GET", "checks send GET")),
-    ("HttpHealthCheck", "receive", Refused("the status decides")),
-    ("HttpHealthCheck", "request_headers_to_add", Refused(HEADER_EDITS)),
-    ("HttpHealthCheck", "request_headers_to_remove", Refused(HEADER_EDITS)),
-    ("HttpHealthCheck", "response_buffer_size", Refused("the status decides")),
-    ("HttpHealthCheck", "send", Refused("checks have no body")),
-    ("HttpHealthCheck", "service_name_matcher", Refused("the status decides")),
     ("HttpHealthCheck", "use_http2", Old("codec_client_type: HTTP2")),
-    ("TcpHealthCheck", "proxy_protocol_config", Refused("there is no proxy protocol")),
-    ("HealthCheckPayload", "binary", Refused("write it as text, in hexadecimal digits")),
+    ("CheckProxyProtocol", "added_tlvs", Ignored("checks send no TLVs, as in Envoy")),
+    ("CheckProxyProtocol", "pass_through_tlvs", Ignored("checks send no TLVs, as in Envoy")),
     ("OutlierDetection", "degraded_host_detection_config", Refused(OUTLIER)),
     ("OutlierDetection", "detect_degraded_hosts", Only("false", OUTLIER)),
-    ("OutlierDetection", "max_ejection_time_jitter", Only("0s", OUTLIER)),
     ("OutlierDetection", "monitors", Refused(OUTLIER)),
 
     ("AutoHttpConfig", "alternate_protocols_cache_options", Refused("it is about HTTP/3, and there is no UDP and no QUIC")),

@@ -59,6 +59,8 @@ scope! {
         ejections_total: Counter = "outlier_detection.ejections_total",
         /// A check began and ended.
         health_check_attempt: Counter = "health_check.attempt",
+        /// Endpoints that checks found to be degraded.
+        health_check_degraded: State = "health_check.degraded",
         /// A check failed.
         health_check_failure: Counter = "health_check.failure",
         /// Endpoints that may be chosen.
@@ -69,6 +71,8 @@ scope! {
         health_check_passive_failure: Counter = "health_check.passive_failure",
         /// A check succeeded.
         health_check_success: Counter = "health_check.success",
+        /// A check looked at what the endpoint calls itself.
+        health_check_verify_cluster: Counter = "health_check.verify_cluster",
         /// An endpoint was chosen although too few are healthy.
         lb_healthy_panic: Counter,
         /// Zones did not count, since the local cluster has no endpoint in the zone of this proxy, or too few are healthy.
