@@ -43,7 +43,7 @@ fn as_text(cluster: &Cluster, endpoints: &EndpointTable, runtime: &Runtime, out:
     if let Some(service) = service(cluster) {
         put(out, format_args!("{name}::eds_service_name::{service}\n"));
     }
-    for (address, endpoint) in by_priority(endpoints) {
+    for (address, endpoint) in by_priority(cluster, endpoints) {
         for (fact, value) in facts(&endpoint) {
             put(out, format_args!("{name}::{address}::{fact}::{value}\n"));
         }
@@ -56,8 +56,9 @@ fn service(cluster: &Cluster) -> Option<&str> {
 }
 
 /// In the order of the priorities, and in the file's within one.
-fn by_priority(endpoints: &EndpointTable) -> Vec<(Address, Arc<EndpointStats>)> {
+fn by_priority(cluster: &Cluster, endpoints: &EndpointTable) -> Vec<(Address, Arc<EndpointStats>)> {
     let mut endpoints = endpoints.snapshot();
+    endpoints.retain(|(_, endpoint)| !cluster.has_let_go(endpoint.health.has_left()));
     endpoints.sort_by_cached_key(|(_, endpoint)| endpoint.facts().priority);
     endpoints
 }
@@ -109,7 +110,7 @@ fn rate(endpoint: &EndpointStats, which: usize) -> String {
 }
 
 fn as_json(cluster: &Cluster, endpoints: &EndpointTable, runtime: &Runtime) -> Value {
-    let endpoints = by_priority(endpoints);
+    let endpoints = by_priority(cluster, endpoints);
     let hosts: Vec<Value> = endpoints.iter().map(|(address, endpoint)| host_json(address, endpoint)).collect();
     let thresholds = [Priority::Default, Priority::High].map(|priority| thresholds(cluster, priority, runtime));
     let mut status = json!({

@@ -159,6 +159,6 @@ impl Cluster {
     /// Where the configuration places an endpoint among the others.
     pub(super) fn placement(&self, endpoint: &Endpoint) -> Placement {
         let placement = self.shared.config.placements.get(endpoint.written.get());
-        placement.cloned().unwrap_or_else(|| Placement { weight: 1, ..Placement::default() })
+        placement.cloned().unwrap_or(Placement::USUAL)
     }
 }

@@ -54,6 +54,9 @@ impl Cluster {
         if let Discovery::Aggregate(names) = &self.shared.config.discovery {
             return self.draw_linked(names, wish);
         }
+        if self.has_gone.take() {
+            self.let_go();
+        }
         let endpoints = self.endpoints.borrow();
         if let [only] = &endpoints[..]
             && only.counts.health.is_good()
@@ -130,6 +133,7 @@ impl Cluster {
         if choice.built == wanted {
             return;
         }
+        self.has_gone.set(endpoints.iter().any(|endpoint| self.is_gone(&endpoint.counts.health)));
         let members = endpoints.iter().map(|endpoint| self.member(endpoint)).collect();
         let turns = match choice.built {
             Built::Not { turns } => Turns::At(turns),

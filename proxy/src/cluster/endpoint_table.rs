@@ -63,6 +63,14 @@ impl EndpointTable {
         listed.get(key).unwrap_or_else(|| listed.add(key))
     }
 
+    /// The numbers of the endpoint at this address, if any worker holds them.
+    #[must_use]
+    pub fn find(&self, address: &Address) -> Option<Arc<EndpointStats>> {
+        let listed = self.lock();
+        let found = listed.by_place.values().find(|(key, _)| key.address == *address);
+        found.and_then(|(_, stats)| stats.upgrade())
+    }
+
     /// Does a worker hold this endpoint?
     pub(super) fn has(&self, key: &EndpointKey) -> bool {
         self.lock().get(key).is_some()

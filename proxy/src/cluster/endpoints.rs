@@ -14,6 +14,7 @@ use super::{Cluster, Endpoint, Handover, Location, Origin, Pool, PoolParts, Pool
 use crate::config::cluster::ByPriority;
 use crate::config::health::HealthCheck;
 use crate::net::Address;
+use crate::stats::HealthFlag;
 
 impl Cluster {
     /// Watches over `endpoint`, if this worker checks its health.
@@ -59,7 +60,8 @@ impl Cluster {
         for (written, mut location) in locations {
             location.socket = self.shared.config.placements.get(written).and_then(|placement| placement.socket);
             if let Some(endpoint) = known.get(&location.address).filter(|endpoint| endpoint.location == location) {
-                endpoint.written.set(written);
+                let was = self.priority(endpoint.written.replace(written));
+                changed.extend(moved(was, self.priority(written)));
                 endpoints.push(Rc::clone(endpoint));
                 continue;
             }
@@ -68,7 +70,10 @@ impl Cluster {
                 changed.insert(self.priority(written));
             }
             if let Some(Inherited::Whole(endpoint)) = inherited {
-                endpoint.written.set(written);
+                let before = endpoint.cluster();
+                let was = endpoint.written.replace(written);
+                changed
+                    .extend(before.into_iter().flat_map(|before| moved(before.priority(was), self.priority(written))));
                 endpoint.cluster.replace(Rc::downgrade(self));
                 self.forget_health(&endpoint);
                 watches.extend(self.watches(&endpoint, Watch::resumed));
@@ -85,7 +90,13 @@ impl Cluster {
             endpoints.push(endpoint);
         }
         let staying: BTreeSet<*const Endpoint> = endpoints.iter().map(Rc::as_ptr).collect();
-        let gone: Vec<_> = kept.into_iter().filter(|endpoint| !staying.contains(&Rc::as_ptr(endpoint))).collect();
+        let left: Vec<_> = kept.into_iter().filter(|endpoint| !staying.contains(&Rc::as_ptr(endpoint))).collect();
+        let is_kept =
+            |endpoint: &Rc<Endpoint>| self.shared.config.keeps_healthy && endpoint.counts.health.passes_checks();
+        let (leaving, gone): (Vec<_>, Vec<_>) = left.into_iter().partition(is_kept);
+        endpoints.iter().for_each(|endpoint| self.mark_leaving(endpoint, self.placement(endpoint).is_leaving));
+        leaving.iter().for_each(|endpoint| self.mark_leaving(endpoint, true));
+        endpoints.extend(leaving);
         changed.extend(gone.iter().map(|endpoint| self.priority(endpoint.written.get())));
         changed.extend(before.gone(&endpoints));
         endpoints.iter().for_each(|endpoint| self.describe(endpoint));
@@ -106,8 +117,47 @@ impl Cluster {
         watches
     }
 
+    fn mark_leaving(&self, endpoint: &Endpoint, is_leaving: bool) {
+        let health = &endpoint.counts.health;
+        let is_new =
+            if is_leaving { health.set_flag(HealthFlag::Leaving) } else { health.clear_flag(HealthFlag::Leaving) };
+        if is_new && self.checks_health {
+            let (cluster, endpoint) = (&*self.names.own, &endpoint.address);
+            match is_leaving {
+                true => {
+                    tracing::info!(cluster, %endpoint, "the endpoint is no longer named, and stays while it is healthy")
+                }
+                false => tracing::info!(cluster, %endpoint, "the endpoint is named again"),
+            }
+        }
+    }
+
+    /// Endpoints of a file that were there for their checks alone are no endpoints once these fail. Those of names stay until
+    /// the names are resolved again, as in Envoy.
+    pub(super) fn let_go(&self) {
+        let mut endpoints = self.endpoints.borrow_mut();
+        let all = std::mem::take(&mut *endpoints);
+        let (gone, stay): (Vec<_>, Vec<_>) = all.into_iter().partition(|endpoint| endpoint.counts.health.has_left());
+        *endpoints = stay;
+        drop(endpoints);
+        if gone.is_empty() {
+            return;
+        }
+        self.choice.borrow_mut().endpoints_changed();
+        gone.iter().for_each(|endpoint| endpoint.drain());
+        if self.checks_health {
+            let priorities: BTreeSet<u32> = gone.iter().map(|endpoint| self.priority(endpoint.written.get())).collect();
+            self.shared.stats.membership_change.add(u64::try_from(priorities.len()).unwrap_or(u64::MAX));
+        }
+    }
+
     /// The priority of an endpoint at this place in the configuration.
     pub(super) fn priority(&self, written: usize) -> u32 {
         self.shared.config.placements.get(written).map_or(0, |placement| placement.priority)
     }
+}
+
+/// The priorities that change when an endpoint moves from one to the other.
+fn moved(from: u32, to: u32) -> Vec<u32> {
+    if from == to { Vec::new() } else { vec![from, to] }
 }

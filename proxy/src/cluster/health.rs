@@ -189,6 +189,9 @@ impl Watch {
     fn conclude(&mut self, found: Found) -> Option<Duration> {
         let (cluster, endpoint) = (self.cluster.upgrade()?, self.endpoint.upgrade()?);
         let standing = Standing::new(found, self.note(&cluster, &endpoint, found));
+        if cluster.is_gone(&endpoint.counts.health) {
+            return None;
+        }
         let traffic = match cluster.shared.stats.upstream_cx_total.value() {
             0 => Traffic::None,
             _ => Traffic::Some,
@@ -267,6 +270,9 @@ impl Watch {
                 false => {
                     tracing::info!(cluster = cluster_name, %endpoint, ?found, "health checks of the endpoint fail")
                 }
+            }
+            if cluster.is_gone(health) {
+                cluster.let_go();
             }
             cluster.health_changed();
         }

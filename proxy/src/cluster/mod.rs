@@ -265,6 +265,8 @@ pub struct Cluster {
     /// The clusters of the worker, itself among them.
     beside: Weak<Clusters>,
     endpoints: RefCell<Vec<Rc<Endpoint>>>,
+    /// Some of them are none any more.
+    has_gone: Cell<bool>,
     /// The same by where they are, where that is how they are chosen.
     by_destination: RefCell<BTreeMap<SocketAddr, Rc<Endpoint>>>,
     /// The same by the hosts that they are, where requests name these.
@@ -360,6 +362,7 @@ impl Cluster {
             outside,
             beside,
             endpoints: RefCell::default(),
+            has_gone: Cell::new(false),
             by_destination: RefCell::default(),
             by_host: RefCell::default(),
             choice,
@@ -459,11 +462,17 @@ impl Cluster {
         });
     }
 
+    /// Is an endpoint with this health none any more, though a worker may still hold it?
+    pub(super) fn is_gone(&self, health: &Health) -> bool {
+        self.shared.config.has_let_go(health.has_left())
+    }
+
     /// Brings the gauges up to date, and has every worker look at the endpoints before a choice.
     fn look_at_health(&self, effect: Effect) {
         self.shared.endpoints.health_changed(effect, Instant::now());
         self.renew_tables();
-        let all = self.shared.endpoints.snapshot();
+        let mut all = self.shared.endpoints.snapshot();
+        all.retain(|(_, counts)| !self.is_gone(&counts.health));
         let count = |is: &dyn Fn(&Health) -> bool| {
             u64::try_from(all.iter().filter(|(_, counts)| is(&counts.health)).count()).unwrap_or(u64::MAX)
         };

@@ -193,6 +193,22 @@ pub struct Placement {
     pub check: CheckedAt,
     /// Which of `transport_socket_matches` is the first to match it.
     pub socket: Option<usize>,
+    /// The file of endpoints does not have it any more: it is there while checks find it healthy.
+    pub is_leaving: bool,
+}
+
+impl Placement {
+    /// Of an endpoint of which nothing is said.
+    pub const USUAL: Self = Self {
+        priority: 0,
+        locality: Locality { region: String::new(), zone: String::new(), sub_zone: String::new() },
+        locality_weight: 0,
+        weight: 1,
+        health: ReportedHealth::Healthy,
+        check: CheckedAt { address: None, port: None, hostname: None, is_off: false },
+        socket: None,
+        is_leaving: false,
+    };
 }
 
 /// How checks of one endpoint differ from those of the cluster.

@@ -112,6 +112,9 @@ pub struct Cluster {
     pub limits: ByPriority<Limits>,
     /// How it is found out which endpoints work; none takes all for healthy.
     pub health_checks: Vec<HealthCheck>,
+    /// Endpoints that their names or their file do not have any more stay while checks find them healthy. Not with
+    /// `ignore_health_on_host_removal`.
+    pub keeps_healthy: bool,
     /// When an endpoint whose responses are bad is left out.
     pub outlier_detection: Option<OutlierDetection>,
     /// `update_merge_window`: changes of health that follow another within this take effect together, once as much time has

@@ -100,7 +100,8 @@ impl Reloader {
     ///
     /// # Cancellation
     /// Dropped, some workers may have applied it and others not.
-    pub async fn apply(&self, config: Config, loaded_at: SystemTime) -> Result<Applied, ReloadError> {
+    pub async fn apply(&self, mut config: Config, loaded_at: SystemTime) -> Result<Applied, ReloadError> {
+        self.keep_healthy(&mut config);
         self.count_assignments(&config, &[], loaded_at);
         let secrets = config.secrets.clone();
         let applied = self.put(config, loaded_at).await;
@@ -139,13 +140,29 @@ impl Reloader {
     ///
     /// # Cancellation
     /// As for [`Self::apply`].
-    pub async fn renew(&self, config: Config, changed: &[String], read_at: SystemTime) -> Result<Renewed, ReloadError> {
+    pub async fn renew(
+        &self,
+        mut config: Config,
+        changed: &[String],
+        read_at: SystemTime,
+    ) -> Result<Renewed, ReloadError> {
+        self.keep_healthy(&mut config);
         let mut refused = self.count_assignments(&config, changed, read_at);
         refused.extend(self.shared.secrets.take_over(&config.secrets, changed, read_at));
         Ok(match self.put(config, read_at).await? {
             Applied::Same(renewals) => Renewed { owners: renewals.owners().to_vec(), snapshot: None, refused },
             Applied::Next { snapshot, .. } => Renewed { owners: Vec::new(), snapshot: Some(snapshot), refused },
         })
+    }
+
+    /// Endpoints that files leave out stay where checks find them healthy.
+    fn keep_healthy(&self, config: &mut Config) {
+        let served = self.shared.snapshot();
+        config.keep_healthy(&served.config, |cluster, address| {
+            let shared = served.clusters.iter().find(|shared| shared.config.name == cluster.name);
+            let found = shared.and_then(|shared| shared.endpoints.find(address));
+            found.is_some_and(|counts| counts.health.passes_checks())
+        });
     }
 
     /// Counts the files of endpoints that are others. Returns those that are of no use, and why.
@@ -160,7 +177,9 @@ impl Reloader {
             if !is_other && !changed.contains(&read.path) {
                 continue;
             }
-            served.count_assignment(read, is_other, at);
+            let still_there =
+                |address: &Address| served.endpoints.find(address).is_some_and(|it| !it.health.has_left());
+            served.count_assignment(read, is_other && !cluster.has_endpoints_of(&served.config, still_there), at);
             refused.extend(read.found.refusal().map(|why| format!("cluster {}: {why}", cluster.name)));
         }
         refused

@@ -1,6 +1,6 @@
 //! What is known of one endpoint's health, by all workers together.
 
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI32, AtomicU16, AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub enum HealthFlag {
     Excluded,
     /// Active checks fail, or none has succeeded yet.
     FailedCheck,
+    /// Names or files do not have it any more: it stays until a check fails.
+    Leaving,
     /// The file says that it is degraded.
     ReportedDegraded,
     /// The file says that it drains.
@@ -28,12 +30,13 @@ pub enum HealthFlag {
 }
 
 /// The flags in the order in which the admin interface lists them, with its words.
-const WORDS: [(HealthFlag, &str); 8] = [
+const WORDS: [(HealthFlag, &str); 9] = [
     (HealthFlag::FailedCheck, "/failed_active_hc"),
     (HealthFlag::Ejected, "/failed_outlier_check"),
     (HealthFlag::ReportedUnhealthy, "/failed_eds_health"),
     (HealthFlag::CheckDegraded, "/degraded_active_hc"),
     (HealthFlag::ReportedDegraded, "/degraded_eds_health"),
+    (HealthFlag::Leaving, "/pending_dynamic_removal"),
     (HealthFlag::Excluded, "/excluded_via_immediate_hc_fail"),
     (HealthFlag::CheckTimedOut, "/active_hc_timeout"),
     (HealthFlag::ReportedDraining, "/eds_status_draining"),
@@ -42,7 +45,7 @@ const WORDS: [(HealthFlag, &str); 8] = [
 /// The health of one endpoint.
 #[derive(Debug, Default)]
 pub struct Health {
-    flags: AtomicU8,
+    flags: AtomicU16,
     /// Responses of 5xx in a row, requests without a response among them.
     pub in_a_row_5xx: AtomicU32,
     /// Responses of 502, 503 and 504 in a row, requests without a response among them.
@@ -126,19 +129,31 @@ impl Health {
     /// May the endpoint be chosen, if only where healthy ones do not suffice?
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.flags.load(Relaxed) & !DEGRADED == 0
+        self.flags.load(Relaxed) & !(DEGRADED | LEAVING) == 0
     }
 
     /// May the endpoint be chosen without reserve?
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        self.flags.load(Relaxed) == 0
+        self.flags.load(Relaxed) & !LEAVING == 0
     }
 
     /// Does it not count, not even as unhealthy?
     #[must_use]
     pub fn is_excluded(&self) -> bool {
         self.has(HealthFlag::Excluded) || self.has(HealthFlag::ReportedDraining)
+    }
+
+    /// Do checks find it healthy?
+    #[must_use]
+    pub fn passes_checks(&self) -> bool {
+        !self.has(HealthFlag::FailedCheck) && !self.has(HealthFlag::Excluded)
+    }
+
+    /// Was it there for its checks alone, which fail now?
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.has(HealthFlag::Leaving) && !self.passes_checks()
     }
 
     /// It may be chosen from this moment on.
@@ -174,10 +189,12 @@ impl Health {
 }
 
 /// The flags of an endpoint that is degraded, and not unhealthy.
-const DEGRADED: u8 = bit(HealthFlag::CheckDegraded) | bit(HealthFlag::ReportedDegraded);
+const DEGRADED: u16 = bit(HealthFlag::CheckDegraded) | bit(HealthFlag::ReportedDegraded);
 
-const fn bit(flag: HealthFlag) -> u8 {
-    1 << flag as u8
+const LEAVING: u16 = bit(HealthFlag::Leaving);
+
+const fn bit(flag: HealthFlag) -> u16 {
+    1 << flag as u16
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ pub(crate) struct Cluster {
     pub(crate) health_checks: Vec<At<HealthCheck>>,
     pub(crate) http_protocol_options: Option<At<UpstreamHttp1ProtocolOptions>>,
     pub(crate) http2_protocol_options: Option<At<Http2ProtocolOptions>>,
+    #[serde(default)]
+    pub(crate) ignore_health_on_host_removal: bool,
     pub(crate) lb_policy: Option<At<LbPolicy>>,
     pub(crate) lb_subset_config: Option<At<LbSubsetConfig>>,
     pub(crate) least_request_lb_config: Option<At<LeastRequestLbConfig>>,

@@ -401,6 +401,7 @@ fn placement(endpoint: &LbEndpoint, priority: u32, locality: Locality) -> Result
         locality,
         locality_weight: 0,
         socket: None,
+        is_leaving: false,
         weight: endpoint.load_balancing_weight.map_or(1, |weight| weight.0.get()),
         health: match endpoint.health_status {
             None | Some(HealthStatus::Healthy | HealthStatus::Unknown) => ReportedHealth::Healthy,

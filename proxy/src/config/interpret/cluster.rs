@@ -101,6 +101,7 @@ fn without_file(cluster: &Written, secrets: &Secrets<'_>, notes: &Notes) -> Resu
             .and_then(Seconds::unless_zero),
         limits: ByPriority::new(|priority| limits(cluster, priority)),
         health_checks: health_checks(cluster, &protocol)?,
+        keeps_healthy: !cluster.health_checks.is_empty() && !cluster.ignore_health_on_host_removal,
         outlier_detection: cluster.outlier_detection.as_ref().map(health::outlier).transpose()?,
         merge_window: match cluster.common_lb_config.as_ref().and_then(|common| common.update_merge_window) {
             Some(window) => window.unless_zero(),

@@ -27,7 +27,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Cluster", "features", Old(EXTENSION_OPTIONS)),
     ("Cluster", "filters", Refused("there are no upstream filters")),
     ("Cluster", "hosts", Old("load_assignment: {cluster_name: ..., endpoints: [{lb_endpoints: [{endpoint: {address: ...}}]}]}")),
-    ("Cluster", "ignore_health_on_host_removal", Only("false", "an endpoint that left DNS is gone")),
     ("Cluster", "lb_config", Refused(LOAD_BALANCING)),
     ("Cluster", "lb_type", Old("lb_policy")),
     ("Cluster", "lrs_report_endpoint_metrics", Refused(DYNAMIC)),
