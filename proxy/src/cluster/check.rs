@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::check_target::{Failure, Finding, Found, Target};
+use super::check_target::{Failure, Finding, Found, Target, find};
 use super::{Cluster, Endpoint, Origin};
 use super::{check_http, check_http2};
 use crate::codec::http1::ClientConnection;
@@ -20,8 +20,8 @@ const TCP_RESPONSE_BYTES_MAX: usize = 64 * 1024;
 /// Connections that are kept from one check to the next.
 #[derive(Default)]
 pub(super) struct Kept {
-    pub(super) http1: Option<ClientConnection>,
-    pub(super) http2: Option<check_http2::Connection>,
+    http1: Option<ClientConnection>,
+    http2: Option<check_http2::Connection>,
     pub(super) tcp: Option<Conn>,
 }
 
@@ -47,7 +47,7 @@ pub(super) async fn run_check(probe: &Probe, authority: &str, target: Target<'_>
         Probe::Grpc { service, edits, .. } => {
             check_http2::grpc(service, edits, authority, target, &mut kept.http2).await.into()
         }
-        Probe::Http(probe) => check_http::check(probe, authority, target, kept).await,
+        Probe::Http(probe) => check_http::check(probe, authority, target, (&mut kept.http1, &mut kept.http2)).await,
         Probe::Tcp { header, send, receive } => tcp(*header, send, receive, target, kept).await.into(),
     }
 }
@@ -103,23 +103,4 @@ async fn check_tcp(conn: &mut Conn, send: &[u8], receive: &[Vec<u8>]) -> Option<
         }
     }
     Some(())
-}
-
-pub(super) fn find(within: &[u8], wanted: &[u8]) -> Option<usize> {
-    if wanted.is_empty() {
-        return Some(0);
-    }
-    within.windows(wanted.len()).position(|window| window == wanted)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_are_found_where_they_begin() {
-        assert_eq!(find(b"abcab", b"ca"), Some(2));
-        assert_eq!(find(b"abc", b"abcd"), None);
-        assert_eq!(find(b"", b""), Some(0));
-    }
 }

@@ -1,12 +1,11 @@
 //! A health check that is a request of HTTP, over HTTP/1.1 or HTTP/2, and what the response to it says.
 
 use bytes::BytesMut;
-use http::header::{CONTENT_LENGTH, USER_AGENT};
-use http::{HeaderName, HeaderValue, Method, Version};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderName, HeaderValue, Version};
 
-use super::check::{Kept, find};
 use super::check_http2;
-use super::check_target::{BODY_BYTES_MAX, Failure, Finding, Found, Response, Target};
+use super::check_target::{BODY_BYTES_MAX, Failure, Finding, Found, Response, Target, find};
 use crate::codec::http1::{ClientConnection, ClientOptions};
 use crate::codec::{Frame, Headers, Payload, RequestHead, names};
 use crate::config::header_names::{NameCase, TrailerRule};
@@ -24,8 +23,13 @@ const SERVICE: HeaderName = HeaderName::from_static("x-envoy-upstream-healthchec
 
 /// # Cancellation
 /// Safe to drop; the connection is then in no state to be used again.
-pub(super) async fn check(probe: &HttpProbe, authority: &str, target: Target<'_>, kept: &mut Kept) -> Finding {
-    let mut head = head(probe.method.clone(), &probe.path, authority, target);
+pub(super) async fn check(
+    probe: &HttpProbe,
+    authority: &str,
+    target: Target<'_>,
+    (http1, http2): (&mut Option<ClientConnection>, &mut Option<check_http2::Connection>),
+) -> Finding {
+    let mut head = target.head(probe.method.clone(), &probe.path, authority);
     edits::add_to_own(&probe.edits, &mut head, target.info);
     if !probe.body.is_empty() || (probe.version == CheckVersion::Http1 && head.wants_length()) {
         head.headers.set(CONTENT_LENGTH, HeaderValue::from(probe.body.len()));
@@ -34,28 +38,13 @@ pub(super) async fn check(probe: &HttpProbe, authority: &str, target: Target<'_>
     let response = match probe.version {
         CheckVersion::Http1 => {
             head.version = Version::HTTP_11;
-            over_http1(head, body, target, &mut kept.http1).await
+            over_http1(head, body, target, http1).await
         }
-        CheckVersion::Http2 => check_http2::exchange(head, body, target, &mut kept.http2).await,
+        CheckVersion::Http2 => check_http2::exchange(head, body, target, http2).await,
     };
     match response {
         Some(response) => judge(probe, &response, target),
         None => Found::Failure(Failure::Network).into(),
-    }
-}
-
-/// The head of a check, as of HTTP/2.
-pub(super) fn head(method: Method, path: &str, authority: &str, target: Target<'_>) -> RequestHead {
-    let mut headers = Headers::default();
-    headers.append(USER_AGENT, HeaderValue::from_static("Envoy/HC")); // apps recognise the check by it
-    RequestHead {
-        method,
-        scheme: Some(target.scheme()),
-        authority: HeaderValue::from_str(authority).ok(),
-        path: HeaderValue::from_str(path).ok(),
-        protocol: None,
-        version: Version::HTTP_2,
-        headers,
     }
 }
 

@@ -5,7 +5,6 @@ use http::header::{CONTENT_TYPE, TE};
 use http::{HeaderName, HeaderValue, Method};
 use tokio::task::JoinSet;
 
-use super::check_http;
 use super::check_target::{BODY_BYTES_MAX, Failure, Found, Response, Target};
 use crate::codec::http2::{ClientConnection, MessageErrorScope};
 use crate::codec::{Frame, Headers, Payload, RequestHead};
@@ -30,7 +29,7 @@ pub(super) async fn grpc(
     target: Target<'_>,
     kept: &mut Option<Connection>,
 ) -> Found {
-    let mut head = check_http::head(Method::POST, "/grpc.health.v1.Health/Check", authority, target);
+    let mut head = target.head(Method::POST, "/grpc.health.v1.Health/Check", authority);
     head.headers.append(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     head.headers.append(TE, HeaderValue::from_static("trailers"));
     edits::add_to_own(edits, &mut head, target.info);

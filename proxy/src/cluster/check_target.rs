@@ -4,13 +4,14 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use http::HeaderValue;
+use http::header::USER_AGENT;
+use http::{HeaderValue, Method, Version};
 use tokio::io::AsyncWriteExt;
 
 use super::Origin;
 use super::encryption::encrypt;
 use crate::access_log::StreamInfo;
-use crate::codec::{ExchangeError, Headers, ResponseHead};
+use crate::codec::{ExchangeError, Headers, RequestHead, ResponseHead};
 use crate::config;
 use crate::config::cluster::UpstreamSocket;
 use crate::config::tls::Carries;
@@ -84,6 +85,21 @@ pub(super) struct Target<'t> {
 }
 
 impl Target<'_> {
+    /// The head of a check, as of HTTP/2.
+    pub(super) fn head(self, method: Method, path: &str, authority: &str) -> RequestHead {
+        let mut headers = Headers::default();
+        headers.append(USER_AGENT, HeaderValue::from_static("Envoy/HC")); // apps recognise the check by it
+        RequestHead {
+            method,
+            scheme: Some(self.scheme()),
+            authority: HeaderValue::from_str(authority).ok(),
+            path: HeaderValue::from_str(path).ok(),
+            protocol: None,
+            version: Version::HTTP_2,
+            headers,
+        }
+    }
+
     /// What came of reading from a connection. Counts what is no HTTP.
     pub(super) fn counted<T>(self, read: Result<T, ExchangeError>) -> Option<T> {
         if matches!(read, Err(ExchangeError::Malformed(_))) {
@@ -93,7 +109,7 @@ impl Target<'_> {
     }
 
     /// The scheme of requests.
-    pub(super) fn scheme(self) -> HeaderValue {
+    fn scheme(self) -> HeaderValue {
         HeaderValue::from_static(if self.socket.tls.is_some() { "https" } else { "http" })
     }
 
@@ -113,5 +129,25 @@ impl Target<'_> {
             }
             _ => Ok(conn),
         }
+    }
+}
+
+/// Where `wanted` begins in `within`.
+pub(super) fn find(within: &[u8], wanted: &[u8]) -> Option<usize> {
+    if wanted.is_empty() {
+        return Some(0);
+    }
+    within.windows(wanted.len()).position(|window| window == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_found_where_they_begin() {
+        assert_eq!(find(b"abcab", b"ca"), Some(2));
+        assert_eq!(find(b"abc", b"abcd"), None);
+        assert_eq!(find(b"", b""), Some(0));
     }
 }

@@ -14,7 +14,6 @@ use super::{Cluster, Endpoint, Handover, Location, Origin, Pool, PoolParts, Pool
 use crate::config::cluster::ByPriority;
 use crate::config::health::HealthCheck;
 use crate::net::Address;
-use crate::stats::HealthFlag;
 
 impl Cluster {
     /// Watches over `endpoint`, if this worker checks its health.
@@ -89,14 +88,7 @@ impl Cluster {
             }
             endpoints.push(endpoint);
         }
-        let staying: BTreeSet<*const Endpoint> = endpoints.iter().map(Rc::as_ptr).collect();
-        let left: Vec<_> = kept.into_iter().filter(|endpoint| !staying.contains(&Rc::as_ptr(endpoint))).collect();
-        let is_kept =
-            |endpoint: &Rc<Endpoint>| self.shared.config.keeps_healthy && endpoint.counts.health.passes_checks();
-        let (leaving, gone): (Vec<_>, Vec<_>) = left.into_iter().partition(is_kept);
-        endpoints.iter().for_each(|endpoint| self.mark_leaving(endpoint, self.placement(endpoint).is_leaving));
-        leaving.iter().for_each(|endpoint| self.mark_leaving(endpoint, true));
-        endpoints.extend(leaving);
+        let gone = self.let_leave(kept, &mut endpoints);
         changed.extend(gone.iter().map(|endpoint| self.priority(endpoint.written.get())));
         changed.extend(before.gone(&endpoints));
         endpoints.iter().for_each(|endpoint| self.describe(endpoint));
@@ -115,40 +107,6 @@ impl Cluster {
         drop(gone);
         self.look_at_health(effect);
         watches
-    }
-
-    fn mark_leaving(&self, endpoint: &Endpoint, is_leaving: bool) {
-        let health = &endpoint.counts.health;
-        let is_new =
-            if is_leaving { health.set_flag(HealthFlag::Leaving) } else { health.clear_flag(HealthFlag::Leaving) };
-        if is_new && self.checks_health {
-            let (cluster, endpoint) = (&*self.names.own, &endpoint.address);
-            match is_leaving {
-                true => {
-                    tracing::info!(cluster, %endpoint, "the endpoint is no longer named, and stays while it is healthy")
-                }
-                false => tracing::info!(cluster, %endpoint, "the endpoint is named again"),
-            }
-        }
-    }
-
-    /// Endpoints of a file that were there for their checks alone are no endpoints once these fail. Those of names stay until
-    /// the names are resolved again, as in Envoy.
-    pub(super) fn let_go(&self) {
-        let mut endpoints = self.endpoints.borrow_mut();
-        let all = std::mem::take(&mut *endpoints);
-        let (gone, stay): (Vec<_>, Vec<_>) = all.into_iter().partition(|endpoint| endpoint.counts.health.has_left());
-        *endpoints = stay;
-        drop(endpoints);
-        if gone.is_empty() {
-            return;
-        }
-        self.choice.borrow_mut().endpoints_changed();
-        gone.iter().for_each(|endpoint| endpoint.drain());
-        if self.checks_health {
-            let priorities: BTreeSet<u32> = gone.iter().map(|endpoint| self.priority(endpoint.written.get())).collect();
-            self.shared.stats.membership_change.add(u64::try_from(priorities.len()).unwrap_or(u64::MAX));
-        }
     }
 
     /// The priority of an endpoint at this place in the configuration.

@@ -26,6 +26,7 @@ mod handover;
 mod health;
 mod load;
 mod location;
+mod membership;
 pub(crate) mod origin;
 mod original;
 pub mod pool;
@@ -43,13 +44,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 pub use aggregate::Home;
 pub use avoided::Avoided;
 pub use balancer::Wish;
 pub use clusters::Clusters;
-use endpoint_table::Effect;
 pub use endpoint_table::EndpointTable;
 pub use failure::Failure;
 use forward::ForwardHost;
@@ -72,7 +71,7 @@ use crate::net::{Address, Outside, Random};
 use crate::runtime::{Runtime, Watched};
 use crate::stats::{
     AssignmentStats, BreakerStats, ClusterAuthorisations, ClusterLimits, ClusterStats, CodeStats, CodecStats, Counter,
-    EndpointStats, FlowStats, GrpcStats, HandshakeStats, Health, HealthFlag, Registry, TableStats, TrackedStats,
+    EndpointStats, FlowStats, GrpcStats, HandshakeStats, Registry, TableStats, TrackedStats,
 };
 use breaker::Breakers;
 use choice::Choice;
@@ -435,56 +434,6 @@ impl Cluster {
         while let Some(ended) = first.join_next().await {
             let Ok((watch, Some(pause))) = ended else { continue };
             self.tasks.borrow_mut().spawn_local(watch.run_after(pause));
-        }
-    }
-
-    /// `x-envoy-immediate-health-check-fail` in a response: the endpoint gets no further requests. It has no effect without
-    /// health checks, which alone can show that the endpoint has recovered.
-    pub fn fail_at_once(&self, endpoint: &Endpoint) {
-        if self.shared.config.health_checks.is_empty() {
-            return;
-        }
-        self.shared.stats.health_check_passive_failure.inc();
-        let health = &endpoint.counts.health;
-        let is_new = [HealthFlag::FailedCheck, HealthFlag::Excluded].map(|flag| health.set_flag(flag));
-        if is_new.contains(&true) {
-            self.health_changed();
-        }
-        endpoint.drain();
-    }
-
-    /// The health of an endpoint has changed, which may take effect together with other changes.
-    fn health_changed(&self) {
-        self.look_at_health(match self.shared.config.merge_window {
-            _ if !self.is_started.get() => Effect::Initially,
-            Some(window) => Effect::Within(window),
-            None => Effect::AtOnce,
-        });
-    }
-
-    /// Is an endpoint with this health none any more, though a worker may still hold it?
-    pub(super) fn is_gone(&self, health: &Health) -> bool {
-        self.shared.config.has_let_go(health.has_left())
-    }
-
-    /// Brings the gauges up to date, and has every worker look at the endpoints before a choice.
-    fn look_at_health(&self, effect: Effect) {
-        self.shared.endpoints.health_changed(effect, Instant::now());
-        self.renew_tables();
-        let mut all = self.shared.endpoints.snapshot();
-        all.retain(|(_, counts)| !self.is_gone(&counts.health));
-        let count = |is: &dyn Fn(&Health) -> bool| {
-            u64::try_from(all.iter().filter(|(_, counts)| is(&counts.health)).count()).unwrap_or(u64::MAX)
-        };
-        let stats = &self.shared.stats;
-        stats.membership_total.set(u64::try_from(all.len()).unwrap_or(u64::MAX));
-        stats.membership_healthy.set(count(&Health::is_healthy));
-        stats.membership_degraded.set(count(&|health| health.is_good() && !health.is_healthy()));
-        stats.membership_excluded.set(count(&Health::is_excluded));
-        stats.ejections_active.set(count(&|health| health.has(HealthFlag::Ejected)));
-        if !self.shared.config.health_checks.is_empty() {
-            stats.health_check_degraded.set_once_above_zero(count(&|health| health.has(HealthFlag::CheckDegraded)));
-            stats.health_check_healthy.set_once_above_zero(count(&|health| !health.has(HealthFlag::FailedCheck)));
         }
     }
 

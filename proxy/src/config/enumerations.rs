@@ -65,6 +65,10 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
     ("RedirectResponseCode", &[
         ("MOVED_PERMANENTLY", 0), ("FOUND", 1), ("SEE_OTHER", 2), ("TEMPORARY_REDIRECT", 3), ("PERMANENT_REDIRECT", 4),
     ]),
+    ("RequestMethod", &[
+        ("METHOD_UNSPECIFIED", 0), ("GET", 1), ("HEAD", 2), ("POST", 3), ("PUT", 4), ("DELETE", 5), ("CONNECT", 6),
+        ("OPTIONS", 7), ("TRACE", 8), ("PATCH", 9),
+    ]),
     ("ResetHeaderFormat", &[("SECONDS", 0), ("UNIX_TIMESTAMP", 1)]),
     ("RoutingPriority", &[("DEFAULT", 0), ("HIGH", 1)]),
     ("SanType", &[("EMAIL", 1), ("DNS", 2), ("URI", 3), ("IP_ADDRESS", 4), ("OTHER_NAME", 5)]),
@@ -126,6 +130,7 @@ mod tests {
             include_str!("bootstrap/filter.rs"),
             include_str!("bootstrap/filter_state.rs"),
             include_str!("bootstrap/header_to_metadata.rs"),
+            include_str!("bootstrap/health.rs"),
             include_str!("bootstrap/listener.rs"),
             include_str!("bootstrap/rule_tree.rs"),
             include_str!("bootstrap/proxy_protocol.rs"),
