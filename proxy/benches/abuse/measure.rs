@@ -14,6 +14,7 @@ use crate::attacks::{Attack, Limits, NeighbourConnections, Target, Toll, Upstrea
 use crate::cold::{Cold, SLOW};
 use crate::cpu::cpu;
 use crate::neighbours::{Latencies, Neighbours, Way};
+use crate::processors;
 use crate::rivals::{Kind, Options};
 use crate::shared::ServerShared;
 use crate::watched::{MIB, Memory, Watched};
@@ -108,7 +109,10 @@ fn measure(rival: &Watched, attack: &Attack, apps: &Apps) -> Measured {
     let (begun, cpu_before, dropped_before) = (Instant::now(), cpu(rival.process.worker()), dropped());
     let cold = Cold::new();
     let (toll, samples) = thread::scope(|scope| {
-        let attacking = scope.spawn(|| (attack.run)(&target));
+        let attacking = scope.spawn(|| {
+            processors::give_way();
+            (attack.run)(&target)
+        });
         let mut samples = Vec::new();
         while !attacking.is_finished() {
             samples.push(rival.memory().now_bytes);

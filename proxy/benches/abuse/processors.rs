@@ -25,6 +25,18 @@ pub(crate) fn divide() -> Option<u32> {
     is_set.then_some(*own)
 }
 
+/// This thread, and those that it starts, work when nothing else has work to do: an attack comes from other machines, and its own
+/// computing must not hold up the neighbours and the applications.
+pub(crate) fn give_way() {
+    let thread = fs::read_link("/proc/thread-self").unwrap_or_default();
+    let Some(thread) = thread.file_name() else { return };
+    let mut command = Command::new("renice");
+    command.args(["-n", "19", "-p"]).arg(thread).stdout(Stdio::null()).stderr(Stdio::null());
+    if !command.status().is_ok_and(|status| status.success()) {
+        eprintln!("no renice(1): the neighbours wait where the attack computes");
+    }
+}
+
 /// Of a list as the kernel writes it: `0-3,6`.
 fn numbers(list: &str) -> Vec<u32> {
     let range = |part: &str| {

@@ -65,6 +65,40 @@ text_enum! {
 }
 
 impl JwtFailure {
+    /// Its number in Envoy, for metadata.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Missing => 1,
+            Self::NotYet => 2,
+            Self::Expired => 3,
+            Self::Form => 4,
+            Self::HeaderBase64 => 5,
+            Self::HeaderJson => 6,
+            Self::AlgorithmMissing => 7,
+            Self::AlgorithmUnknown => 8,
+            Self::KidNotText => 9,
+            Self::PayloadBase64 => 10,
+            Self::PayloadJson => 11,
+            Self::IssNotText => 12,
+            Self::SubNotText => 13,
+            Self::IatNotInteger => 14,
+            Self::IatNotPositive => 15,
+            Self::NbfNotInteger => 16,
+            Self::NbfNotPositive => 17,
+            Self::ExpNotInteger => 18,
+            Self::ExpNotPositive => 19,
+            Self::JtiNotText => 20,
+            Self::AudNotText => 21,
+            Self::SignatureBase64 => 22,
+            Self::Issuer => 24,
+            Self::Audience => 25,
+            Self::Verification => 26,
+            Self::NoKey => 32,
+            Self::FetchFailed => 40,
+        }
+    }
+
     /// In words, for the client.
     #[must_use]
     pub fn words(self) -> String {

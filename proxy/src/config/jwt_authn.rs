@@ -31,10 +31,19 @@ pub struct JwtAuthn {
 /// What requests need.
 #[derive(Clone, Debug)]
 pub enum Requires {
-    /// What the first rule says that takes a request; none needs nothing.
-    ByRules(Arc<[Rule]>),
+    /// What the first rule says that takes a request, then what filters have left; otherwise it needs nothing.
+    ByRules(Arc<[Rule]>, Option<Arc<ByState>>),
     /// The same for all: what the route says.
     Of(Arc<Requirement>),
+}
+
+/// `filter_state_rules`: what a request needs by a text that filters have left.
+#[derive(Clone, Debug)]
+pub struct ByState {
+    /// The name of the text.
+    pub key: String,
+    /// What each text stands for; any other is nothing.
+    pub requirements: BTreeMap<String, Arc<Requirement>>,
 }
 
 /// A rule.
@@ -53,16 +62,29 @@ pub struct Rule {
 pub enum Requirement {
     /// All of these.
     All(Vec<Self>),
-    /// One of these.
-    Any(Vec<Self>),
-    /// No token, or a valid one of these.
-    Missing(Vec<usize>),
+    /// One of these, unless what they lack is forgiven.
+    Any(Vec<Self>, Forgiven),
+    /// `extract_only_without_validation`: nothing, and the application is told where a token is none that is valid.
+    Marked,
+    /// No token, or a valid one.
+    Missing,
     /// Nothing: a valid token is used, and any other passed on.
-    MissingOrFailed(Vec<usize>),
+    MissingOrFailed,
     /// Nothing.
     Nothing,
     /// A token of this provider, for one of these audiences; `None` are the provider's.
     Provider(usize, Option<Vec<String>>),
+}
+
+/// What a requirement goes without.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Forgiven {
+    /// That there is no token.
+    Missing,
+    /// That, and a token that is not valid.
+    MissingOrFailed,
+    /// Nothing.
+    Nothing,
 }
 
 /// Who issues tokens.
@@ -98,6 +120,8 @@ pub struct Provider {
     pub payload_in_metadata: Option<String>,
     /// `header_in_metadata`
     pub header_in_metadata: Option<String>,
+    /// `failed_status_in_metadata`: why a token is not valid.
+    pub failure_in_metadata: Option<String>,
     /// `space_delimited_claims`: lists in metadata.
     pub delimited_claims: Vec<String>,
     /// `clear_route_cache`: a request that gets headers looks for its route anew.

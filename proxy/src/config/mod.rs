@@ -38,6 +38,7 @@ pub mod header_to_metadata;
 pub mod health;
 pub mod http2;
 mod interpret;
+pub mod json_text;
 pub mod judge;
 pub mod jwks;
 pub mod jwt_authn;

@@ -14,6 +14,7 @@ use crate::access_log::time::{self, Second};
 use crate::access_log::{ConnectionTermination, StreamInfo, Times};
 use crate::codec::{Headers, RequestHead, ResponseHead, names};
 use crate::config::filter_state::{FieldNames, Object};
+use crate::config::json_text::json_text;
 use crate::config::log_format::{
     AddressPart, ByteKind, ClusterNaming, End, Hop, Operator, PathChoice, Query, StateForm, StateOwner, TimePoint,
     TimeUnit, Way,
@@ -164,7 +165,7 @@ fn metadata(found: Found<'_>, out: &mut Vec<u8>) -> Option<()> {
     match found {
         Found::Value(Value::Null) => None,
         Found::Value(Value::Text(value)) => text(value, out),
-        found @ (Found::Struct(_) | Found::Value(_)) => text(&found.to_json().to_string(), out),
+        found @ (Found::Struct(_) | Found::Value(_)) => text(&json_text(&found.to_json()), out),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::config::yaml::At;
 pub(crate) struct JwtAuthentication {
     #[serde(default)]
     pub(crate) bypass_cors_preflight: bool,
+    pub(crate) filter_state_rules: Option<FilterStateRule>,
     #[serde(default)]
     pub(crate) providers: BTreeMap<String, At<JwtProvider>>,
     #[serde(default)]
@@ -29,17 +30,26 @@ pub(crate) struct JwtAuthentication {
     pub(crate) strip_failure_response: bool,
 }
 
+/// `envoy.extensions.filters.http.jwt_authn.v3.FilterStateRule`
+#[derive(Debug, Deserialize)]
+pub(crate) struct FilterStateRule {
+    pub(crate) name: NonEmpty,
+    #[serde(default)]
+    pub(crate) requires: BTreeMap<String, At<JwtRequirement>>,
+}
+
 /// `envoy.extensions.filters.http.jwt_authn.v3.JwtProvider`
 #[derive(Debug, Deserialize)]
 pub(crate) struct JwtProvider {
     #[serde(default)]
     pub(crate) audiences: Vec<String>,
     #[serde(default)]
-    pub(crate) claim_to_headers: Vec<JwtClaimToHeader>,
+    pub(crate) claim_to_headers: Vec<At<JwtClaimToHeader>>,
     #[serde(default)]
     pub(crate) clear_route_cache: bool,
     #[serde(default)]
     pub(crate) clock_skew_seconds: u32,
+    pub(crate) failed_status_in_metadata: Option<String>,
     #[serde(default)]
     pub(crate) forward: bool,
     pub(crate) forward_payload_header: Option<At<HeaderName>>,
@@ -90,8 +100,17 @@ pub(crate) struct JwtHeader {
 /// `envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader`
 #[derive(Debug, Deserialize)]
 pub(crate) struct JwtClaimToHeader {
-    pub(crate) claim_name: NonEmpty,
+    #[serde(default)]
+    pub(crate) claim_name: String,
+    #[serde(default)]
+    pub(crate) claim_path: Vec<ClaimSegment>,
     pub(crate) header_name: At<HeaderName>,
+}
+
+/// `envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader.PathSegment`
+#[derive(Debug, Deserialize)]
+pub(crate) struct ClaimSegment {
+    pub(crate) key: NonEmpty,
 }
 
 /// `envoy.extensions.filters.http.jwt_authn.v3.RequirementRule`
@@ -107,6 +126,7 @@ pub(crate) struct RequirementRule {
 pub(crate) struct JwtRequirement {
     pub(crate) allow_missing: Option<Nothing>,
     pub(crate) allow_missing_or_failed: Option<Nothing>,
+    pub(crate) extract_only_without_validation: Option<Nothing>,
     pub(crate) provider_and_audiences: Option<ProviderWithAudiences>,
     pub(crate) provider_name: Option<At<String>>,
     pub(crate) requires_all: Option<At<JwtRequirementList>>,

@@ -10,12 +10,15 @@ use http::{HeaderName, HeaderValue};
 use super::pattern::string_match;
 use super::{data_source, matching, service};
 use crate::config::bootstrap::jwt_authn::{
-    JwtAuthentication, JwtPerRoute, JwtProvider, JwtRequirement, RemoteJwks, RequirementRule,
+    FilterStateRule, JwtAuthentication, JwtClaimToHeader, JwtPerRoute, JwtProvider, JwtRequirement, RemoteJwks,
+    RequirementRule,
 };
 use crate::config::constraints::HeaderName as WrittenName;
 use crate::config::error::Place;
 use crate::config::jwks::Keys;
-use crate::config::jwt_authn::{JwtAuthn, KeySource, Provider, RemoteKeys, Requirement, Requires, Rule};
+use crate::config::jwt_authn::{
+    ByState, Forgiven, JwtAuthn, KeySource, Provider, RemoteKeys, Requirement, Requires, Rule,
+};
 use crate::config::problem::Problem;
 use crate::config::yaml::{At, Notes};
 
@@ -42,14 +45,21 @@ pub(super) fn filter(written: &JwtAuthentication, notes: &Notes) -> Result<JwtAu
         named.insert(name.clone(), Arc::new(requirement(at, &names)?));
     }
     let rules = written.rules.iter().map(|at| rule(&at.value, &at.place, &names, &named, notes));
+    let rules = rules.collect::<Result<Vec<_>, _>>()?;
+    let by_state = written.filter_state_rules.as_ref().map(|state| by_state(state, &names).map(Arc::new));
     Ok(JwtAuthn {
-        requires: Requires::ByRules(rules.collect::<Result<Vec<_>, _>>()?.into()),
+        requires: Requires::ByRules(rules.into(), by_state.transpose()?),
         providers: providers.into(),
         named,
         bypasses_preflights: written.bypass_cors_preflight,
         strips_failures: written.strip_failure_response,
         stat_prefix: written.stat_prefix.clone(),
     })
+}
+
+fn by_state(written: &FilterStateRule, names: &[&str]) -> Result<ByState, Problem> {
+    let each = written.requires.iter().map(|(text, at)| Ok((text.clone(), Arc::new(requirement(at, names)?))));
+    Ok(ByState { key: written.name.to_string(), requirements: each.collect::<Result<_, Problem>>()? })
 }
 
 /// What a level says.
@@ -105,14 +115,10 @@ fn rule(
 }
 
 fn requirement(at: &At<JwtRequirement>, names: &[&str]) -> Result<Requirement, Problem> {
-    requirement_among(at, names, &(0..names.len()).collect::<Vec<_>>())
-}
-
-/// `among`: whose tokens one that may be missing could be.
-fn requirement_among(at: &At<JwtRequirement>, names: &[&str], among: &[usize]) -> Result<Requirement, Problem> {
     let JwtRequirement {
         allow_missing,
         allow_missing_or_failed,
+        extract_only_without_validation,
         provider_and_audiences,
         provider_name,
         requires_all,
@@ -133,8 +139,9 @@ fn requirement_among(at: &At<JwtRequirement>, names: &[&str], among: &[usize]) -
             each.collect::<Result<_, _>>().map(Requirement::All)
         }),
         requires_any.as_ref().map(|list| any(&list.value.requirements, names)),
-        allow_missing.as_ref().map(|_| Ok(Requirement::Missing(among.to_vec()))),
-        allow_missing_or_failed.as_ref().map(|_| Ok(Requirement::MissingOrFailed(among.to_vec()))),
+        allow_missing.as_ref().map(|_| Ok(Requirement::Missing)),
+        extract_only_without_validation.as_ref().map(|_| Ok(Requirement::Marked)),
+        allow_missing_or_failed.as_ref().map(|_| Ok(Requirement::MissingOrFailed)),
     ];
     let mut found = found.into_iter().flatten();
     match (found.next(), found.next()) {
@@ -144,20 +151,23 @@ fn requirement_among(at: &At<JwtRequirement>, names: &[&str], among: &[usize]) -
     }
 }
 
-/// One of several. As in Envoy, what may be missing comes last, and is looked for where the others are.
+/// One of several. As in Envoy, what may be missing forgives what the others lack, and looks for tokens only where it is alone.
 fn any(list: &[At<JwtRequirement>], names: &[&str]) -> Result<Requirement, Problem> {
     let is_lenient =
         |at: &&At<JwtRequirement>| at.value.allow_missing.is_some() || at.value.allow_missing_or_failed.is_some();
     let strict = list.iter().filter(|at| !is_lenient(at)).map(|at| requirement(at, names));
-    let mut all = strict.collect::<Result<Vec<_>, _>>()?;
-    let used = all.iter().filter_map(|one| if let Requirement::Provider(index, _) = one { Some(*index) } else { None });
-    let used: Vec<usize> = used.collect();
+    let strict = strict.collect::<Result<Vec<_>, _>>()?;
     let failing = list.iter().find(|at| at.value.allow_missing_or_failed.is_some());
-    if let Some(at) = failing.or_else(|| list.iter().find(is_lenient)) {
-        let among = if used.is_empty() { (0..names.len()).collect() } else { used };
-        all.push(requirement_among(at, names, &among)?);
+    let lenient = failing.or_else(|| list.iter().find(is_lenient));
+    if let (Some(at), []) = (lenient, &strict[..]) {
+        return requirement(at, names);
     }
-    Ok(Requirement::Any(all))
+    let forgiven = match (failing, lenient) {
+        (Some(_), _) => Forgiven::MissingOrFailed,
+        (None, Some(_)) => Forgiven::Missing,
+        (None, None) => Forgiven::Nothing,
+    };
+    Ok(Requirement::Any(strict, forgiven))
 }
 
 fn provider(at: &At<JwtProvider>, notes: &Notes) -> Result<Provider, Problem> {
@@ -181,10 +191,7 @@ fn provider(at: &At<JwtProvider>, notes: &Notes) -> Result<Provider, Problem> {
         parameters.push("access_token".to_owned());
     }
     let payload_header = written.forward_payload_header.as_ref().map(header_name).transpose()?;
-    let claims = written.claim_to_headers.iter().map(|claim| {
-        let path = claim.claim_name.split('.').map(str::to_owned).collect();
-        Ok((header_name(&claim.header_name)?, path))
-    });
+    let claims = written.claim_to_headers.iter().map(claim);
     let skew = if written.clock_skew_seconds == 0 { CLOCK_SKEW } else { written.clock_skew_seconds };
     let named = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
     Ok(Provider {
@@ -203,12 +210,24 @@ fn provider(at: &At<JwtProvider>, notes: &Notes) -> Result<Provider, Problem> {
         claims: claims.collect::<Result<_, Problem>>()?,
         payload_in_metadata: named(&written.payload_in_metadata),
         header_in_metadata: named(&written.header_in_metadata),
+        failure_in_metadata: named(&written.failed_status_in_metadata),
         delimited_claims: written
             .normalize_payload_in_metadata
             .as_ref()
             .map_or_else(Vec::new, |it| it.space_delimited_claims.clone()),
         clears_route: written.clear_route_cache,
     })
+}
+
+fn claim(at: &At<JwtClaimToHeader>) -> Result<(HeaderName, Vec<String>), Problem> {
+    let JwtClaimToHeader { claim_name, claim_path, header_name: name } = &at.value;
+    let path = match (&**claim_name, &claim_path[..]) {
+        ("", []) => return Err(at.invalid("takes exactly one of claim_name and claim_path")),
+        (name, []) => name.split('.').map(str::to_owned).collect(),
+        ("", path) => path.iter().map(|segment| segment.key.to_string()).collect(),
+        (_, _) => return Err(at.invalid("takes exactly one of claim_name and claim_path")),
+    };
+    Ok((header_name(name)?, path))
 }
 
 fn remote_keys(written: &RemoteJwks, place: &Place, notes: &Notes) -> Result<RemoteKeys, Problem> {

@@ -270,11 +270,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("CoreRetryPolicy", "retry_host_predicate", Refused("requests of filters are tried again at any endpoint")),
     ("CoreRetryPolicy", "retry_priority", Refused("a retry goes to the priorities as any request does")),
 
-    ("JwtAuthentication", "filter_state_rules", Refused("streams have no filter state; write rules")),
-    ("JwtClaimToHeader", "claim_path", Refused("write claim_name, with a dot between the names of nested claims")),
-    ("JwtProvider", "failed_status_in_metadata", Refused("the details of the response say why a token was refused")),
     ("JwtProvider", "jwt_cache_config", Ignored("each token is verified anew")),
-    ("JwtRequirement", "extract_only_without_validation", Refused("tokens are verified wherever they are read")),
     ("RemoteJwks", "async_fetch", Ignored("keys are fetched for the first request that needs them, and kept for cache_duration")),
 
     ("VirtualCluster", "method", Old("headers: [{name: \":method\", string_match: {exact: ...}}]")),

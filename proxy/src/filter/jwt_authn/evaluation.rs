@@ -16,8 +16,11 @@ use super::token::Token;
 use crate::access_log::JwtFailure as Failure;
 use crate::codec::RequestHead;
 use crate::config::jwks::Keys;
-use crate::config::jwt_authn::{KeySource, Provider, RemoteKeys, Requirement};
+use crate::config::jwt_authn::{Forgiven, KeySource, Provider, RemoteKeys, Requirement};
 use crate::config::metadata::{Struct, Value};
+
+/// What an application is told of a token that is not valid, where it goes on.
+const VERIFIED: HeaderName = HeaderName::from_static("x-jwt-signature-verified");
 
 /// What is known of keys that have to be fetched.
 pub(super) enum Fetched {
@@ -65,9 +68,20 @@ impl<'c, 'k> Evaluation<'c, 'k> {
     pub(super) fn run(&mut self, requirement: &'c Requirement) -> Result<(), Stop<'c>> {
         match requirement {
             Requirement::All(all) => all.iter().try_for_each(|one| self.run(one)),
-            Requirement::Any(any) => self.any(any),
-            Requirement::Missing(among) => self.lenient(among, Stop::is_of_missing),
-            Requirement::MissingOrFailed(among) => match self.lenient(among, |_| true) {
+            Requirement::Any(any, forgiven) => match (self.any(any), forgiven) {
+                (Err(Stop::Failed(_)), Forgiven::MissingOrFailed) => Ok(()),
+                (Err(Stop::Failed(Failure::Missing)), Forgiven::Missing) => Ok(()),
+                (result, Forgiven::Missing | Forgiven::MissingOrFailed | Forgiven::Nothing) => result,
+            },
+            Requirement::Marked => match self.lenient(Stop::is_of_missing) {
+                Err(Stop::Failed(_)) => {
+                    self.request.headers.set(VERIFIED, HeaderValue::from_static("false"));
+                    Ok(())
+                }
+                other => other,
+            },
+            Requirement::Missing => self.lenient(Stop::is_of_missing),
+            Requirement::MissingOrFailed => match self.lenient(|_| true) {
                 Err(Stop::Failed(_)) | Ok(()) => Ok(()),
                 fetch @ Err(Stop::Fetch(_)) => fetch,
             },
@@ -83,8 +97,8 @@ impl<'c, 'k> Evaluation<'c, 'k> {
             match self.run(one) {
                 Ok(()) => return Ok(()),
                 Err(Stop::Failed(why)) => {
-                    let tells_less = matches!(why, Failure::Missing | Failure::Issuer);
-                    if failure.is_none() || !tells_less {
+                    let told = failure.map_or(0, told_by);
+                    if told_by(why) >= told {
                         failure = Some(why);
                     }
                 }
@@ -100,23 +114,24 @@ impl<'c, 'k> Evaluation<'c, 'k> {
         self.reserve(provider);
         let mut tokens = places::find(&self.request, &[provider]);
         if tokens.is_empty() {
-            return Err(Stop::Failed(Failure::Missing));
+            return Err(self.failed(Failure::Missing, None));
         }
         while let Some(found) = tokens.pop() {
             self.misses += 1;
-            self.verify(&found, Some(provider), audiences)?;
+            self.verify(&found, Some(provider), audiences, &mut Some(provider))?;
         }
         Ok(())
     }
 
     /// The last token that is looked at decides, as in Envoy.
-    fn lenient(&mut self, among: &[usize], forgives: fn(&Stop<'c>) -> bool) -> Result<(), Stop<'c>> {
-        let providers: Vec<&'c Provider> = among.iter().filter_map(|index| self.providers.get(*index)).collect();
+    fn lenient(&mut self, forgives: fn(&Stop<'c>) -> bool) -> Result<(), Stop<'c>> {
+        let providers: Vec<&'c Provider> = self.providers.iter().collect();
         providers.iter().for_each(|provider| self.reserve(provider));
         let mut tokens = places::find(&self.request, &providers);
-        let mut last = Err(Stop::Failed(Failure::Missing));
+        let mut last = if tokens.is_empty() { Err(self.failed(Failure::Missing, None)) } else { Ok(()) };
+        let mut of = None;
         while let Some(found) = tokens.pop() {
-            last = self.verify(&found, None, None);
+            last = self.verify(&found, None, None, &mut of);
             if let Err(Stop::Fetch(_)) = last {
                 return last;
             }
@@ -127,11 +142,40 @@ impl<'c, 'k> Evaluation<'c, 'k> {
         }
     }
 
+    /// A token is not valid, which is told in the metadata as its provider wants: as in Envoy, the provider of the token before it
+    /// if it has none of its own, or else the only one.
+    fn failed(&mut self, why: Failure, of: Option<&Provider>) -> Stop<'c> {
+        let only = if let [only] = self.providers { Some(only) } else { None };
+        if let Some(name) = of.or(only).and_then(|provider| provider.failure_in_metadata.as_ref()) {
+            let told = [
+                ("code".to_owned(), Value::Number(why.code().into())),
+                ("message".to_owned(), Value::Text(why.words())),
+            ];
+            self.metadata.insert(name.clone(), Value::Struct(told.into()));
+        }
+        Stop::Failed(why)
+    }
+
+    /// `of` becomes the provider whose token it is.
     fn verify(
         &mut self,
         found: &Found<'c>,
         provider: Option<&'c Provider>,
         audiences: Option<&[String]>,
+        of: &mut Option<&'c Provider>,
+    ) -> Result<(), Stop<'c>> {
+        match self.check(found, provider, audiences, of) {
+            Err(Stop::Failed(why)) => Err(self.failed(why, *of)),
+            other => other,
+        }
+    }
+
+    fn check(
+        &mut self,
+        found: &Found<'c>,
+        provider: Option<&'c Provider>,
+        audiences: Option<&[String]>,
+        of: &mut Option<&'c Provider>,
     ) -> Result<(), Stop<'c>> {
         let token = Token::parse(&found.text).map_err(Stop::Failed)?;
         if !found.may_be_of(&token.issuer) {
@@ -141,6 +185,7 @@ impl<'c, 'k> Evaluation<'c, 'k> {
             let of = |issuer: &str| self.providers.iter().find(|provider| provider.issuer == issuer);
             of(&token.issuer).or_else(|| of(""))
         });
+        *of = provider;
         let Some(provider) = provider else { return Err(Stop::Failed(Failure::Issuer)) };
         self.check_claims(&token, provider, audiences).map_err(Stop::Failed)?;
         match &provider.keys {
@@ -217,6 +262,17 @@ impl<'c, 'k> Evaluation<'c, 'k> {
         if let Ok(value) = HeaderValue::from_str(text) {
             self.request.headers.append(name.clone(), value);
         }
+    }
+}
+
+/// How much a failure tells, beside others of other providers.
+fn told_by(why: Failure) -> u8 {
+    if why == Failure::Missing {
+        1
+    } else if why == Failure::Issuer {
+        2
+    } else {
+        3
     }
 }
 

@@ -21,8 +21,9 @@ use super::{FilterContext, FilterReply, Flow};
 use crate::access_log::{Details, JwtDenied, JwtFailure, StreamInfo};
 use crate::codec::route_matching::{condition_holds, path_takes};
 use crate::codec::{Headers, RequestHead};
+use crate::config::filter_state::ObjectKind;
 use crate::config::jwks::Keys;
-use crate::config::jwt_authn::{JwtAuthn, RemoteKeys, Requirement, Requires, Rule};
+use crate::config::jwt_authn::{ByState, JwtAuthn, RemoteKeys, Requirement, Requires, Rule};
 use crate::config::metadata::{Metadata, merge};
 use evaluation::{Evaluation, Fetched, Stop};
 
@@ -116,7 +117,7 @@ impl<'c> Authentication<'c> {
             });
             return Flow::Continue;
         }
-        let Some(requirement) = self.requirement(request, context) else {
+        let Some(requirement) = self.requirement(request, info, context) else {
             stats.into_iter().for_each(|stats| stats.allowed.inc());
             return Flow::Continue;
         };
@@ -145,14 +146,22 @@ impl<'c> Authentication<'c> {
     }
 
     /// What the request needs, if anything.
-    fn requirement(&self, request: &RequestHead, context: &FilterContext) -> Option<&'c Requirement> {
+    fn requirement(
+        &self,
+        request: &RequestHead,
+        info: &StreamInfo,
+        context: &FilterContext,
+    ) -> Option<&'c Requirement> {
         let takes = |rule: &&Rule| {
             let mut conditions = rule.conditions.iter();
             conditions.all(|condition| condition_holds(condition, request, |share| context.draw(share)))
                 && path_takes(&rule.path, request, request.path_only())
         };
         match &self.options.requires {
-            Requires::ByRules(rules) => rules.iter().find(takes).map(|rule| &*rule.requirement),
+            Requires::ByRules(rules, state) => match rules.iter().find(takes) {
+                Some(rule) => Some(&*rule.requirement),
+                None => state.as_ref().and_then(|state| by_state(state, info)),
+            },
             Requires::Of(requirement) => Some(requirement),
         }
     }
@@ -179,6 +188,13 @@ impl<'c> Authentication<'c> {
         }
         reply.end()
     }
+}
+
+/// What a text that filters have left stands for.
+fn by_state<'c>(state: &'c ByState, info: &StreamInfo) -> Option<&'c Requirement> {
+    let is_text = |kind| matches!(kind, ObjectKind::HashableText | ObjectKind::Text);
+    let object = info.state(&state.key).filter(|object| is_text(object.kind))?;
+    state.requirements.get(object.as_text()?).map(|requirement| &**requirement)
 }
 
 fn is_preflight(request: &RequestHead) -> bool {
