@@ -139,7 +139,7 @@ impl Watch {
         let (config, codec_stats, tls_stats) = (&shared.config, &*shared.codec_stats, shared.tls_stats.as_ref());
         let socket = config.socket(matched);
         let target =
-            Target { net: &*outside.net, address: &address, config, socket, codec_stats, tls_stats, names: &names };
+            Target { outside: &outside, address: &address, config, socket, codec_stats, tls_stats, names: &names };
         let check = check::run_check(&self.check.probe, &authority, target, &mut self.kept);
         let found = tokio::time::timeout(self.check.timeout, check).await.unwrap_or(Found::Failure(Failure::Timeout));
         let is_degraded = std::mem::take(&mut self.kept.is_degraded);

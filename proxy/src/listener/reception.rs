@@ -166,7 +166,7 @@ impl Serving {
 
     /// Does the handshake of TLS.
     async fn encrypt(&self, conn: Conn, with: &ServerContext, limit: Duration) -> Result<Conn, Broken> {
-        match tls::accept(conn, with, limit).await {
+        match tls::accept(conn, with, limit, &*self.key_logs).await {
             Ok(conn) => {
                 if let Some((stats, session)) = self.tls_stats.as_ref().zip(conn.tls.as_ref()) {
                     stats.count(session.with_client());

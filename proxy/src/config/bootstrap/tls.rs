@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::proxy_protocol::ProxyProtocolConfig;
 use super::source::{SdsSecretConfig, WatchedDirectory};
-use super::{DataSource, StringMatcher};
+use super::{CidrRange, DataSource, StringMatcher};
 use crate::config::constraints::NonEmpty;
 use crate::config::yaml::At;
 
@@ -106,6 +106,7 @@ pub(crate) struct UpstreamTlsContext {
 pub(crate) struct CommonTlsContext {
     #[serde(default)]
     pub(crate) alpn_protocols: Vec<At<String>>,
+    pub(crate) key_log: Option<At<TlsKeyLog>>,
     #[serde(default)]
     pub(crate) tls_certificate_sds_secret_configs: Vec<At<SdsSecretConfig>>,
     #[serde(default)]
@@ -114,6 +115,16 @@ pub(crate) struct CommonTlsContext {
     pub(crate) combined_validation_context: Option<At<CombinedCertificateValidationContext>>,
     pub(crate) validation_context: Option<At<CertificateValidationContext>>,
     pub(crate) validation_context_sds_secret_config: Option<At<SdsSecretConfig>>,
+}
+
+/// `envoy.extensions.transport_sockets.tls.v3.TlsKeyLog`
+#[derive(Debug, Deserialize)]
+pub(crate) struct TlsKeyLog {
+    #[serde(default)]
+    pub(crate) local_address_range: Vec<At<CidrRange>>,
+    pub(crate) path: At<NonEmpty>,
+    #[serde(default)]
+    pub(crate) remote_address_range: Vec<At<CidrRange>>,
 }
 
 /// `CommonTlsContext.CombinedCertificateValidationContext`

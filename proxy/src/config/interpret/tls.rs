@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 
+use super::address::cidr;
 use super::secret::{Secrets, Validation};
 use crate::config::bootstrap::tls::{
-    CommonTlsContext, DownstreamTlsContext, TlsParameters, TlsProtocol, TransportSocket, TransportSocketConfig,
-    UpstreamTlsContext,
+    CommonTlsContext, DownstreamTlsContext, TlsKeyLog, TlsParameters, TlsProtocol, TransportSocket,
+    TransportSocketConfig, UpstreamTlsContext,
 };
 use crate::config::problem::Problem;
 use crate::config::tls::{
-    CipherSuites, ClientCertificates, ClientContext, ClientTls, CommonTls, HttpAlpn, NameCheck, OwnName, Resumption,
+    CipherSuites, ClientCertificates, ClientContext, ClientTls, CommonTls, HttpAlpn, KeyLogFile, NameCheck, OwnName, Resumption,
     SecretSource, ServerContext, ServerTls, UpstreamNames, Versions, suite_by_name,
 };
 use crate::config::yaml::{At, Notes};
@@ -131,9 +132,22 @@ fn common(
         alpn: alpn.collect::<Result<_, _>>()?,
         certificates: secrets.certificates(written, notes)?,
         crypto: notes.surroundings().crypto.clone(),
+        key_log: written.key_log.as_ref().map(|log| key_log(log, notes)).transpose()?,
         suites: written.tls_params.as_ref().map_or(Ok(CipherSuites::All), |params| suites(params, notes))?,
         versions: written.tls_params.as_ref().map_or(Ok(default), |params| versions(params, default))?,
         secrets: secret_source(written),
+    })
+}
+
+/// Where the secrets of connections are written.
+fn key_log(written: &At<TlsKeyLog>, notes: &Notes) -> Result<KeyLogFile, Problem> {
+    let TlsKeyLog { local_address_range, path, remote_address_range } = &written.value;
+    let to = (*path.value).to_owned();
+    notes.needs_log("key log", At { place: path.place.clone(), value: to.clone() });
+    Ok(KeyLogFile {
+        path: to,
+        local: local_address_range.iter().map(cidr).collect::<Result<_, _>>()?,
+        peers: remote_address_range.iter().map(cidr).collect::<Result<_, _>>()?,
     })
 }
 

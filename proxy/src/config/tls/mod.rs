@@ -7,6 +7,7 @@ mod certificates;
 mod crypto;
 mod general_name;
 mod inventory;
+mod key_log;
 mod pins;
 mod renewable;
 mod revocations;
@@ -25,6 +26,7 @@ use rustls::{CipherSuite, ClientConfig, ServerConfig, SupportedProtocolVersion};
 pub use certificates::{Certificate, CertificateError};
 pub use crypto::Crypto;
 pub use inventory::{InUse, Inventory, Origin, Use};
+pub use key_log::KeyLogFile;
 pub use pins::{NotPinned, Pins, hash_of_base64, hash_of_hex};
 pub use renewable::{MadeOf, Material, Renewable, SecretSource};
 pub use revocations::{NoRevocations, Revocations};
@@ -45,6 +47,8 @@ pub struct ServerContext {
     without_alpn: Arc<ServerConfig>,
     /// `require_client_certificate`
     pub presence: Presence,
+    /// Where the secrets of connections are written.
+    pub key_log: Option<KeyLogFile>,
     versions: Versions,
     shown: Vec<Certificate>,
     material: Material,
@@ -60,6 +64,8 @@ pub struct ClientContext {
     nameless: Arc<ClientConfig>,
     /// `alpn_protocols`: what is offered where nothing is known of what the connection is for.
     own_alpn: Vec<Vec<u8>>,
+    /// Where the secrets of connections are written.
+    pub key_log: Option<KeyLogFile>,
     names: UpstreamNames,
     verifiers: verify::UpstreamVerifiers,
     material: Material,
@@ -119,6 +125,8 @@ pub struct CommonTls {
     pub certificates: Vec<Certificate>,
     /// What is computed with.
     pub crypto: Crypto,
+    /// Where the secrets of connections are written.
+    pub key_log: Option<KeyLogFile>,
     /// `cipher_suites` of TLS 1.2.
     pub suites: CipherSuites,
     /// The oldest and the newest version.
@@ -228,10 +236,11 @@ fn material(common: &CommonTls, rules: Option<&PeerRules>, presence: Presence) -
     let trusted = rules.into_iter().flat_map(PeerRules::certificates);
     let revocations = rules.and_then(PeerRules::revocations);
     let depth = revocations.map(|lists| format!(" {:?}", lists.depth())).unwrap_or_default();
+    let key_log = common.key_log.as_ref().map(|file| format!(" {file:?}")).unwrap_or_default();
     Material {
         certificates: common.certificates.iter().flat_map(Certificate::chain).chain(trusted).cloned().collect(),
         revocations: revocations.map(Revocations::read),
-        demands: format!("{presence:?} {}{depth}", rules.map_or_else(|| "[]".to_owned(), PeerRules::demands)),
+        demands: format!("{presence:?} {}{depth}{key_log}", rules.map_or_else(|| "[]".to_owned(), PeerRules::demands)),
     }
 }
 
@@ -280,8 +289,17 @@ impl ServerContext {
         }
         let without_alpn = Arc::new(config.clone());
         config.alpn_protocols = common.alpn;
-        let (with_alpn, versions, secrets) = (Arc::new(config), common.versions, common.secrets);
-        Ok(Renewable::new(Self { with_alpn, without_alpn, presence, versions, shown, material, inventory, secrets }))
+        Ok(Renewable::new(Self {
+            with_alpn: Arc::new(config),
+            without_alpn,
+            presence,
+            key_log: common.key_log,
+            versions: common.versions,
+            shown,
+            material,
+            inventory,
+            secrets: common.secrets,
+        }))
     }
 
     /// The first URI among the names of the certificate that a client gets with the SNI `server_name`.
@@ -354,17 +372,18 @@ impl ClientContext {
             Some(0) => config.resumption = rustls::client::Resumption::disabled(),
             Some(max) => config.resumption = rustls::client::Resumption::in_memory_sessions(max),
         }
-        let (naming, secrets) = (Arc::new(config.clone()), common.secrets);
+        let naming = Arc::new(config.clone());
         config.enable_sni = false;
         Ok(Renewable::new(Self {
             naming,
             nameless: Arc::new(config),
             own_alpn,
+            key_log: common.key_log,
             names,
             verifiers,
             material,
             inventory,
-            secrets,
+            secrets: common.secrets,
         }))
     }
 

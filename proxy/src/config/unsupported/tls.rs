@@ -33,7 +33,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
 
     ("CommonTlsContext", "custom_handshaker", Refused(HANDSHAKE)),
     ("CommonTlsContext", "custom_tls_certificate_selector", Refused("of several certificates the first that is for the name is shown")),
-    ("CommonTlsContext", "key_log", Refused("session keys are not written")),
     ("CommonTlsContext", "tls_certificate_certificate_provider", Refused(FILES)),
     ("CommonTlsContext", "tls_certificate_certificate_provider_instance", Refused(FILES)),
     ("CommonTlsContext", "tls_certificate_provider_instance", Refused(FILES)),

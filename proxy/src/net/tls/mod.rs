@@ -8,6 +8,7 @@ pub mod failure;
 mod fingerprint;
 mod first_record;
 mod io;
+mod key_log;
 mod raw_hello;
 
 use std::io::{Error, ErrorKind};
@@ -19,7 +20,7 @@ use rustls::{CommonState, HandshakeKind, NamedGroup};
 use tokio::time::timeout;
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream, server};
 
-use super::{Address, Conn, Io, Passed, SocketEnds};
+use super::{Address, Conn, Io, Logs, Passed, SocketEnds};
 use crate::config::tls::{Carries, Certificate, ClientContext, Presence, ServerContext};
 use crate::config::upstream_name::RequestedNames;
 use crate::stats::Handshake;
@@ -28,6 +29,7 @@ pub(crate) use certificate::subject;
 pub use client_hello::{ClientHello, FirstBytes};
 pub use fingerprint::Fingerprints;
 use io::TlsIo;
+use key_log::Keys;
 
 /// What was agreed upon in a handshake.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -105,12 +107,17 @@ pub struct Failed {
 /// # Errors
 /// The client sends something else, or there is nothing that both sides support; where TLS has an alert for it, the alert has
 /// been sent. Or it takes longer than `limit` (`TimedOut`).
-pub async fn accept(mut conn: Conn, tls: &ServerContext, limit: Duration) -> Result<Conn, Box<Failed>> {
+pub async fn accept(
+    mut conn: Conn,
+    tls: &ServerContext,
+    limit: Duration,
+    logs: &dyn Logs,
+) -> Result<Conn, Box<Failed>> {
     let filter_chain = conn.filter_chain.take();
     let (local, peer) = (conn.local.clone(), conn.peer.clone());
     let (requested_server_name, direct) = (conn.requested_server_name.take(), conn.direct.take());
     let (passed, fingerprints) = (conn.passed.take(), conn.fingerprints.take());
-    let done = timeout(limit, handshake(conn, tls)).await;
+    let done = timeout(limit, handshake(conn, tls, logs)).await;
     match done.unwrap_or_else(|_| Err((TLS12, ErrorKind::TimedOut.into()))) {
         Ok((stream, session)) => {
             let encrypted = over(TlsStream::from(stream), local, peer, session);
@@ -145,8 +152,10 @@ const TLS13: &str = "TLSv1.3";
 async fn handshake(
     conn: Conn,
     tls: &ServerContext,
+    logs: &dyn Logs,
 ) -> Result<(server::TlsStream<Box<dyn Io + Send>>, TlsSession), Failure> {
     let conn = first_record::check(conn).await.map_err(|error| (TLS12, error))?;
+    let ends = (conn.local.clone(), conn.peer.clone());
     let io = match tls.presence {
         Presence::Required => alert::of_version(conn.io),
         Presence::Optional => conn.io,
@@ -154,7 +163,11 @@ async fn handshake(
     // As long as there is no ClientHello, BoringSSL has that for the version.
     let start = LazyConfigAcceptor::new(Acceptor::default(), io).await.map_err(|error| (TLS12, error))?;
     let version = tls.version_for(start.client_hello().cipher_suites());
-    let config = tls.for_offer(start.client_hello().alpn());
+    let mut config = tls.for_offer(start.client_hello().alpn());
+    let keys = Keys::of(tls.key_log.as_ref(), (&ends.0, &ends.1), logs, &config.key_log);
+    if let Some(keys) = &keys {
+        Arc::make_mut(&mut config).key_log = keys.of_rustls();
+    }
     let stream = start.into_stream(config).await.map_err(|error| (version, error))?;
     let mut session = agreed(stream.get_ref().1);
     session.server_name = stream.get_ref().1.server_name().map(str::to_owned);
@@ -169,9 +182,18 @@ async fn handshake(
 ///
 /// # Errors
 /// As the server's side: [`accept`]. rustls' own error is within.
-pub async fn connect(conn: Conn, tls: &ClientContext, names: &RequestedNames, carries: Carries) -> Result<Conn, Error> {
-    let (config, name) = tls.of_connection(names, carries);
+pub async fn connect(
+    conn: Conn,
+    tls: &ClientContext,
+    (names, carries): (&RequestedNames, Carries),
+    logs: &dyn Logs,
+) -> Result<Conn, Error> {
+    let (mut config, name) = tls.of_connection(names, carries);
     let Conn { io, local, peer, number, .. } = conn;
+    let keys = Keys::of(tls.key_log.as_ref(), (&local, &peer), logs, &config.key_log);
+    if let Some(keys) = &keys {
+        Arc::make_mut(&mut config).key_log = keys.of_rustls();
+    }
     let stream = TlsConnector::from(config).connect(name, io).await?;
     let session = agreed(stream.get_ref().1);
     Ok(Conn { number, ..over(TlsStream::from(stream), local, peer, session) })
