@@ -58,6 +58,8 @@ pub enum Content {
     Authorities,
     /// `certificate_chain`, in PEM.
     CertificateChain,
+    /// `password` of a private key.
+    Password,
     /// `private_key`, in PEM.
     PrivateKey,
     /// `crl`, in PEM.

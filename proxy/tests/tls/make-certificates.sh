@@ -18,6 +18,13 @@ signed() { # name, authority, extensions, days
 authority authority
 authority stranger
 signed server authority 'subjectAltName=DNS:server.test,DNS:*.wild.test,IP:127.0.0.1'
+# Its key with the password `secret`, in the forms that are read and in two that are not.
+encrypted() { openssl pkcs8 -topk8 -in server.key -passout pass:secret -out "server-$1.key" $2; }
+encrypted aes ''
+encrypted 3des '-v2 des3 -v2prf hmacWithSHA1'
+encrypted scrypt '-scrypt -scrypt_N 1024'
+encrypted pbes1 '-v1 PBE-SHA1-3DES'
+openssl ec -in server.key -aes128 -passout pass:secret -out server-older.key
 signed renewed authority 'subjectAltName=DNS:server.test,DNS:*.wild.test,IP:127.0.0.1'
 signed expired authority 'subjectAltName=DNS:server.test' -1
 signed other authority 'subjectAltName=DNS:other.test'

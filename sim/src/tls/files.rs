@@ -48,6 +48,7 @@ impl NamedFiles for Files {
                 let empty = RevocationList { issuer, this_update, next_update, revoked, certificates };
                 self.list(path, &empty).ok_or_else(unknown)
             }
+            Content::Password => Ok(Vec::new()), // keys that are made up have none
             Content::PrivateKey => Ok(pem("PRIVATE KEY", &self.authorities.key_of(&self.host))),
         }
     }

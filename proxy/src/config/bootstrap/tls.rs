@@ -158,6 +158,7 @@ pub(crate) enum TlsProtocol {
 #[derive(Debug, Deserialize)]
 pub(crate) struct TlsCertificate {
     pub(crate) certificate_chain: Option<At<DataSource>>,
+    pub(crate) password: Option<At<DataSource>>,
     pub(crate) private_key: Option<At<DataSource>>,
     pub(crate) watched_directory: Option<WatchedDirectory>,
 }

@@ -159,20 +159,29 @@ fn unknown<'n>(
 }
 
 fn certificate(written: &At<TlsCertificate>, reading: Reading, notes: &Notes) -> Result<Certificate, Problem> {
-    let TlsCertificate { certificate_chain, private_key, watched_directory } = &written.value;
+    let TlsCertificate { certificate_chain, password, private_key, watched_directory } = &written.value;
     let (Some(chain), Some(key)) = (certificate_chain, private_key) else {
         return Err(written.invalid("a certificate has a certificate_chain and a private_key"));
     };
     if [reading, watched_directory.into()].contains(&Reading::Watched) {
-        [chain, key].into_iter().for_each(|source| watch(source, notes));
+        [chain, key].into_iter().chain(password).for_each(|source| watch(source, notes));
     }
     let origin = origin(chain);
     let chain = data_source::certificates(chain, Content::CertificateChain, notes)?;
     let key = data_source::certificates(key, Content::PrivateKey, notes)?;
-    let read = Certificate::new(&chain.value, &key.value, &notes.surroundings().crypto);
+    let password = match password {
+        Some(source) => Some(data_source::certificates(source, Content::Password, notes)?),
+        None => None,
+    };
+    let with_password = (&key.value[..], password.as_ref().map(|it| &it.value[..]));
+    let read = Certificate::new(&chain.value, with_password, &notes.surroundings().crypto);
     read.map(|it| it.found_at(origin)).map_err(|error| match error {
         CertificateError::NoCertificate | CertificateError::NotX509 => chain.invalid(error.to_string()),
-        CertificateError::NoKey | CertificateError::KeyMismatch => key.invalid(error.to_string()),
+        CertificateError::KeyEncryption
+        | CertificateError::KeyMismatch
+        | CertificateError::NoKey
+        | CertificateError::NoPassword => key.invalid(error.to_string()),
+        CertificateError::WrongPassword => password.as_ref().unwrap_or(&key).invalid(error.to_string()),
     })
 }
 

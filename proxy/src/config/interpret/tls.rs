@@ -12,8 +12,8 @@ use crate::config::bootstrap::tls::{
 };
 use crate::config::problem::Problem;
 use crate::config::tls::{
-    CipherSuites, ClientCertificates, ClientContext, ClientTls, CommonTls, HttpAlpn, KeyLogFile, NameCheck, OwnName, Resumption,
-    SecretSource, ServerContext, ServerTls, UpstreamNames, Versions, suite_by_name,
+    CipherSuites, ClientCertificates, ClientContext, ClientTls, CommonTls, HttpAlpn, KeyLogFile, NameCheck, OwnName,
+    Resumption, SecretSource, ServerContext, ServerTls, UpstreamNames, Versions, suite_by_name,
 };
 use crate::config::yaml::{At, Notes};
 

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use webpki::EndEntityCert;
 
-use super::Crypto;
 use super::inventory::{InUse, Origin};
+use super::{Crypto, private_key};
 
 /// A chain of certificates and the key of its first.
 #[derive(Clone, Debug)]
@@ -27,25 +27,40 @@ pub enum CertificateError {
     #[error("not a certificate of X.509, version 3")]
     NotX509,
     /// There is no key, or one of a kind that is not known.
-    #[error(
-        "no private key in PEM: PKCS #8, PKCS #1 or SEC 1, RSA, ECDSA (P-256, P-384) or Ed25519, without a password"
-    )]
+    #[error("no private key in PEM: PKCS #8, PKCS #1 or SEC 1, RSA, ECDSA (P-256, P-384) or Ed25519")]
     NoKey,
+    /// The key is encrypted in a way that is not known.
+    #[error(
+        "the private key is encrypted, but not by PBES2 of PKCS #8; write what `openssl pkcs8 -topk8 -v2 aes-256-cbc` makes of it"
+    )]
+    KeyEncryption,
+    /// The key is encrypted, and there is no password.
+    #[error("the private key is encrypted, and there is no password; write password beside private_key")]
+    NoPassword,
+    /// The key is encrypted with another password.
+    #[error(
+        "the password does not decrypt the private key; a line end at the end of the password's file is part of it"
+    )]
+    WrongPassword,
     /// The key is that of another certificate.
     #[error("the private key does not belong to the certificate")]
     KeyMismatch,
 }
 
 impl Certificate {
-    /// From a chain in PEM and a key in PEM, which signs as `crypto` does.
+    /// From a chain in PEM and a key in PEM, which may need a password, and signs as `crypto` does.
     ///
     /// # Errors
     /// One of them is none, or they do not belong together.
-    pub fn new(chain: &[u8], key: &[u8], crypto: &Crypto) -> Result<Self, CertificateError> {
+    pub fn new(
+        chain: &[u8],
+        (key, password): (&[u8], Option<&[u8]>),
+        crypto: &Crypto,
+    ) -> Result<Self, CertificateError> {
         let chain = chain_of(chain)?;
         let first = chain.first().ok_or(CertificateError::NoCertificate)?;
         EndEntityCert::try_from(first).map_err(|_| CertificateError::NotX509)?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| CertificateError::NoKey)?;
+        let key = private_key::read(key, password)?;
         let key = crypto.provider.key_provider.load_private_key(key).map_err(|_| CertificateError::NoKey)?;
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {

@@ -9,6 +9,7 @@ mod general_name;
 mod inventory;
 mod key_log;
 mod pins;
+mod private_key;
 mod renewable;
 mod revocations;
 mod suites;

@@ -44,7 +44,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("TlsParameters", "signature_algorithms", Ignored("signatures are those that both sides know")),
 
     ("TlsCertificate", "ocsp_staple", Refused(STAPLING)),
-    ("TlsCertificate", "password", Refused("write a key without a password, in a file that this process alone may read")),
     ("TlsCertificate", "pkcs12", Refused("write certificate_chain and private_key, in PEM")),
     ("TlsCertificate", "private_key_provider", Refused("keys are in files")),
     ("TlsCertificate", "signed_certificate_timestamp", Refused("nothing is sent beside a certificate")),
