@@ -175,6 +175,7 @@ pub(crate) struct CertificateValidationContext {
     pub(crate) match_typed_subject_alt_names: Vec<At<SubjectAltNameMatcher>>,
     pub(crate) max_verify_depth: Option<At<u32>>,
     pub(crate) only_verify_leaf_cert_crl: Option<bool>,
+    pub(crate) system_root_certs: Option<At<SystemRootCerts>>,
     pub(crate) trust_chain_verification: Option<TrustChainVerification>,
     pub(crate) trusted_ca: Option<At<DataSource>>,
     #[serde(default)]
@@ -183,6 +184,10 @@ pub(crate) struct CertificateValidationContext {
     pub(crate) verify_certificate_spki: Vec<At<String>>,
     pub(crate) watched_directory: Option<WatchedDirectory>,
 }
+
+/// `CertificateValidationContext.SystemRootCerts`
+#[derive(Debug, Deserialize)]
+pub(crate) struct SystemRootCerts {}
 
 /// `CertificateValidationContext.TrustChainVerification`
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]

@@ -59,6 +59,7 @@ mod service;
 mod socket_option;
 mod stats;
 mod subsets;
+mod system_roots;
 mod targets;
 mod tcp_proxy;
 mod template;

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use super::data_source;
 use super::pattern::string_match;
 use super::secret_file::SecretFile;
+use super::{data_source, system_roots};
 use crate::config::bootstrap::DataSource;
 use crate::config::bootstrap::secret::Secret;
 use crate::config::bootstrap::source::{SdsSecretConfig, WatchedDirectory};
 use crate::config::bootstrap::tls::{
-    CertificateValidationContext, CommonTlsContext, SanType, SubjectAltNameMatcher, TlsCertificate,
+    CertificateValidationContext, CommonTlsContext, SanType, SubjectAltNameMatcher, SystemRootCerts, TlsCertificate,
     TrustChainVerification,
 };
 use crate::config::error::{Cause, Place};
@@ -206,6 +206,8 @@ struct Context {
     permits_expired: bool,
     depth_max: Option<u32>,
     trusted: Option<(At<Vec<u8>>, Origin)>,
+    /// `system_root_certs`, which is in effect where there is no `trusted_ca`.
+    system: Option<(At<Vec<u8>>, Origin)>,
     /// Lists of revoked certificates.
     revocations: Option<At<Vec<u8>>>,
     /// They are for the certificates of peers alone.
@@ -222,6 +224,7 @@ impl Context {
             match_typed_subject_alt_names,
             max_verify_depth,
             only_verify_leaf_cert_crl,
+            system_root_certs,
             trust_chain_verification,
             trusted_ca,
             verify_certificate_hash,
@@ -239,6 +242,10 @@ impl Context {
             Some(source) => Some((data_source::certificates(source, Content::Authorities, notes)?, origin(source))),
             None => None,
         };
+        let system = match system_root_certs {
+            Some(wanted) if trusted.is_none() => Some(roots_of_system(wanted, reading, notes)?),
+            Some(_) | None => None,
+        };
         Ok(Self {
             place: written.place.clone(),
             names: match_typed_subject_alt_names.iter().map(peer_name).collect::<Result<_, _>>()?,
@@ -247,6 +254,7 @@ impl Context {
             permits_expired: *allow_expired_certificate,
             depth_max: max_verify_depth.as_ref().map(depth).transpose()?,
             trusted,
+            system,
             revocations: revocations.filter(|lists| !lists.value.is_empty()),
             only_ends: *only_verify_leaf_cert_crl,
             verification: *trust_chain_verification,
@@ -255,8 +263,8 @@ impl Context {
 
     /// It is that of a secret of this name.
     fn of_secret(self, name: &str) -> Self {
-        let trusted = self.trusted.map(|(pem, origin)| (pem, Origin { secret: Some(name.to_owned()), ..origin }));
-        Self { trusted, ..self }
+        let named = |(pem, origin)| (pem, Origin { secret: Some(name.to_owned()), ..origin });
+        Self { trusted: self.trusted.map(named), system: self.system.map(named), ..self }
     }
 
     /// The two as one, as protobuf merges messages: lists are appended, anything else is replaced.
@@ -272,6 +280,7 @@ impl Context {
             permits_expired: self.permits_expired || over.permits_expired,
             depth_max: over.depth_max.or(self.depth_max),
             trusted: over.trusted.or(self.trusted),
+            system: over.system.or(self.system),
             revocations: over.revocations.or(self.revocations),
             only_ends: over.only_ends.or(self.only_ends),
             verification: over.verification.or(self.verification),
@@ -279,7 +288,8 @@ impl Context {
     }
 
     fn validation(self) -> Result<Validation, Problem> {
-        let has_ca = self.trusted.is_some();
+        let trusted = self.trusted.or(self.system);
+        let has_ca = trusted.is_some();
         let revocations = lists(self.revocations.as_ref(), has_ca, self.only_ends == Some(true))?;
         let place = self.place;
         let names = if self.names.is_empty() { of_any_kind(&self.names_of_any_kind) } else { self.names };
@@ -296,10 +306,10 @@ impl Context {
             return without_ca("Certificate validity period is always ignored without trusted CA");
         }
         let checks_chain = self.verification != Some(TrustChainVerification::AcceptUntrusted);
-        let checked = self.trusted.as_ref().filter(|_| checks_chain);
+        let checked = trusted.as_ref().filter(|_| checks_chain);
         let checked = checked.map(|(pem, origin)| (&pem.value[..], origin.clone()));
         let rules = PeerRules::new(checked, names).map_err(|error| {
-            let place = self.trusted.as_ref().map_or(&place, |(pem, _)| &pem.place);
+            let place = trusted.as_ref().map_or(&place, |(pem, _)| &pem.place);
             Problem::invalid(place, error.to_string())
         })?;
         let expiry = if self.permits_expired { Expiry::Ignored } else { Expiry::Checked };
@@ -307,6 +317,19 @@ impl Context {
         let rules = rules.with_limits(self.pins, expiry, self.depth_max).with_revocations(revocations);
         Ok(Validation { checks: has_ca || has_pins, rules })
     }
+}
+
+/// The authorities that the system trusts.
+fn roots_of_system(
+    wanted: &At<SystemRootCerts>,
+    reading: Reading,
+    notes: &Notes,
+) -> Result<(At<Vec<u8>>, Origin), Problem> {
+    let (pem, path) = system_roots::read(wanted, notes)?;
+    if reading == Reading::Watched {
+        notes.watch(path);
+    }
+    Ok((pem, Origin { path: Some(path.to_owned()), secret: None }))
 }
 
 /// A name is compared with those of all kinds.

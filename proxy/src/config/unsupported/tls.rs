@@ -51,7 +51,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("CertificateValidationContext", "ca_certificate_provider_instance", Refused(VERIFICATION)),
     ("CertificateValidationContext", "custom_validator_config", Refused(VERIFICATION)),
     ("CertificateValidationContext", "require_signed_certificate_timestamp", Only("false", "nothing is read beside a certificate")),
-    ("CertificateValidationContext", "system_root_certs", Refused("write trusted_ca: { filename: /etc/ssl/certs/ca-certificates.crt }")),
 
     ("ConfigSource", "ads", Refused(SOURCE)),
     ("ConfigSource", "api_config_source", Refused(SOURCE)),
