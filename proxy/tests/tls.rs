@@ -5,6 +5,8 @@
 
 #[path = "tls/key_log.rs"]
 mod key_log;
+#[path = "tls/ocsp.rs"]
+mod ocsp;
 #[path = "tls/peers.rs"]
 mod peers;
 #[path = "support/process.rs"]

@@ -64,6 +64,8 @@ pub enum Content {
     PrivateKey,
     /// `crl`, in PEM.
     Revocations,
+    /// `ocsp_staple`, in DER.
+    Staple,
 }
 
 impl Surroundings {

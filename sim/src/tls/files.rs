@@ -49,6 +49,7 @@ impl NamedFiles for Files {
                 self.list(path, &empty).ok_or_else(unknown)
             }
             Content::Password => Ok(Vec::new()), // keys that are made up have none
+            Content::Staple => Err(io::Error::other("a response of OCSP cannot be made up")),
             Content::PrivateKey => Ok(pem("PRIVATE KEY", &self.authorities.key_of(&self.host))),
         }
     }

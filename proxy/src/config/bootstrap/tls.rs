@@ -85,7 +85,21 @@ pub(crate) struct DownstreamTlsContext {
     pub(crate) disable_stateful_session_resumption: bool,
     #[serde(default)]
     pub(crate) disable_stateless_session_resumption: bool,
+    #[serde(default)]
+    pub(crate) ocsp_staple_policy: OcspStaplePolicy,
     pub(crate) require_client_certificate: Option<bool>,
+}
+
+/// `DownstreamTlsContext.OcspStaplePolicy`
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+pub(crate) enum OcspStaplePolicy {
+    #[default]
+    #[serde(rename = "LENIENT_STAPLING")]
+    LenientStapling,
+    #[serde(rename = "STRICT_STAPLING")]
+    StrictStapling,
+    #[serde(rename = "MUST_STAPLE")]
+    MustStaple,
 }
 
 /// `envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext`
@@ -158,6 +172,7 @@ pub(crate) enum TlsProtocol {
 #[derive(Debug, Deserialize)]
 pub(crate) struct TlsCertificate {
     pub(crate) certificate_chain: Option<At<DataSource>>,
+    pub(crate) ocsp_staple: Option<At<DataSource>>,
     pub(crate) password: Option<At<DataSource>>,
     pub(crate) private_key: Option<At<DataSource>>,
     pub(crate) watched_directory: Option<WatchedDirectory>,

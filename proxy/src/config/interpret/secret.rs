@@ -159,12 +159,12 @@ fn unknown<'n>(
 }
 
 fn certificate(written: &At<TlsCertificate>, reading: Reading, notes: &Notes) -> Result<Certificate, Problem> {
-    let TlsCertificate { certificate_chain, password, private_key, watched_directory } = &written.value;
+    let TlsCertificate { certificate_chain, ocsp_staple, password, private_key, watched_directory } = &written.value;
     let (Some(chain), Some(key)) = (certificate_chain, private_key) else {
         return Err(written.invalid("a certificate has a certificate_chain and a private_key"));
     };
     if [reading, watched_directory.into()].contains(&Reading::Watched) {
-        [chain, key].into_iter().chain(password).for_each(|source| watch(source, notes));
+        [chain, key].into_iter().chain(password).chain(ocsp_staple).for_each(|source| watch(source, notes));
     }
     let origin = origin(chain);
     let chain = data_source::certificates(chain, Content::CertificateChain, notes)?;
@@ -175,14 +175,32 @@ fn certificate(written: &At<TlsCertificate>, reading: Reading, notes: &Notes) ->
     };
     let with_password = (&key.value[..], password.as_ref().map(|it| &it.value[..]));
     let read = Certificate::new(&chain.value, with_password, &notes.surroundings().crypto);
-    read.map(|it| it.found_at(origin)).map_err(|error| match error {
+    let read = read.map(|it| it.found_at(origin)).map_err(|error| match error {
         CertificateError::NoCertificate | CertificateError::NotX509 => chain.invalid(error.to_string()),
         CertificateError::KeyEncryption
         | CertificateError::KeyMismatch
         | CertificateError::NoKey
         | CertificateError::NoPassword => key.invalid(error.to_string()),
         CertificateError::WrongPassword => password.as_ref().unwrap_or(&key).invalid(error.to_string()),
-    })
+    })?;
+    match ocsp_staple {
+        Some(source) => stapled(read, source, notes),
+        None => Ok(read),
+    }
+}
+
+/// The same with its response of OCSP. As in Envoy, an empty one is none.
+fn stapled(certificate: Certificate, source: &At<DataSource>, notes: &Notes) -> Result<Certificate, Problem> {
+    if let Some(text) = &source.value.inline_string {
+        return Err(
+            text.invalid_but("OCSP staple cannot be provided via inline_string", "write filename or inline_bytes")
+        );
+    }
+    let response = data_source::certificates(source, Content::Staple, notes)?;
+    if response.value.is_empty() {
+        return Ok(certificate);
+    }
+    certificate.with_staple(&response.value).map_err(|error| response.invalid(error.to_string()))
 }
 
 fn origin(source: &At<DataSource>) -> Origin {

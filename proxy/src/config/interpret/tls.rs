@@ -7,13 +7,14 @@ use rustls::pki_types::ServerName;
 use super::address::cidr;
 use super::secret::{Secrets, Validation};
 use crate::config::bootstrap::tls::{
-    CommonTlsContext, DownstreamTlsContext, TlsKeyLog, TlsParameters, TlsProtocol, TransportSocket,
+    CommonTlsContext, DownstreamTlsContext, OcspStaplePolicy, TlsKeyLog, TlsParameters, TlsProtocol, TransportSocket,
     TransportSocketConfig, UpstreamTlsContext,
 };
 use crate::config::problem::Problem;
 use crate::config::tls::{
-    CipherSuites, ClientCertificates, ClientContext, ClientTls, CommonTls, HttpAlpn, KeyLogFile, NameCheck, OwnName,
-    Resumption, SecretSource, ServerContext, ServerTls, UpstreamNames, Versions, suite_by_name,
+    Certificate, CipherSuites, ClientCertificates, ClientContext, ClientTls, CommonTls, HttpAlpn, KeyLogFile,
+    NameCheck, OwnName, Resumption, SecretSource, ServerContext, ServerOptions, ServerTls, StaplePolicy, UpstreamNames,
+    Versions, suite_by_name,
 };
 use crate::config::yaml::{At, Notes};
 
@@ -84,7 +85,27 @@ fn server(
         (false, true) => Resumption::Tickets,
         (true, true) => Resumption::None,
     };
-    ServerContext::new(common, clients, resumption).map_err(|error| at.invalid(error.to_string()))
+    let staples = match context.ocsp_staple_policy {
+        OcspStaplePolicy::LenientStapling => StaplePolicy::Lenient,
+        OcspStaplePolicy::MustStaple => StaplePolicy::Must,
+        OcspStaplePolicy::StrictStapling => StaplePolicy::Strict,
+    };
+    check_staples(&common, staples)
+        .map_err(|what| at.invalid_but(what, "write ocsp_staple beside certificate_chain"))?;
+    let options = ServerOptions { clients, resumption, staples };
+    ServerContext::new(common, options).map_err(|error| at.invalid(error.to_string()))
+}
+
+/// A response of OCSP that has to be there is. The words are Envoy's.
+fn check_staples(common: &CommonTls, policy: StaplePolicy) -> Result<(), &'static str> {
+    let bare = || common.certificates.iter().filter(|it| it.staple().is_none());
+    if bare().any(Certificate::must_be_stapled) {
+        return Err("OCSP response is required for must-staple certificate");
+    }
+    if policy == StaplePolicy::Must && bare().next().is_some() {
+        return Err("Required OCSP response is missing from TLS context");
+    }
+    Ok(())
 }
 
 fn client(

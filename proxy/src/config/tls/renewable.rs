@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::pki_types::CertificateDer;
 
 use super::inventory::Inventory;
+use super::ocsp::OcspResponse;
 
 /// Certificates, and all that TLS is done with, in their present form. Listeners and clusters hold it for as long as they are
 /// there; a connection takes the present form, and keeps it.
@@ -18,6 +19,8 @@ pub struct Material {
     pub(super) certificates: Vec<CertificateDer<'static>>,
     /// `crl`, as it was read.
     pub(super) revocations: Option<Arc<[u8]>>,
+    /// The responses of OCSP to our own certificates.
+    pub(super) staples: Vec<Option<OcspResponse>>,
     /// What peers have to fulfil beside being trusted.
     pub(super) demands: String,
 }

@@ -7,7 +7,6 @@ const FILES: &str = "certificates and keys come from the file; write them, or th
 const HANDSHAKE: &str = "rustls does the handshake, with its own rules";
 const SESSIONS: &str = "session tickets are sealed with keys that this process makes and changes by itself";
 const SOURCE: &str = "there is no xDS; write path_config_source, which names a file";
-const STAPLING: &str = "nothing is stapled to a certificate (OCSP)";
 const VERIFICATION: &str = "a peer is known by trusted_ca and match_typed_subject_alt_names";
 
 #[rustfmt::skip]
@@ -21,7 +20,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("TlsInspector", "max_client_hello_size", Ignored("a ClientHello has at most 16 KiB")),
 
     ("DownstreamTlsContext", "full_scan_certs_on_sni_mismatch", Only("false", "where no certificate is for the name, the first is shown")),
-    ("DownstreamTlsContext", "ocsp_staple_policy", Only("LENIENT_STAPLING", STAPLING)),
     ("DownstreamTlsContext", "prefer_client_ciphers", Only("false", "the cipher suite is chosen by the server's preference")),
     ("DownstreamTlsContext", "require_sni", Ignored("a client without SNI is accepted, by Envoy as well")),
     ("DownstreamTlsContext", "session_ticket_keys", Refused(SESSIONS)),
@@ -43,7 +41,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("TlsParameters", "ecdh_curves", Ignored("the curves are X25519, P-256 and P-384")),
     ("TlsParameters", "signature_algorithms", Ignored("signatures are those that both sides know")),
 
-    ("TlsCertificate", "ocsp_staple", Refused(STAPLING)),
     ("TlsCertificate", "pkcs12", Refused("write certificate_chain and private_key, in PEM")),
     ("TlsCertificate", "private_key_provider", Refused("keys are in files")),
     ("TlsCertificate", "signed_certificate_timestamp", Refused("nothing is sent beside a certificate")),
