@@ -17,6 +17,8 @@ mod proxy_protocol;
 mod secrets;
 #[path = "tls/support.rs"]
 mod support;
+#[path = "tls/tickets.rs"]
+mod tickets;
 
 use std::io::{Read, Write};
 use std::net::TcpListener;

@@ -49,6 +49,8 @@ pub enum SecretKind {
     Certificate,
     /// `validation_context`
     Context,
+    /// `session_ticket_keys`
+    TicketKeys,
 }
 
 /// What a configuration expects of a file.
@@ -66,6 +68,8 @@ pub enum Content {
     Revocations,
     /// `ocsp_staple`, in DER.
     Staple,
+    /// One of `session_ticket_keys`.
+    TicketKey,
 }
 
 impl Surroundings {

@@ -30,6 +30,8 @@ signed expired authority 'subjectAltName=DNS:server.test' -1
 signed other authority 'subjectAltName=DNS:other.test'
 signed client authority 'extendedKeyUsage=clientAuth\nsubjectAltName=DNS:client.test,URI:spiffe://test/client'
 signed foreigner stranger 'basicConstraints=CA:FALSE'
+# A key of session tickets.
+openssl rand -out ticket.key 80
 # A certificate that says that a response of OCSP must go with it.
 signed must authority 'subjectAltName=DNS:server.test\ntlsfeature=status_request'
 # Responses of OCSP: `server.ocsp` and `must.ocsp` are of use for long, `late.ocsp` has expired, `endless.ocsp` has no end.

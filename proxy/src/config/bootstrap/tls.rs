@@ -88,6 +88,15 @@ pub(crate) struct DownstreamTlsContext {
     #[serde(default)]
     pub(crate) ocsp_staple_policy: OcspStaplePolicy,
     pub(crate) require_client_certificate: Option<bool>,
+    pub(crate) session_ticket_keys: Option<At<TlsSessionTicketKeys>>,
+    pub(crate) session_ticket_keys_sds_secret_config: Option<At<SdsSecretConfig>>,
+}
+
+/// `envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys`
+#[derive(Debug, Deserialize)]
+pub(crate) struct TlsSessionTicketKeys {
+    #[serde(default)]
+    pub(crate) keys: Vec<At<DataSource>>,
 }
 
 /// `DownstreamTlsContext.OcspStaplePolicy`

@@ -63,6 +63,7 @@ mod system_roots;
 mod targets;
 mod tcp_proxy;
 mod template;
+mod ticket_keys;
 mod tls;
 mod tracing;
 mod upstream_socket;

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use super::pattern::string_match;
 use super::secret_file::SecretFile;
-use super::{data_source, system_roots};
+use super::{data_source, system_roots, ticket_keys};
 use crate::config::bootstrap::DataSource;
 use crate::config::bootstrap::secret::Secret;
 use crate::config::bootstrap::source::{SdsSecretConfig, WatchedDirectory};
 use crate::config::bootstrap::tls::{
     CertificateValidationContext, CommonTlsContext, SanType, SubjectAltNameMatcher, SystemRootCerts, TlsCertificate,
-    TrustChainVerification,
+    TlsSessionTicketKeys, TrustChainVerification,
 };
 use crate::config::error::{Cause, Place};
 use crate::config::problem::Problem;
@@ -19,7 +19,8 @@ use crate::config::string_match::{Pattern, StringMatch};
 use crate::config::surroundings::{Content, SecretKind};
 use crate::config::tls::x509::ObjectId;
 use crate::config::tls::{
-    Certificate, CertificateError, Expiry, Origin, PeerName, PeerRules, Pins, Revocations, hash_of_base64, hash_of_hex,
+    Certificate, CertificateError, Expiry, Origin, PeerName, PeerRules, Pins, Revocations, TicketKeys, hash_of_base64,
+    hash_of_hex,
 };
 use crate::config::yaml::{At, Notes};
 
@@ -28,6 +29,7 @@ use crate::config::yaml::{At, Notes};
 pub(super) struct Secrets<'s> {
     certificates: BTreeMap<&'s str, &'s At<TlsCertificate>>,
     contexts: BTreeMap<&'s str, &'s At<CertificateValidationContext>>,
+    ticket_keys: BTreeMap<&'s str, &'s At<TlsSessionTicketKeys>>,
 }
 
 /// What peers have to fulfil.
@@ -58,12 +60,16 @@ impl<'s> Secrets<'s> {
     pub(super) fn new(written: &'s [At<Secret>]) -> Result<Self, Problem> {
         let mut secrets = Self::default();
         for secret in written {
-            let Secret { name, tls_certificate, validation_context } = &secret.value;
-            let is_known = match (tls_certificate, validation_context) {
-                (Some(certificate), None) => secrets.certificates.insert(name, certificate).is_some(),
-                (None, Some(context)) => secrets.contexts.insert(name, context).is_some(),
-                (Some(_), Some(_)) => return Err(secret.invalid("a secret is a certificate or a validation_context")),
-                (None, None) => false, // of a kind that nothing here asks for
+            let Secret { name, session_ticket_keys, tls_certificate, validation_context } = &secret.value;
+            let is_known = match (tls_certificate, validation_context, session_ticket_keys) {
+                (Some(certificate), None, None) => secrets.certificates.insert(name, certificate).is_some(),
+                (None, Some(context), None) => secrets.contexts.insert(name, context).is_some(),
+                (None, None, Some(keys)) => secrets.ticket_keys.insert(name, keys).is_some(),
+                (None, None, None) => false, // of a kind that nothing here asks for
+                (_, _, _) => {
+                    let what = "a secret is one of tls_certificate, validation_context and session_ticket_keys";
+                    return Err(secret.invalid(what));
+                }
             };
             if is_known {
                 return Err(secret.invalid(format!("duplicate static secret '{name}'")));
@@ -95,6 +101,24 @@ impl<'s> Secrets<'s> {
         let read = |secret: &At<Secret>, notes: &Notes| match &secret.value.tls_certificate {
             Some(it) => Ok(certificate(it, Reading::Watched, notes)?.of_secret(&name.value)),
             None => Err(secret.problem(Cause::Missing { field: "tls_certificate" })),
+        };
+        file.read(read, notes)
+    }
+
+    /// The keys of session tickets in a secret.
+    pub(super) fn ticket_keys(&self, named: &At<SdsSecretConfig>, notes: &Notes) -> Result<TicketKeys, Problem> {
+        let name = &named.value.name;
+        let Some(file) = SecretFile::of(named, SecretKind::TicketKeys, notes)? else {
+            let keys = self.ticket_keys.get(&*name.value);
+            let keys = keys.ok_or_else(|| unknown(name, "tls session ticket keys", self.ticket_keys.keys()))?;
+            return ticket_keys::read(keys, notes);
+        };
+        let read = |secret: &At<Secret>, notes: &Notes| match &secret.value.session_ticket_keys {
+            Some(keys) => {
+                keys.value.keys.iter().for_each(|source| watch(source, notes));
+                ticket_keys::read(keys, notes)
+            }
+            None => Err(secret.problem(Cause::Missing { field: "session_ticket_keys" })),
         };
         file.read(read, notes)
     }

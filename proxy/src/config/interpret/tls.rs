@@ -6,6 +6,7 @@ use rustls::pki_types::ServerName;
 
 use super::address::cidr;
 use super::secret::{Secrets, Validation};
+use super::ticket_keys;
 use crate::config::bootstrap::tls::{
     CommonTlsContext, DownstreamTlsContext, OcspStaplePolicy, TlsKeyLog, TlsParameters, TlsProtocol, TransportSocket,
     TransportSocketConfig, UpstreamTlsContext,
@@ -13,8 +14,8 @@ use crate::config::bootstrap::tls::{
 use crate::config::problem::Problem;
 use crate::config::tls::{
     Certificate, CipherSuites, ClientCertificates, ClientContext, ClientTls, CommonTls, HttpAlpn, KeyLogFile,
-    NameCheck, OwnName, Resumption, SecretSource, ServerContext, ServerOptions, ServerTls, StaplePolicy, UpstreamNames,
-    Versions, suite_by_name,
+    NameCheck, OwnName, Resumption, SecretSource, ServerContext, ServerOptions, ServerTls, StaplePolicy, TicketKeys,
+    UpstreamNames, Versions, suite_by_name,
 };
 use crate::config::yaml::{At, Notes};
 
@@ -64,7 +65,7 @@ fn server(
     notes: &Notes,
 ) -> Result<ServerTls, Problem> {
     let written = &context.common_tls_context;
-    let common = common(written, Versions::Both, secrets, notes)?;
+    let mut common = common(written, Versions::Both, secrets, notes)?;
     if common.certificates.is_empty() {
         return Err(at.invalid_but(
             "server TLS needs a certificate",
@@ -92,8 +93,34 @@ fn server(
     };
     check_staples(&common, staples)
         .map_err(|what| at.invalid_but(what, "write ocsp_staple beside certificate_chain"))?;
-    let options = ServerOptions { clients, resumption, staples };
+    let ticket_keys = ticket_keys(context, secrets, notes)?;
+    if context.session_ticket_keys_sds_secret_config.as_ref().is_some_and(|named| named.value.sds_config.is_some()) {
+        common.secrets = SecretSource::Files;
+    }
+    let options = ServerOptions { clients, resumption, staples, ticket_keys };
     ServerContext::new(common, options).map_err(|error| at.invalid(error.to_string()))
+}
+
+/// What the session tickets of a context are sealed with; `None` if it has no keys of its own.
+fn ticket_keys(
+    context: &DownstreamTlsContext,
+    secrets: &Secrets<'_>,
+    notes: &Notes,
+) -> Result<Option<TicketKeys>, Problem> {
+    let DownstreamTlsContext { session_ticket_keys: in_place, session_ticket_keys_sds_secret_config: named, .. } =
+        context;
+    let place = in_place.as_ref().map(|it| &it.place).or(named.as_ref().map(|it| &it.place));
+    let are_several = in_place.is_some() && named.is_some() || context.disable_stateless_session_resumption;
+    if let Some(place) = place.filter(|_| are_several) {
+        let what = "takes one of session_ticket_keys, session_ticket_keys_sds_secret_config and \
+                    disable_stateless_session_resumption";
+        return Err(Problem::invalid(place, what));
+    }
+    match (in_place, named) {
+        (Some(keys), _) => ticket_keys::read(keys, notes).map(Some),
+        (None, Some(named)) => secrets.ticket_keys(named, notes).map(Some),
+        (None, None) => Ok(None),
+    }
 }
 
 /// A response of OCSP that has to be there is. The words are Envoy's.

@@ -17,6 +17,7 @@ mod revocations;
 mod server_context;
 mod stapling;
 mod suites;
+mod tickets;
 mod verify;
 pub mod x509;
 
@@ -39,6 +40,7 @@ pub use revocations::{NoRevocations, Revocations};
 pub use server_context::{ClientCertificates, Resumption, ServerContext, ServerOptions};
 pub use stapling::{Staple, StapleOutcome, StaplePolicy};
 pub use suites::{CipherSuites, suite_by_name};
+pub use tickets::{TicketKeys, WrongLength};
 pub use verify::{Expiry, OtherNames, PeerName, PeerRules, Presence};
 
 /// TLS towards clients.
@@ -175,6 +177,7 @@ fn material(common: &CommonTls, rules: Option<&PeerRules>, presence: Presence) -
     Material {
         certificates: common.certificates.iter().flat_map(Certificate::chain).chain(trusted).cloned().collect(),
         revocations: revocations.map(Revocations::read),
+        ticket_keys: Vec::new(),
         staples: common.certificates.iter().map(|it| it.staple().cloned()).collect(),
         demands: format!("{presence:?} {}{depth}{key_log}", rules.map_or_else(|| "[]".to_owned(), PeerRules::demands)),
     }

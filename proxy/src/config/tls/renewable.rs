@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ring::digest::SHA256_OUTPUT_LEN;
 use rustls::pki_types::CertificateDer;
 
 use super::inventory::Inventory;
@@ -21,6 +22,8 @@ pub struct Material {
     pub(super) revocations: Option<Arc<[u8]>>,
     /// The responses of OCSP to our own certificates.
     pub(super) staples: Vec<Option<OcspResponse>>,
+    /// SHA-256 of the keys of session tickets.
+    pub(super) ticket_keys: Vec<[u8; SHA256_OUTPUT_LEN]>,
     /// What peers have to fulfil beside being trusted.
     pub(super) demands: String,
 }

@@ -3,11 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use ring::digest::SHA256_OUTPUT_LEN;
 use rustls::server::NoServerSessionStorage;
 use rustls::{CipherSuite, ServerConfig};
+use webpki::EndEntityCert;
 
 use super::certificates::ByName;
 use super::stapling::{Asked, Stapling};
+use super::tickets::{TicketKeys, digest};
+use super::x509::alternatives;
 use super::{
     Certificate, CommonTls, Crypto, Inventory, KeyLogFile, MadeOf, Material, PeerRules, Presence, Renewable,
     SecretSource, ServerTls, Staple, StapleOutcome, StaplePolicy, Versions, alpn, inventory, material, verify,
@@ -40,6 +44,8 @@ pub struct ServerOptions {
     pub resumption: Resumption,
     /// When a client gets a response of OCSP that asks for one.
     pub staples: StaplePolicy,
+    /// What session tickets are sealed with; `None` is a key that this process makes and changes by itself.
+    pub ticket_keys: Option<TicketKeys>,
 }
 
 /// How a client may resume a session.
@@ -84,6 +90,24 @@ impl ClientCertificates {
     }
 }
 
+/// What contexts have in common that may resume each other's sessions, as in Envoy: a session is that of a client which this context
+/// would have let in, and which has seen a certificate for these names.
+fn sessions_of(common: &CommonTls, clients: &ClientCertificates) -> [u8; SHA256_OUTPUT_LEN] {
+    let mut parts = vec![format!("{:?}", clients.presence()).into_bytes()];
+    for first in common.certificates.iter().filter_map(|certificate| certificate.chain().first()) {
+        let read = EndEntityCert::try_from(first).ok();
+        parts.extend(read.iter().flat_map(|it| [it.issuer().to_vec(), it.subject().to_vec()]));
+        parts.extend(alternatives(first).into_iter().map(|name| name.text.into_bytes()));
+    }
+    if let Some(rules) = clients.rules() {
+        parts.push(rules.demands().into_bytes());
+        parts.extend(rules.certificates().iter().map(|trusted| trusted.to_vec()));
+        parts.extend(rules.revocations().map(|lists| lists.read().to_vec()));
+    }
+    let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+    digest(&parts)
+}
+
 impl MadeOf for ServerContext {
     fn inventory(&self) -> &Inventory {
         &self.inventory
@@ -102,10 +126,12 @@ impl ServerContext {
     /// # Errors
     /// The versions have no cipher suite left.
     pub fn new(common: CommonTls, options: ServerOptions) -> Result<ServerTls, rustls::Error> {
-        let ServerOptions { clients, resumption, staples } = options;
+        let ServerOptions { clients, resumption, staples, ticket_keys } = options;
         let presence = clients.presence();
         let mut material = material(&common, clients.rules(), presence);
         let inventory = inventory(&common, clients.rules());
+        let keyed = ticket_keys.as_ref().map(|keys| keys.ticketer(sessions_of(&common, &clients), &common.crypto));
+        material.ticket_keys = ticket_keys.as_ref().map(TicketKeys::digests).unwrap_or_default();
         if resumption != Resumption::Any {
             material.demands = format!("{} {resumption:?}", material.demands);
         }
@@ -127,7 +153,7 @@ impl ServerContext {
         let mut config = builder.with_cert_resolver(certificates);
         config.key_log = key_log;
         match resumption {
-            Resumption::Any | Resumption::Tickets => config.ticketer = ticketer()?,
+            Resumption::Any | Resumption::Tickets => config.ticketer = keyed.map_or_else(ticketer, Ok)?,
             // Without a ticketer rustls would number sessions of TLS 1.3 as well.
             Resumption::None | Resumption::Sessions => config.send_tls13_tickets = 0,
         }

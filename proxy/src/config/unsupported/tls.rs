@@ -5,7 +5,6 @@ use super::Support::{self, Ignored, Only, Refused};
 
 const FILES: &str = "certificates and keys come from the file; write them, or the names of their files, here";
 const HANDSHAKE: &str = "rustls does the handshake, with its own rules";
-const SESSIONS: &str = "session tickets are sealed with keys that this process makes and changes by itself";
 const SOURCE: &str = "there is no xDS; write path_config_source, which names a file";
 const VERIFICATION: &str = "a peer is known by trusted_ca and match_typed_subject_alt_names";
 
@@ -22,9 +21,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("DownstreamTlsContext", "full_scan_certs_on_sni_mismatch", Only("false", "where no certificate is for the name, the first is shown")),
     ("DownstreamTlsContext", "prefer_client_ciphers", Only("false", "the cipher suite is chosen by the server's preference")),
     ("DownstreamTlsContext", "require_sni", Ignored("a client without SNI is accepted, by Envoy as well")),
-    ("DownstreamTlsContext", "session_ticket_keys", Refused(SESSIONS)),
-    ("DownstreamTlsContext", "session_ticket_keys_sds_secret_config", Refused(SESSIONS)),
-    ("DownstreamTlsContext", "session_timeout", Ignored("sessions are resumed for as long as their ticket's key exists: 12 hours at most")),
+    ("DownstreamTlsContext", "session_timeout", Ignored("sessions are resumed for as long as their ticket is good: 12 hours at most")),
 
     ("UpstreamTlsContext", "allow_renegotiation", Only("false", "TLS 1.3 has no renegotiation, and rustls has none for 1.2")),
     ("UpstreamTlsContext", "enforce_rsa_key_usage", Ignored("rustls checks how a key may be used in any case")),
@@ -61,6 +58,4 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("DiscoveryResponse", "resource_errors", Ignored(RESPONSE)),
     ("DiscoveryResponse", "type_url", Ignored(RESPONSE)),
     ("Secret", "generic_secret", Ignored("nothing here asks for it")),
-    ("Secret", "session_ticket_keys", Ignored("session tickets are sealed with keys that this process makes and changes by itself")),
-
 ];
