@@ -9,6 +9,11 @@ use rustls::{ClientConnection, DigitallySignedStruct, Error, SignatureScheme, St
 
 use crate::support::{Client, Newest, Proxy, certificate, chain, file, folder, responds};
 
+/// Why a client was refused.
+const LOG: &str = "access_log: [{ name: log, typed_config: { \"@type\": \
+                   type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: access.log, log_format: { \
+                   text_format_source: { inline_string: \"%DOWNSTREAM_TRANSPORT_FAILURE_REASON% %DOWNSTREAM_TLS_VERSION%\\n\" } } } }]";
+
 /// Keeps the response that came with a certificate, which it accepts.
 #[derive(Debug, Default)]
 struct Kept(Mutex<Option<Vec<u8>>>);
@@ -96,13 +101,8 @@ fn a_response_goes_with_a_certificate_until_it_expires() {
         ),
         ("ocsp-feature", "", vec![stapled("must", "must.ocsp")], Some(include_bytes!("must.ocsp")), [0, 0, 2, 2]),
     ] {
-        let log = format!(
-            "access_log: [{{ name: log, typed_config: {{ \"@type\": \
-             type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: access.log, log_format: {{ \
-             text_format_source: {{ inline_string: \"%DOWNSTREAM_TRANSPORT_FAILURE_REASON% %DOWNSTREAM_TLS_VERSION%\\n\" }} }} }} }}]"
-        );
         let chains = [chain(Some(&tls(policy, &certificates)), &responds("hello"), "")];
-        let proxy = Proxy::start_in(folder(name), &chains, &log, "", "");
+        let proxy = Proxy::start_in(folder(name), &chains, LOG, "", "");
         for newest in [Newest::Tls13, Newest::Tls12] {
             match (staple(&proxy, newest), got) {
                 (Ok(staple), Some(got)) => assert_eq!(staple, got, "{name}"),
