@@ -5,11 +5,13 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, KeyLog, StreamOwned};
 
-use crate::support::{Client, Newest, Proxy, certificate, chain, folder, responds};
+use crate::support::{Client, Newest, Proxy, STEP_MAX, certificate, chain, folder, responds};
 use crate::{app_with, cluster};
 
 /// The secrets that a peer has.
@@ -40,6 +42,14 @@ fn lines(path: &Path) -> Vec<String> {
     let mut lines: Vec<String> = fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect();
     lines.sort();
     lines
+}
+
+fn until(is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < STEP_MAX, "it does not become so");
+        thread::yield_now();
+    }
 }
 
 /// One request over TLS; the client's secrets.
@@ -81,6 +91,27 @@ fn secrets_of_clients_are_written_where_the_addresses_match() {
         assert!(!expected.is_empty());
         assert_eq!(lines(&path), if is_written { expected } else { Vec::new() }, "{name}");
     }
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_file_that_was_moved_away_is_opened_again() {
+    let folder = folder("keys-reopened");
+    let (path, moved) = (folder.join("keys"), folder.join("moved"));
+    let tls = format!(
+        "common_tls_context: {{ tls_certificates: [{}], key_log: {{ path: {} }} }}",
+        certificate("server"),
+        path.display()
+    );
+    let proxy = Proxy::start("reopened", &[chain(Some(&tls), &responds("hello"), "")], "", "");
+    let before = get(&proxy, Newest::Tls13).sorted();
+    until(|| lines(&path) == before);
+    fs::rename(&path, &moved).unwrap();
+    proxy.finwait.as_ref().unwrap().signal("USR1").unwrap();
+    until(|| path.exists());
+    let after = get(&proxy, Newest::Tls13).sorted();
+    proxy.stop();
+    assert_eq!((lines(&moved), lines(&path)), (before, after));
     fs::remove_dir_all(folder).unwrap();
 }
 
