@@ -20,6 +20,8 @@ use super::{Crypto, private_key, x509};
 pub struct Certificate {
     key: Arc<CertifiedKey>,
     origin: Origin,
+    /// It says itself that a response of OCSP must go with it.
+    must_be_stapled: bool,
     /// `ocsp_staple`, and the certificate with it.
     staple: Option<(OcspResponse, Arc<CertifiedKey>)>,
 }
@@ -37,12 +39,13 @@ impl Certificate {
         let chain = chain_of(chain)?;
         let first = chain.first().ok_or(CertificateError::NoCertificate)?;
         EndEntityCert::try_from(first).map_err(|_| CertificateError::NotX509)?;
+        let must_be_stapled = x509::must_be_stapled(first);
         let key = private_key::read(key, password)?;
         let key = crypto.provider.key_provider.load_private_key(key).map_err(|_| CertificateError::NoKey)?;
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
-                Ok(Self { key: Arc::new(certified), origin: Origin::default(), staple: None })
+                Ok(Self { key: Arc::new(certified), origin: Origin::default(), must_be_stapled, staple: None })
             }
             Err(_) => Err(CertificateError::KeyMismatch),
         }
@@ -95,7 +98,7 @@ impl Certificate {
     /// Does it say itself that a response of OCSP must go with it?
     #[must_use]
     pub fn must_be_stapled(&self) -> bool {
-        self.chain().first().is_some_and(|first| x509::must_be_stapled(first))
+        self.must_be_stapled
     }
 
     /// It, as rustls shows it.
