@@ -3,6 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where a step fails")]
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a process is tested from outside")]
 
+#[path = "tls/key_log.rs"]
+mod key_log;
+#[path = "tls/ocsp.rs"]
+mod ocsp;
 #[path = "tls/peers.rs"]
 mod peers;
 #[path = "support/process.rs"]
@@ -13,6 +17,8 @@ mod proxy_protocol;
 mod secrets;
 #[path = "tls/support.rs"]
 mod support;
+#[path = "tls/tickets.rs"]
+mod tickets;
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -21,7 +27,7 @@ use std::thread;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{KeyLog, NoKeyLog, ServerConfig, ServerConnection, StreamOwned};
 use support::{Client, INSPECTOR, Newest, Proxy, certificate, chain, file, responds};
 
 /// The validity of `server.pem`, in seconds since 1970.
@@ -155,11 +161,18 @@ fn without_tls_inspector_no_server_name_chooses_a_chain() {
 
 /// An application that speaks TLS, with this certificate.
 fn app(name: &str) -> u16 {
+    app_with(name, Arc::new(NoKeyLog))
+}
+
+/// The same, which hands its secrets on.
+fn app_with(name: &str, key_log: Arc<dyn KeyLog>) -> u16 {
     let chain = vec![CertificateDer::from_pem_file(file(&format!("{name}.pem"))).unwrap()];
     let key = PrivateKeyDer::from_pem_file(file(&format!("{name}.key"))).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).unwrap());
+    let mut config = builder.with_no_client_auth().with_single_cert(chain, key).unwrap();
+    config.key_log = key_log;
+    let config = Arc::new(config);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {

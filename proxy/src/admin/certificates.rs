@@ -28,6 +28,14 @@ pub(super) fn days_until_first_expires(state: &AdminState) -> u64 {
     days.min().unwrap_or(NEVER)
 }
 
+/// Seconds until the first response of OCSP expires that goes with a certificate.
+pub(super) fn seconds_until_first_staple_expires(state: &AdminState) -> u64 {
+    let now = state.clock.wall();
+    let contexts = contexts(&(state.in_force)().snapshot);
+    let staples = contexts.iter().flat_map(|it| it.inventory().all()).filter_map(|(_, one)| one.staple);
+    staples.map(|staple| staple.left(now).as_secs()).min().unwrap_or(0)
+}
+
 /// Those of listeners, and then those of clusters.
 fn contexts(snapshot: &Snapshot) -> Vec<Arc<dyn MadeOf>> {
     let listeners = snapshot.listeners.iter().flat_map(|listener| listener.config.filter_chains.encryptions());
@@ -45,14 +53,20 @@ fn context(inventory: &Inventory, now: SystemTime) -> Value {
 fn certificate(one: &InUse, now: SystemTime) -> Value {
     let valid = validity(&one.certificate);
     let at = |time: Option<SystemTime>| time.map(timestamp_to_seconds).unwrap_or_default();
-    json!({
+    let mut shown = json!({
         "path": one.path(),
         "serial_number": serial(&one.certificate).unwrap_or_default(),
         "subject_alt_names": one.names().iter().filter_map(name).collect::<Vec<_>>(),
         "days_until_expiration": one.days_left(now).to_string(),
         "valid_from": at(valid.map(|valid| valid.start)),
         "expiration_time": at(valid.map(|valid| valid.end)),
-    })
+    });
+    if let Some(staple) = one.staple {
+        // One without an end expires now, as in Envoy.
+        shown["ocsp_details"] =
+            json!({ "valid_from": at(Some(staple.start)), "expiration": at(Some(staple.end.unwrap_or(now))) });
+    }
+    shown
 }
 
 /// `admin.v3.SubjectAlternateName` has no place for others.

@@ -7,6 +7,7 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 use super::mask::Mask;
+use super::redaction::redacted;
 use super::{AdminResponse, AdminState, Query, TEXT};
 use crate::access_log::time::strftime;
 use crate::config::Message;
@@ -103,7 +104,7 @@ pub(super) fn config_dump(query: &Query, state: &AdminState) -> AdminResponse {
 }
 
 fn everything(snapshot: &Snapshot, filter: &Filter<'_>) -> AdminResponse {
-    let bootstrap = &snapshot.config.dump;
+    let bootstrap = redacted(&snapshot.config.dump);
     let updated = timestamp(snapshot.loaded_at);
     let mut configs = Vec::new();
     if filter.fits(&|path| match path {
@@ -206,7 +207,7 @@ impl List {
             |item: &&Value| names.is_none_or(|names| names.is_match(item["name"].as_str().unwrap_or_default()));
         let chosen: Vec<&Value> = (self.items)(&snapshot.config.dump).into_iter().filter(matches).collect();
         chosen.into_iter().map(move |item| {
-            let mut resource = item.clone();
+            let mut resource = redacted(item);
             if resource.is_object() {
                 resource["@type"] = format!("type.googleapis.com/{}", self.message_name).into();
             }

@@ -13,6 +13,7 @@ mod mask;
 mod numbers;
 mod process;
 mod query;
+mod redaction;
 mod runtime;
 mod seats;
 mod serve;

@@ -5,7 +5,7 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 use super::buckets::Buckets;
-use super::certificates::days_until_first_expires;
+use super::certificates::{days_until_first_expires, seconds_until_first_staple_expires};
 use super::{AdminResponse, AdminState, JSON, Query, TEXT, put};
 use crate::config::stats::{ShownStats, StatsOptions};
 use crate::stats::{Snapshot, StatKind};
@@ -42,6 +42,7 @@ fn exposition(snapshot: &Snapshot, options: &StatsOptions) -> AdminResponse {
 fn select(query: &Query, state: &AdminState) -> Result<Snapshot, AdminResponse> {
     state.server.uptime.set(state.started.elapsed().as_secs());
     state.server.days_until_first_cert_expiring.set(days_until_first_expires(state));
+    state.server.seconds_until_first_ocsp_response_expiring.set(seconds_until_first_staple_expires(state));
     let memory = (state.memory)();
     state.server.memory_allocated.set(memory.anonymous);
     state.server.memory_heap_size.set(memory.anonymous);

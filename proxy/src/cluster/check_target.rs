@@ -16,7 +16,7 @@ use crate::config;
 use crate::config::cluster::UpstreamSocket;
 use crate::config::tls::Carries;
 use crate::config::upstream_name::RequestedNames;
-use crate::net::{Address, Conn, ConnectOptions, Net};
+use crate::net::{Address, Conn, ConnectOptions, Outside};
 use crate::stats::{ClusterStats, CodecStats, HandshakeStats};
 
 /// Bytes of a response to a check that are read to have the connection for the next one.
@@ -69,7 +69,7 @@ pub(super) enum Failure {
 /// The endpoint that is checked, and how it is reached.
 #[derive(Clone, Copy)]
 pub(super) struct Target<'t> {
-    pub(super) net: &'t dyn Net,
+    pub(super) outside: &'t Outside,
     pub(super) address: &'t Address,
     pub(super) config: &'t config::Cluster,
     /// How it is connected to.
@@ -119,13 +119,14 @@ impl Target<'_> {
             options: Arc::clone(self.config.socket_options.of(self.address)),
             ..ConnectOptions::default()
         };
-        let mut conn = self.net.connect(self.address, &options).await?;
+        let mut conn = self.outside.net.connect(self.address, &options).await?;
         if let Some(header) = Origin::own_header(self.socket, &conn.local, &conn.peer) {
             conn.write_all(&header).await?;
         }
         match (&self.socket.tls, self.tls_stats) {
             (Some(tls), Some(stats)) => {
-                encrypt(conn, tls, (self.names, Carries::Other), stats).await.map_err(io::Error::other)
+                let counted = (stats, &*self.outside.logs);
+                encrypt(conn, tls, (self.names, Carries::Other), counted).await.map_err(io::Error::other)
             }
             _ => Ok(conn),
         }

@@ -2,7 +2,7 @@
 
 use crate::config::tls::{Carries, ClientTls};
 use crate::config::upstream_name::RequestedNames;
-use crate::net::{Conn, tls};
+use crate::net::{Conn, Logs, tls};
 use crate::stats::HandshakeStats;
 
 /// Does the handshake of TLS.
@@ -13,9 +13,9 @@ pub(super) async fn encrypt(
     conn: Conn,
     context: &ClientTls,
     (names, carries): (&RequestedNames, Carries),
-    stats: &HandshakeStats,
+    (stats, logs): (&HandshakeStats, &dyn Logs),
 ) -> Result<Conn, String> {
-    match tls::connect(conn, &context.current(), names, carries).await {
+    match tls::connect(conn, &context.current(), (names, carries), logs).await {
         Ok(conn) => {
             if let Some(session) = &conn.tls {
                 stats.count(session.with_upstream());

@@ -143,7 +143,7 @@ impl Watch {
         let (config, codec_stats, tls_stats) = (&shared.config, &*shared.codec_stats, shared.tls_stats.as_ref());
         let socket = config.socket(matched);
         let target = Target {
-            net: &*outside.net,
+            outside: &outside,
             address: &address,
             config,
             socket,

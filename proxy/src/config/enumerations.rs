@@ -48,6 +48,7 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
         ("LOAD_BALANCING_POLICY_CONFIG", 7),
     ]),
     ("MetadataFallbackPolicy", &[("METADATA_NO_FALLBACK", 0), ("FALLBACK_LIST", 1)]),
+    ("OcspStaplePolicy", &[("LENIENT_STAPLING", 0), ("STRICT_STAPLING", 1), ("MUST_STAPLE", 2)]),
     ("PassTlvsMatchType", &[("INCLUDE_ALL", 0), ("INCLUDE", 1)]),
     ("PathWithEscapedSlashesAction", &[
         ("IMPLEMENTATION_SPECIFIC_DEFAULT", 0), ("KEEP_UNCHANGED", 1), ("REJECT_REQUEST", 2), ("UNESCAPE_AND_REDIRECT", 3),

@@ -49,6 +49,8 @@ pub enum SecretKind {
     Certificate,
     /// `validation_context`
     Context,
+    /// `session_ticket_keys`
+    TicketKeys,
 }
 
 /// What a configuration expects of a file.
@@ -58,10 +60,16 @@ pub enum Content {
     Authorities,
     /// `certificate_chain`, in PEM.
     CertificateChain,
+    /// `password` of a private key.
+    Password,
     /// `private_key`, in PEM.
     PrivateKey,
     /// `crl`, in PEM.
     Revocations,
+    /// `ocsp_staple`, in DER.
+    Staple,
+    /// One of `session_ticket_keys`.
+    TicketKey,
 }
 
 impl Surroundings {

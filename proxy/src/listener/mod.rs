@@ -20,7 +20,7 @@ use crate::config::listener_filter::{Destination, ListenerFilters};
 use crate::connection_manager::ConnectionManager;
 use crate::drain::ListenerDrain;
 use crate::net::accept::Acceptor;
-use crate::net::{Address, Conn, ListenOptions};
+use crate::net::{Address, Conn, ListenOptions, Logs};
 use crate::stats::{Gauge, HandshakeStats, ListenerStats};
 use crate::stream::{ConnectionLog, ListenerLogs};
 use crate::tcp_proxy::TcpProxy;
@@ -60,6 +60,8 @@ pub struct Serving {
     pub connections: Gauge,
     /// Where each of its connections has a line, if it has logs.
     pub(crate) logs: Option<Rc<ListenerLogs>>,
+    /// Where the secrets of its connections are written, if they are.
+    pub key_logs: Rc<dyn Logs>,
     /// Of the connections that were accepted with these options; the next options have one of their own.
     pub drain: ListenerDrain,
 }

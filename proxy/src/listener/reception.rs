@@ -166,10 +166,11 @@ impl Serving {
 
     /// Does the handshake of TLS.
     async fn encrypt(&self, conn: Conn, with: &ServerContext, limit: Duration) -> Result<Conn, Broken> {
-        match tls::accept(conn, with, limit).await {
+        match tls::accept(conn, with, limit, &*self.key_logs).await {
             Ok(conn) => {
                 if let Some((stats, session)) = self.tls_stats.as_ref().zip(conn.tls.as_ref()) {
                     stats.count(session.with_client());
+                    session.staple.into_iter().for_each(|staple| stats.count_staple(staple));
                 }
                 Ok(conn)
             }
@@ -184,6 +185,7 @@ impl Serving {
                 }
                 if let Some(stats) = &self.tls_stats {
                     stats.count_failure(failure::kind(error));
+                    failed.session.staple.into_iter().for_each(|staple| stats.count_staple(staple));
                 }
                 let why = is_slow.then_some(ConnectionTermination::SlowHandshake);
                 Err(Broken { downstream: Rc::new(Downstream::of_failed(0, *failed)), why })

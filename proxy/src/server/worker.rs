@@ -274,6 +274,7 @@ impl Worker {
             inspectors,
             connections,
             logs,
+            key_logs: Rc::clone(&self.outside.logs),
             drain,
         })
     }

@@ -18,11 +18,36 @@ signed() { # name, authority, extensions, days
 authority authority
 authority stranger
 signed server authority 'subjectAltName=DNS:server.test,DNS:*.wild.test,IP:127.0.0.1'
+# Its key with the password `secret`, in the forms that are read and in two that are not.
+encrypted() { openssl pkcs8 -topk8 -in server.key -passout pass:secret -out "server-$1.key" $2; }
+encrypted aes ''
+encrypted 3des '-v2 des3 -v2prf hmacWithSHA1'
+encrypted scrypt '-scrypt -scrypt_N 1024'
+encrypted pbes1 '-v1 PBE-SHA1-3DES'
+openssl ec -in server.key -aes128 -passout pass:secret -out server-older.key
 signed renewed authority 'subjectAltName=DNS:server.test,DNS:*.wild.test,IP:127.0.0.1'
 signed expired authority 'subjectAltName=DNS:server.test' -1
 signed other authority 'subjectAltName=DNS:other.test'
 signed client authority 'extendedKeyUsage=clientAuth\nsubjectAltName=DNS:client.test,URI:spiffe://test/client'
 signed foreigner stranger 'basicConstraints=CA:FALSE'
+# A key of session tickets.
+openssl rand -out ticket.key 80
+# A certificate that says that a response of OCSP must go with it.
+signed must authority 'subjectAltName=DNS:server.test\ntlsfeature=status_request'
+# Responses of OCSP: `server.ocsp` and `must.ocsp` are of use for long, `late.ocsp` has expired, `endless.ocsp` has no end.
+: > index
+responded() { # certificate, response, how long it is of use
+    serial=$(openssl x509 -in "$1.pem" -noout -serial | cut -d= -f2)
+    printf 'V\t21250101000000Z\t\t%s\tunknown\t/CN=%s\n' "$serial" "$1" > index
+    openssl ocsp -issuer authority.pem -cert "$1.pem" -reqout request.der -no_nonce
+    openssl ocsp -index index -CA authority.pem -rsigner authority.pem -rkey authority.key -reqin request.der $3 -respout "$2.ocsp"
+    rm request.der
+}
+responded server server '-ndays 36000'
+responded must must '-ndays 36000'
+responded server endless ''
+responded server late '-nmin 1'
+rm -f index*
 # An authority with lists of what it has revoked: `before.crl` is empty, `after.crl` has one certificate, `late.crl` has expired.
 authority lister ,cRLSign
 signed kept lister 'extendedKeyUsage=clientAuth,serverAuth'

@@ -13,6 +13,9 @@ use super::authority::{Authorities, instant};
 use super::der;
 use crate::scenario::{Certificate, CertificateFile, Certificates, RevocationList};
 
+/// A key of session tickets is so long. Bytes.
+const TICKET_KEY_LEN: usize = 80;
+
 /// What one proxy finds where its configuration looks.
 pub(crate) struct Files {
     pub(crate) authorities: Authorities,
@@ -48,6 +51,10 @@ impl NamedFiles for Files {
                 let empty = RevocationList { issuer, this_update, next_update, revoked, certificates };
                 self.list(path, &empty).ok_or_else(unknown)
             }
+            Content::Password => Ok(Vec::new()), // keys that are made up have none
+            Content::Staple => Err(io::Error::other("a response of OCSP cannot be made up")),
+            // Proxies that name the same file share what is in it.
+            Content::TicketKey => Ok(path.bytes().cycle().take(TICKET_KEY_LEN).collect()),
             Content::PrivateKey => Ok(pem("PRIVATE KEY", &self.authorities.key_of(&self.host))),
         }
     }
@@ -72,6 +79,10 @@ impl NamedFiles for Files {
                     "tls_certificate",
                     json!({ "certificate_chain": chain, "private_key": in_place(Content::PrivateKey)? }),
                 )
+            }
+            SecretKind::TicketKeys => {
+                let key = STANDARD.encode(self.read(file, Content::TicketKey)?);
+                ("session_ticket_keys", json!({ "keys": [{ "inline_bytes": key }] }))
             }
             SecretKind::Context => ("validation_context", json!({ "trusted_ca": in_place(Content::Authorities)? })),
         };

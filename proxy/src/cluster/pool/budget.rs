@@ -268,7 +268,8 @@ impl Budget {
             self.write_header(&mut conn).await.map_err(failed)?;
             match (&self.socket().tls, &self.shared.tls_stats) {
                 (Some(tls), Some(stats)) => {
-                    encrypt(conn, tls, (&self.origin.names, carries), stats).await.map_err(Failure::Connect)
+                    let counted = (stats, &*self.outside.logs);
+                    encrypt(conn, tls, (&self.origin.names, carries), counted).await.map_err(Failure::Connect)
                 }
                 _ => Ok(conn),
             }

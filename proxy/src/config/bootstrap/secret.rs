@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::tls::{CertificateValidationContext, TlsCertificate};
+use super::tls::{CertificateValidationContext, TlsCertificate, TlsSessionTicketKeys};
 use crate::config::yaml::At;
 
 /// `envoy.extensions.transport_sockets.tls.v3.Secret`
@@ -10,6 +10,7 @@ use crate::config::yaml::At;
 pub(crate) struct Secret {
     #[serde(default)]
     pub(crate) name: String,
+    pub(crate) session_ticket_keys: Option<At<TlsSessionTicketKeys>>,
     pub(crate) tls_certificate: Option<At<TlsCertificate>>,
     pub(crate) validation_context: Option<At<CertificateValidationContext>>,
 }

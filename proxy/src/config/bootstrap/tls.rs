@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::proxy_protocol::ProxyProtocolConfig;
 use super::source::{SdsSecretConfig, WatchedDirectory};
-use super::{DataSource, StringMatcher};
+use super::{CidrRange, DataSource, StringMatcher};
 use crate::config::constraints::NonEmpty;
 use crate::config::yaml::At;
 
@@ -85,7 +85,30 @@ pub(crate) struct DownstreamTlsContext {
     pub(crate) disable_stateful_session_resumption: bool,
     #[serde(default)]
     pub(crate) disable_stateless_session_resumption: bool,
+    #[serde(default)]
+    pub(crate) ocsp_staple_policy: OcspStaplePolicy,
     pub(crate) require_client_certificate: Option<bool>,
+    pub(crate) session_ticket_keys: Option<At<TlsSessionTicketKeys>>,
+    pub(crate) session_ticket_keys_sds_secret_config: Option<At<SdsSecretConfig>>,
+}
+
+/// `envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys`
+#[derive(Debug, Deserialize)]
+pub(crate) struct TlsSessionTicketKeys {
+    #[serde(default)]
+    pub(crate) keys: Vec<At<DataSource>>,
+}
+
+/// `DownstreamTlsContext.OcspStaplePolicy`
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+pub(crate) enum OcspStaplePolicy {
+    #[default]
+    #[serde(rename = "LENIENT_STAPLING")]
+    LenientStapling,
+    #[serde(rename = "STRICT_STAPLING")]
+    StrictStapling,
+    #[serde(rename = "MUST_STAPLE")]
+    MustStaple,
 }
 
 /// `envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext`
@@ -106,6 +129,7 @@ pub(crate) struct UpstreamTlsContext {
 pub(crate) struct CommonTlsContext {
     #[serde(default)]
     pub(crate) alpn_protocols: Vec<At<String>>,
+    pub(crate) key_log: Option<At<TlsKeyLog>>,
     #[serde(default)]
     pub(crate) tls_certificate_sds_secret_configs: Vec<At<SdsSecretConfig>>,
     #[serde(default)]
@@ -114,6 +138,16 @@ pub(crate) struct CommonTlsContext {
     pub(crate) combined_validation_context: Option<At<CombinedCertificateValidationContext>>,
     pub(crate) validation_context: Option<At<CertificateValidationContext>>,
     pub(crate) validation_context_sds_secret_config: Option<At<SdsSecretConfig>>,
+}
+
+/// `envoy.extensions.transport_sockets.tls.v3.TlsKeyLog`
+#[derive(Debug, Deserialize)]
+pub(crate) struct TlsKeyLog {
+    #[serde(default)]
+    pub(crate) local_address_range: Vec<At<CidrRange>>,
+    pub(crate) path: At<NonEmpty>,
+    #[serde(default)]
+    pub(crate) remote_address_range: Vec<At<CidrRange>>,
 }
 
 /// `CommonTlsContext.CombinedCertificateValidationContext`
@@ -147,6 +181,8 @@ pub(crate) enum TlsProtocol {
 #[derive(Debug, Deserialize)]
 pub(crate) struct TlsCertificate {
     pub(crate) certificate_chain: Option<At<DataSource>>,
+    pub(crate) ocsp_staple: Option<At<DataSource>>,
+    pub(crate) password: Option<At<DataSource>>,
     pub(crate) private_key: Option<At<DataSource>>,
     pub(crate) watched_directory: Option<WatchedDirectory>,
 }
@@ -163,6 +199,7 @@ pub(crate) struct CertificateValidationContext {
     pub(crate) match_typed_subject_alt_names: Vec<At<SubjectAltNameMatcher>>,
     pub(crate) max_verify_depth: Option<At<u32>>,
     pub(crate) only_verify_leaf_cert_crl: Option<bool>,
+    pub(crate) system_root_certs: Option<At<SystemRootCerts>>,
     pub(crate) trust_chain_verification: Option<TrustChainVerification>,
     pub(crate) trusted_ca: Option<At<DataSource>>,
     #[serde(default)]
@@ -171,6 +208,10 @@ pub(crate) struct CertificateValidationContext {
     pub(crate) verify_certificate_spki: Vec<At<String>>,
     pub(crate) watched_directory: Option<WatchedDirectory>,
 }
+
+/// `CertificateValidationContext.SystemRootCerts`
+#[derive(Debug, Deserialize)]
+pub(crate) struct SystemRootCerts {}
 
 /// `CertificateValidationContext.TrustChainVerification`
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]

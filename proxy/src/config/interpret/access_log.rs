@@ -38,7 +38,7 @@ fn path(written: &At<String>, notes: &Notes) -> Result<LogPath, Problem> {
         "/dev/stdout" => Ok(LogPath::Stdout),
         "/dev/stderr" => Ok(LogPath::Stderr),
         path => {
-            notes.needs_log(written.clone());
+            notes.needs_log("access log", written.clone());
             Ok(LogPath::File(path.to_owned()))
         }
     }

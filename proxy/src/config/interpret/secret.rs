@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use super::data_source;
 use super::pattern::string_match;
 use super::secret_file::SecretFile;
+use super::{data_source, system_roots, ticket_keys};
 use crate::config::bootstrap::DataSource;
 use crate::config::bootstrap::secret::Secret;
 use crate::config::bootstrap::source::{SdsSecretConfig, WatchedDirectory};
 use crate::config::bootstrap::tls::{
-    CertificateValidationContext, CommonTlsContext, SanType, SubjectAltNameMatcher, TlsCertificate,
-    TrustChainVerification,
+    CertificateValidationContext, CommonTlsContext, SanType, SubjectAltNameMatcher, SystemRootCerts, TlsCertificate,
+    TlsSessionTicketKeys, TrustChainVerification,
 };
 use crate::config::error::{Cause, Place};
 use crate::config::problem::Problem;
@@ -19,7 +19,8 @@ use crate::config::string_match::{Pattern, StringMatch};
 use crate::config::surroundings::{Content, SecretKind};
 use crate::config::tls::x509::ObjectId;
 use crate::config::tls::{
-    Certificate, CertificateError, Expiry, Origin, PeerName, PeerRules, Pins, Revocations, hash_of_base64, hash_of_hex,
+    Certificate, CertificateError, Expiry, Origin, PeerName, PeerRules, Pins, Revocations, TicketKeys, hash_of_base64,
+    hash_of_hex,
 };
 use crate::config::yaml::{At, Notes};
 
@@ -28,6 +29,7 @@ use crate::config::yaml::{At, Notes};
 pub(super) struct Secrets<'s> {
     certificates: BTreeMap<&'s str, &'s At<TlsCertificate>>,
     contexts: BTreeMap<&'s str, &'s At<CertificateValidationContext>>,
+    ticket_keys: BTreeMap<&'s str, &'s At<TlsSessionTicketKeys>>,
 }
 
 /// What peers have to fulfil.
@@ -58,12 +60,16 @@ impl<'s> Secrets<'s> {
     pub(super) fn new(written: &'s [At<Secret>]) -> Result<Self, Problem> {
         let mut secrets = Self::default();
         for secret in written {
-            let Secret { name, tls_certificate, validation_context } = &secret.value;
-            let is_known = match (tls_certificate, validation_context) {
-                (Some(certificate), None) => secrets.certificates.insert(name, certificate).is_some(),
-                (None, Some(context)) => secrets.contexts.insert(name, context).is_some(),
-                (Some(_), Some(_)) => return Err(secret.invalid("a secret is a certificate or a validation_context")),
-                (None, None) => false, // of a kind that nothing here asks for
+            let Secret { name, session_ticket_keys, tls_certificate, validation_context } = &secret.value;
+            let is_known = match (tls_certificate, validation_context, session_ticket_keys) {
+                (Some(certificate), None, None) => secrets.certificates.insert(name, certificate).is_some(),
+                (None, Some(context), None) => secrets.contexts.insert(name, context).is_some(),
+                (None, None, Some(keys)) => secrets.ticket_keys.insert(name, keys).is_some(),
+                (None, None, None) => false, // of a kind that nothing here asks for
+                (_, _, _) => {
+                    let what = "a secret is one of tls_certificate, validation_context and session_ticket_keys";
+                    return Err(secret.invalid(what));
+                }
             };
             if is_known {
                 return Err(secret.invalid(format!("duplicate static secret '{name}'")));
@@ -95,6 +101,24 @@ impl<'s> Secrets<'s> {
         let read = |secret: &At<Secret>, notes: &Notes| match &secret.value.tls_certificate {
             Some(it) => Ok(certificate(it, Reading::Watched, notes)?.of_secret(&name.value)),
             None => Err(secret.problem(Cause::Missing { field: "tls_certificate" })),
+        };
+        file.read(read, notes)
+    }
+
+    /// The keys of session tickets in a secret.
+    pub(super) fn ticket_keys(&self, named: &At<SdsSecretConfig>, notes: &Notes) -> Result<TicketKeys, Problem> {
+        let name = &named.value.name;
+        let Some(file) = SecretFile::of(named, SecretKind::TicketKeys, notes)? else {
+            let keys = self.ticket_keys.get(&*name.value);
+            let keys = keys.ok_or_else(|| unknown(name, "tls session ticket keys", self.ticket_keys.keys()))?;
+            return ticket_keys::read(keys, notes);
+        };
+        let read = |secret: &At<Secret>, notes: &Notes| match &secret.value.session_ticket_keys {
+            Some(keys) => {
+                keys.value.keys.iter().for_each(|source| watch(source, notes));
+                ticket_keys::read(keys, notes)
+            }
+            None => Err(secret.problem(Cause::Missing { field: "session_ticket_keys" })),
         };
         file.read(read, notes)
     }
@@ -159,21 +183,48 @@ fn unknown<'n>(
 }
 
 fn certificate(written: &At<TlsCertificate>, reading: Reading, notes: &Notes) -> Result<Certificate, Problem> {
-    let TlsCertificate { certificate_chain, private_key, watched_directory } = &written.value;
+    let TlsCertificate { certificate_chain, ocsp_staple, password, private_key, watched_directory } = &written.value;
     let (Some(chain), Some(key)) = (certificate_chain, private_key) else {
         return Err(written.invalid("a certificate has a certificate_chain and a private_key"));
     };
     if [reading, watched_directory.into()].contains(&Reading::Watched) {
-        [chain, key].into_iter().for_each(|source| watch(source, notes));
+        [chain, key].into_iter().chain(password).chain(ocsp_staple).for_each(|source| watch(source, notes));
     }
     let origin = origin(chain);
     let chain = data_source::certificates(chain, Content::CertificateChain, notes)?;
     let key = data_source::certificates(key, Content::PrivateKey, notes)?;
-    let read = Certificate::new(&chain.value, &key.value, &notes.surroundings().crypto);
-    read.map(|it| it.found_at(origin)).map_err(|error| match error {
+    let password = match password {
+        Some(source) => Some(data_source::certificates(source, Content::Password, notes)?),
+        None => None,
+    };
+    let with_password = (&key.value[..], password.as_ref().map(|it| &it.value[..]));
+    let read = Certificate::new(&chain.value, with_password, &notes.surroundings().crypto);
+    let read = read.map(|it| it.found_at(origin)).map_err(|error| match error {
         CertificateError::NoCertificate | CertificateError::NotX509 => chain.invalid(error.to_string()),
-        CertificateError::NoKey | CertificateError::KeyMismatch => key.invalid(error.to_string()),
-    })
+        CertificateError::KeyEncryption
+        | CertificateError::KeyMismatch
+        | CertificateError::NoKey
+        | CertificateError::NoPassword => key.invalid(error.to_string()),
+        CertificateError::WrongPassword => password.as_ref().unwrap_or(&key).invalid(error.to_string()),
+    })?;
+    match ocsp_staple {
+        Some(source) => stapled(read, source, notes),
+        None => Ok(read),
+    }
+}
+
+/// The same with its response of OCSP. As in Envoy, an empty one is none.
+fn stapled(certificate: Certificate, source: &At<DataSource>, notes: &Notes) -> Result<Certificate, Problem> {
+    if let Some(text) = &source.value.inline_string {
+        return Err(
+            text.invalid_but("OCSP staple cannot be provided via inline_string", "write filename or inline_bytes")
+        );
+    }
+    let response = data_source::certificates(source, Content::Staple, notes)?;
+    if response.value.is_empty() {
+        return Ok(certificate);
+    }
+    certificate.with_staple(&response.value).map_err(|error| response.invalid(error.to_string()))
 }
 
 fn origin(source: &At<DataSource>) -> Origin {
@@ -197,6 +248,8 @@ struct Context {
     permits_expired: bool,
     depth_max: Option<u32>,
     trusted: Option<(At<Vec<u8>>, Origin)>,
+    /// `system_root_certs`, which is in effect where there is no `trusted_ca`.
+    system: Option<(At<Vec<u8>>, Origin)>,
     /// Lists of revoked certificates.
     revocations: Option<At<Vec<u8>>>,
     /// They are for the certificates of peers alone.
@@ -213,6 +266,7 @@ impl Context {
             match_typed_subject_alt_names,
             max_verify_depth,
             only_verify_leaf_cert_crl,
+            system_root_certs,
             trust_chain_verification,
             trusted_ca,
             verify_certificate_hash,
@@ -230,6 +284,10 @@ impl Context {
             Some(source) => Some((data_source::certificates(source, Content::Authorities, notes)?, origin(source))),
             None => None,
         };
+        let system = match system_root_certs {
+            Some(wanted) if trusted.is_none() => Some(roots_of_system(wanted, reading, notes)?),
+            Some(_) | None => None,
+        };
         Ok(Self {
             place: written.place.clone(),
             names: match_typed_subject_alt_names.iter().map(peer_name).collect::<Result<_, _>>()?,
@@ -238,6 +296,7 @@ impl Context {
             permits_expired: *allow_expired_certificate,
             depth_max: max_verify_depth.as_ref().map(depth).transpose()?,
             trusted,
+            system,
             revocations: revocations.filter(|lists| !lists.value.is_empty()),
             only_ends: *only_verify_leaf_cert_crl,
             verification: *trust_chain_verification,
@@ -246,8 +305,8 @@ impl Context {
 
     /// It is that of a secret of this name.
     fn of_secret(self, name: &str) -> Self {
-        let trusted = self.trusted.map(|(pem, origin)| (pem, Origin { secret: Some(name.to_owned()), ..origin }));
-        Self { trusted, ..self }
+        let named = |(pem, origin)| (pem, Origin { secret: Some(name.to_owned()), ..origin });
+        Self { trusted: self.trusted.map(named), system: self.system.map(named), ..self }
     }
 
     /// The two as one, as protobuf merges messages: lists are appended, anything else is replaced.
@@ -263,6 +322,7 @@ impl Context {
             permits_expired: self.permits_expired || over.permits_expired,
             depth_max: over.depth_max.or(self.depth_max),
             trusted: over.trusted.or(self.trusted),
+            system: over.system.or(self.system),
             revocations: over.revocations.or(self.revocations),
             only_ends: over.only_ends.or(self.only_ends),
             verification: over.verification.or(self.verification),
@@ -270,7 +330,8 @@ impl Context {
     }
 
     fn validation(self) -> Result<Validation, Problem> {
-        let has_ca = self.trusted.is_some();
+        let trusted = self.trusted.or(self.system);
+        let has_ca = trusted.is_some();
         let revocations = lists(self.revocations.as_ref(), has_ca, self.only_ends == Some(true))?;
         let place = self.place;
         let names = if self.names.is_empty() { of_any_kind(&self.names_of_any_kind) } else { self.names };
@@ -287,10 +348,10 @@ impl Context {
             return without_ca("Certificate validity period is always ignored without trusted CA");
         }
         let checks_chain = self.verification != Some(TrustChainVerification::AcceptUntrusted);
-        let checked = self.trusted.as_ref().filter(|_| checks_chain);
+        let checked = trusted.as_ref().filter(|_| checks_chain);
         let checked = checked.map(|(pem, origin)| (&pem.value[..], origin.clone()));
         let rules = PeerRules::new(checked, names).map_err(|error| {
-            let place = self.trusted.as_ref().map_or(&place, |(pem, _)| &pem.place);
+            let place = trusted.as_ref().map_or(&place, |(pem, _)| &pem.place);
             Problem::invalid(place, error.to_string())
         })?;
         let expiry = if self.permits_expired { Expiry::Ignored } else { Expiry::Checked };
@@ -298,6 +359,19 @@ impl Context {
         let rules = rules.with_limits(self.pins, expiry, self.depth_max).with_revocations(revocations);
         Ok(Validation { checks: has_ca || has_pins, rules })
     }
+}
+
+/// The authorities that the system trusts.
+fn roots_of_system(
+    wanted: &At<SystemRootCerts>,
+    reading: Reading,
+    notes: &Notes,
+) -> Result<(At<Vec<u8>>, Origin), Problem> {
+    let (pem, path) = system_roots::read(wanted, notes)?;
+    if reading == Reading::Watched {
+        notes.watch(path);
+    }
+    Ok((pem, Origin { path: Some(path.to_owned()), secret: None }))
 }
 
 /// A name is compared with those of all kinds.

@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 
+use super::address::cidr;
 use super::secret::{Secrets, Validation};
+use super::ticket_keys;
 use crate::config::bootstrap::tls::{
-    CommonTlsContext, DownstreamTlsContext, TlsParameters, TlsProtocol, TransportSocket, TransportSocketConfig,
-    UpstreamTlsContext,
+    CommonTlsContext, DownstreamTlsContext, OcspStaplePolicy, TlsKeyLog, TlsParameters, TlsProtocol, TransportSocket,
+    TransportSocketConfig, UpstreamTlsContext,
 };
 use crate::config::problem::Problem;
 use crate::config::tls::{
-    CipherSuites, ClientCertificates, ClientContext, ClientTls, CommonTls, HttpAlpn, NameCheck, OwnName, Resumption,
-    SecretSource, ServerContext, ServerTls, UpstreamNames, Versions, suite_by_name,
+    Certificate, CipherSuites, ClientCertificates, ClientContext, ClientTls, CommonTls, HttpAlpn, KeyLogFile,
+    NameCheck, OwnName, Resumption, SecretSource, ServerContext, ServerOptions, ServerTls, StaplePolicy, TicketKeys,
+    UpstreamNames, Versions, suite_by_name,
 };
 use crate::config::yaml::{At, Notes};
 
@@ -62,7 +65,7 @@ fn server(
     notes: &Notes,
 ) -> Result<ServerTls, Problem> {
     let written = &context.common_tls_context;
-    let common = common(written, Versions::Both, secrets, notes)?;
+    let mut common = common(written, Versions::Both, secrets, notes)?;
     if common.certificates.is_empty() {
         return Err(at.invalid_but(
             "server TLS needs a certificate",
@@ -83,7 +86,53 @@ fn server(
         (false, true) => Resumption::Tickets,
         (true, true) => Resumption::None,
     };
-    ServerContext::new(common, clients, resumption).map_err(|error| at.invalid(error.to_string()))
+    let staples = match context.ocsp_staple_policy {
+        OcspStaplePolicy::LenientStapling => StaplePolicy::Lenient,
+        OcspStaplePolicy::MustStaple => StaplePolicy::Must,
+        OcspStaplePolicy::StrictStapling => StaplePolicy::Strict,
+    };
+    check_staples(&common, staples)
+        .map_err(|what| at.invalid_but(what, "write ocsp_staple beside certificate_chain"))?;
+    let ticket_keys = ticket_keys(context, secrets, notes)?;
+    if context.session_ticket_keys_sds_secret_config.as_ref().is_some_and(|named| named.value.sds_config.is_some()) {
+        common.secrets = SecretSource::Files;
+    }
+    let options = ServerOptions { clients, resumption, staples, ticket_keys };
+    ServerContext::new(common, options).map_err(|error| at.invalid(error.to_string()))
+}
+
+/// What the session tickets of a context are sealed with; `None` if it has no keys of its own.
+fn ticket_keys(
+    context: &DownstreamTlsContext,
+    secrets: &Secrets<'_>,
+    notes: &Notes,
+) -> Result<Option<TicketKeys>, Problem> {
+    let DownstreamTlsContext { session_ticket_keys: in_place, session_ticket_keys_sds_secret_config: named, .. } =
+        context;
+    let place = in_place.as_ref().map(|it| &it.place).or(named.as_ref().map(|it| &it.place));
+    let are_several = in_place.is_some() && named.is_some() || context.disable_stateless_session_resumption;
+    if let Some(place) = place.filter(|_| are_several) {
+        let what = "takes one of session_ticket_keys, session_ticket_keys_sds_secret_config and \
+                    disable_stateless_session_resumption";
+        return Err(Problem::invalid(place, what));
+    }
+    match (in_place, named) {
+        (Some(keys), _) => ticket_keys::read(keys, notes).map(Some),
+        (None, Some(named)) => secrets.ticket_keys(named, notes).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+/// A response of OCSP that has to be there is. The words are Envoy's.
+fn check_staples(common: &CommonTls, policy: StaplePolicy) -> Result<(), &'static str> {
+    let bare = || common.certificates.iter().filter(|it| it.staple().is_none());
+    if bare().any(Certificate::must_be_stapled) {
+        return Err("OCSP response is required for must-staple certificate");
+    }
+    if policy == StaplePolicy::Must && bare().next().is_some() {
+        return Err("Required OCSP response is missing from TLS context");
+    }
+    Ok(())
 }
 
 fn client(
@@ -131,9 +180,22 @@ fn common(
         alpn: alpn.collect::<Result<_, _>>()?,
         certificates: secrets.certificates(written, notes)?,
         crypto: notes.surroundings().crypto.clone(),
+        key_log: written.key_log.as_ref().map(|log| key_log(log, notes)).transpose()?,
         suites: written.tls_params.as_ref().map_or(Ok(CipherSuites::All), |params| suites(params, notes))?,
         versions: written.tls_params.as_ref().map_or(Ok(default), |params| versions(params, default))?,
         secrets: secret_source(written),
+    })
+}
+
+/// Where the secrets of connections are written.
+fn key_log(written: &At<TlsKeyLog>, notes: &Notes) -> Result<KeyLogFile, Problem> {
+    let TlsKeyLog { local_address_range, path, remote_address_range } = &written.value;
+    let to = (*path.value).to_owned();
+    notes.needs_log("key log", At { place: path.place.clone(), value: to.clone() });
+    Ok(KeyLogFile {
+        path: to,
+        local: local_address_range.iter().map(cidr).collect::<Result<_, _>>()?,
+        peers: remote_address_range.iter().map(cidr).collect::<Result<_, _>>()?,
     })
 }
 

@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::CertificateDer;
 
+use super::ocsp::OcspValidity;
 use super::x509::{AltName, alternatives, validity};
 
 /// Where a certificate was found.
@@ -22,6 +23,8 @@ pub struct InUse {
     pub origin: Origin,
     /// It, in DER.
     pub certificate: CertificateDer<'static>,
+    /// How long the response of OCSP is of use that goes with it.
+    pub staple: Option<OcspValidity>,
 }
 
 /// The certificates of one context.

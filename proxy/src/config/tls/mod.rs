@@ -3,14 +3,21 @@
 //! The keys and chains are read and checked with the configuration, so a certificate that does not fit its key is an error
 //! of the file and not of the first client. [`certificates`] chooses among several certificates, [`verify`] judges those of peers.
 
+mod certificate_error;
 mod certificates;
 mod crypto;
 mod general_name;
 mod inventory;
+mod key_log;
+mod ocsp;
 mod pins;
+mod private_key;
 mod renewable;
 mod revocations;
+mod server_context;
+mod stapling;
 mod suites;
+mod tickets;
 mod verify;
 pub mod x509;
 
@@ -19,16 +26,21 @@ use std::sync::Arc;
 
 use super::upstream_name::RequestedNames;
 use rustls::pki_types::ServerName;
-use rustls::server::NoServerSessionStorage;
-use rustls::{CipherSuite, ClientConfig, ServerConfig, SupportedProtocolVersion};
+use rustls::{ClientConfig, SupportedProtocolVersion};
 
-pub use certificates::{Certificate, CertificateError};
+pub use certificate_error::CertificateError;
+pub use certificates::Certificate;
 pub use crypto::Crypto;
 pub use inventory::{InUse, Inventory, Origin, Use};
+pub use key_log::KeyLogFile;
+pub use ocsp::{OcspError, OcspResponse, OcspValidity};
 pub use pins::{NotPinned, Pins, hash_of_base64, hash_of_hex};
 pub use renewable::{MadeOf, Material, Renewable, SecretSource};
 pub use revocations::{NoRevocations, Revocations};
+pub use server_context::{ClientCertificates, Resumption, ServerContext, ServerOptions};
+pub use stapling::{Staple, StapleOutcome, StaplePolicy};
 pub use suites::{CipherSuites, suite_by_name};
+pub use tickets::{TicketKeys, WrongLength};
 pub use verify::{Expiry, OtherNames, PeerName, PeerRules, Presence};
 
 /// TLS towards clients.
@@ -36,21 +48,6 @@ pub type ServerTls = Renewable<ServerContext>;
 
 /// TLS towards upstreams.
 pub type ClientTls = Renewable<ClientContext>;
-
-/// TLS towards clients, with the certificates that there are now.
-pub struct ServerContext {
-    /// For clients that offer one of our application protocols, or none.
-    with_alpn: Arc<ServerConfig>,
-    /// For clients whose offer has nothing in common with ours: as in Envoy that is no error.
-    without_alpn: Arc<ServerConfig>,
-    /// `require_client_certificate`
-    pub presence: Presence,
-    versions: Versions,
-    shown: Vec<Certificate>,
-    material: Material,
-    inventory: Inventory,
-    secrets: SecretSource,
-}
 
 /// TLS towards upstreams, with the certificates that there are now.
 pub struct ClientContext {
@@ -60,6 +57,8 @@ pub struct ClientContext {
     nameless: Arc<ClientConfig>,
     /// `alpn_protocols`: what is offered where nothing is known of what the connection is for.
     own_alpn: Vec<Vec<u8>>,
+    /// Where the secrets of connections are written.
+    pub key_log: Option<KeyLogFile>,
     names: UpstreamNames,
     verifiers: verify::UpstreamVerifiers,
     material: Material,
@@ -129,6 +128,8 @@ pub struct CommonTls {
     pub certificates: Vec<Certificate>,
     /// What is computed with.
     pub crypto: Crypto,
+    /// Where the secrets of connections are written.
+    pub key_log: Option<KeyLogFile>,
     /// `cipher_suites` of TLS 1.2.
     pub suites: CipherSuites,
     /// The oldest and the newest version.
@@ -160,64 +161,8 @@ impl Versions {
     }
 }
 
-/// How a client may resume a session.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Resumption {
-    /// By its ticket, or in TLS 1.2 by the number of a session that is kept here.
-    #[default]
-    Any,
-    /// `disable_stateless_session_resumption` and `disable_stateful_session_resumption`: not at all.
-    None,
-    /// `disable_stateless_session_resumption`: by number, and so in TLS 1.2 alone.
-    Sessions,
-    /// `disable_stateful_session_resumption`: by ticket.
-    Tickets,
-}
-
 /// `max_session_keys`: so many sessions are kept to be resumed; `None` is rustls' own choice.
 pub type SessionsMax = Option<usize>;
-
-/// Which certificate a client has to show.
-#[derive(Clone, Debug)]
-pub enum ClientCertificates {
-    /// None is requested.
-    Ignored,
-    /// One that is shown is checked.
-    Optional(PeerRules),
-    /// There has to be one, and it is checked.
-    Required(PeerRules),
-}
-
-impl ClientCertificates {
-    fn rules(&self) -> Option<&PeerRules> {
-        match self {
-            Self::Ignored => None,
-            Self::Optional(rules) | Self::Required(rules) => Some(rules),
-        }
-    }
-
-    fn presence(&self) -> Presence {
-        match self {
-            Self::Optional(rules) if rules.need_certificate() => Presence::Required,
-            Self::Ignored | Self::Optional(_) => Presence::Optional,
-            Self::Required(_) => Presence::Required,
-        }
-    }
-}
-
-impl MadeOf for ServerContext {
-    fn inventory(&self) -> &Inventory {
-        &self.inventory
-    }
-
-    fn material(&self) -> &Material {
-        &self.material
-    }
-
-    fn secrets(&self) -> SecretSource {
-        self.secrets
-    }
-}
 
 impl MadeOf for ClientContext {
     fn inventory(&self) -> &Inventory {
@@ -238,10 +183,13 @@ fn material(common: &CommonTls, rules: Option<&PeerRules>, presence: Presence) -
     let trusted = rules.into_iter().flat_map(PeerRules::certificates);
     let revocations = rules.and_then(PeerRules::revocations);
     let depth = revocations.map(|lists| format!(" {:?}", lists.depth())).unwrap_or_default();
+    let key_log = common.key_log.as_ref().map(|file| format!(" {file:?}")).unwrap_or_default();
     Material {
         certificates: common.certificates.iter().flat_map(Certificate::chain).chain(trusted).cloned().collect(),
         revocations: revocations.map(Revocations::read),
-        demands: format!("{presence:?} {}{depth}", rules.map_or_else(|| "[]".to_owned(), PeerRules::demands)),
+        ticket_keys: Vec::new(),
+        staples: common.certificates.iter().map(|it| it.staple().cloned()).collect(),
+        demands: format!("{presence:?} {}{depth}{key_log}", rules.map_or_else(|| "[]".to_owned(), PeerRules::demands)),
     }
 }
 
@@ -250,81 +198,6 @@ fn inventory(common: &CommonTls, rules: Option<&PeerRules>) -> Inventory {
     Inventory {
         own: common.certificates.iter().filter_map(Certificate::in_use).collect(),
         trusted: rules.and_then(PeerRules::in_use),
-    }
-}
-
-impl ServerContext {
-    /// # Errors
-    /// The versions have no cipher suite left.
-    pub fn new(
-        common: CommonTls,
-        clients: ClientCertificates,
-        resumption: Resumption,
-    ) -> Result<ServerTls, rustls::Error> {
-        let presence = clients.presence();
-        let mut material = material(&common, clients.rules(), presence);
-        let inventory = inventory(&common, clients.rules());
-        if resumption != Resumption::Any {
-            material.demands = format!("{} {resumption:?}", material.demands);
-        }
-        let Crypto { key_log, provider, ticketer, time } = common.crypto;
-        let provider = Arc::new(common.suites.within(&provider));
-        let builder = ServerConfig::builder_with_details(Arc::clone(&provider), time);
-        let builder = builder.with_protocol_versions(common.versions.list())?;
-        let builder = match clients {
-            ClientCertificates::Ignored => builder.with_no_client_auth(),
-            ClientCertificates::Optional(rules) | ClientCertificates::Required(rules) => {
-                builder.with_client_cert_verifier(verify::clients(rules, presence, &provider))
-            }
-        };
-        let shown = common.certificates.clone();
-        let mut config = builder.with_cert_resolver(certificates::of_server(common.certificates));
-        config.key_log = key_log;
-        match resumption {
-            Resumption::Any | Resumption::Tickets => config.ticketer = ticketer()?,
-            // Without a ticketer rustls would number sessions of TLS 1.3 as well.
-            Resumption::None | Resumption::Sessions => config.send_tls13_tickets = 0,
-        }
-        if matches!(resumption, Resumption::None | Resumption::Tickets) {
-            config.session_storage = Arc::new(NoServerSessionStorage {});
-        }
-        let without_alpn = Arc::new(config.clone());
-        config.alpn_protocols = common.alpn;
-        let (with_alpn, versions, secrets) = (Arc::new(config), common.versions, common.secrets);
-        Ok(Renewable::new(Self { with_alpn, without_alpn, presence, versions, shown, material, inventory, secrets }))
-    }
-
-    /// The first URI among the names of the certificate that a client gets with the SNI `server_name`.
-    #[must_use]
-    pub fn own_uri(&self, server_name: Option<&str>) -> Option<String> {
-        self.own(server_name)?.uri()
-    }
-
-    /// The certificate that a client gets with the SNI `server_name`, if it can check it.
-    #[must_use]
-    pub fn own(&self, server_name: Option<&str>) -> Option<&Certificate> {
-        let named = server_name.and_then(|name| self.shown.iter().find(|certificate| certificate.is_for(name)));
-        named.or(self.shown.first())
-    }
-
-    /// The version that a client will get which offers these suites, if it gets one: those of 1.3 are suites of their own.
-    #[must_use]
-    pub fn version_for(&self, offer: &[CipherSuite]) -> &'static str {
-        const OF_TLS13: [CipherSuite; 3] = [
-            CipherSuite::TLS13_AES_128_GCM_SHA256,
-            CipherSuite::TLS13_AES_256_GCM_SHA384,
-            CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
-        ];
-        let is_offered = || offer.iter().any(|suite| OF_TLS13.contains(suite));
-        if self.versions != Versions::Tls12 && is_offered() { "TLSv1.3" } else { "TLSv1.2" }
-    }
-
-    /// For a client that offers these application protocols; `None` if it offers none.
-    #[must_use]
-    pub fn for_offer<'a>(&self, offer: Option<impl Iterator<Item = &'a [u8]>>) -> Arc<ServerConfig> {
-        let ours = &self.with_alpn.alpn_protocols;
-        let is_common = offer.is_none_or(|mut offer| offer.any(|protocol| ours.iter().any(|our| our == protocol)));
-        Arc::clone(if is_common { &self.with_alpn } else { &self.without_alpn })
     }
 }
 
@@ -364,17 +237,18 @@ impl ClientContext {
             Some(0) => config.resumption = rustls::client::Resumption::disabled(),
             Some(max) => config.resumption = rustls::client::Resumption::in_memory_sessions(max),
         }
-        let (naming, secrets) = (Arc::new(config.clone()), common.secrets);
+        let naming = Arc::new(config.clone());
         config.enable_sni = false;
         Ok(Renewable::new(Self {
             naming,
             nameless: Arc::new(config),
             own_alpn,
+            key_log: common.key_log,
             names,
             verifiers,
             material,
             inventory,
-            secrets,
+            secrets: common.secrets,
         }))
     }
 
@@ -418,13 +292,6 @@ impl ClientContext {
                 carries.alpn().iter().map(|protocol| protocol.to_vec()).collect();
         }
         (config, server_name.unwrap_or_else(unnamed))
-    }
-}
-
-impl fmt::Debug for ServerContext {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { with_alpn, material, .. } = self; // the rest holds keys
-        write!(f, "ServerTls({}{})", alpn(&with_alpn.alpn_protocols), material.demands)
     }
 }
 

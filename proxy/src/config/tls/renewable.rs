@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ring::digest::SHA256_OUTPUT_LEN;
 use rustls::pki_types::CertificateDer;
 
 use super::inventory::Inventory;
+use super::ocsp::OcspResponse;
 
 /// Certificates, and all that TLS is done with, in their present form. Listeners and clusters hold it for as long as they are
 /// there; a connection takes the present form, and keeps it.
@@ -18,6 +20,10 @@ pub struct Material {
     pub(super) certificates: Vec<CertificateDer<'static>>,
     /// `crl`, as it was read.
     pub(super) revocations: Option<Arc<[u8]>>,
+    /// The responses of OCSP to our own certificates.
+    pub(super) staples: Vec<Option<OcspResponse>>,
+    /// SHA-256 of the keys of session tickets.
+    pub(super) ticket_keys: Vec<[u8; SHA256_OUTPUT_LEN]>,
     /// What peers have to fulfil beside being trusted.
     pub(super) demands: String,
 }

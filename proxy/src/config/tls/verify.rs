@@ -11,7 +11,8 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError as Fault, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme};
 use webpki::{EndEntityCert, KeyUsage, RevocationOptions};
 
-use super::certificates::{CertificateError, chain_of};
+use super::certificate_error::CertificateError;
+use super::certificates::chain_of;
 use super::inventory::{InUse, Origin};
 use super::pins::{NotPinned, Pins};
 use super::revocations::{self, Revocations};
@@ -102,7 +103,7 @@ impl PeerRules {
     /// The first of those that are trusted, as operators see it.
     pub(super) fn in_use(&self) -> Option<InUse> {
         let Trusted { origin, certificates, .. } = self.trusted.as_ref()?;
-        Some(InUse { origin: origin.clone(), certificate: certificates.first()?.clone() })
+        Some(InUse { origin: origin.clone(), certificate: certificates.first()?.clone(), staple: None })
     }
 
     /// Those that are trusted.

@@ -25,19 +25,21 @@ pub struct Validity {
     pub end: SystemTime,
 }
 
-const SEQUENCE: u8 = 0x30;
+pub(super) const SEQUENCE: u8 = 0x30;
 const BOOLEAN: u8 = 0x01;
-const OBJECT_ID: u8 = 0x06;
+pub(super) const OBJECT_ID: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
+pub(super) const GENERALIZED_TIME: u8 = 0x18;
 /// `[0]` and `[3]` of a TBSCertificate: its version and its extensions. `[0]` is an otherName, and the value in it, as well.
-const CONTEXT_0: u8 = 0xa0;
+pub(super) const CONTEXT_0: u8 = 0xa0;
 const CONTEXT_3: u8 = 0xa3;
 /// 2.5.29.17, subjectAltName.
-const SUBJECT_ALT_NAME: [u8; 3] = [0x55, 0x1d, 0x11];
+const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+/// 1.3.6.1.5.5.7.1.24, tlsfeature (RFC 7633).
+const TLS_FEATURE: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 24];
 
 /// An element of DER: its tag and its content, and what stands behind it.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(super) fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, first], rest) = der.split_first_chunk::<2>()?;
     let (length, rest) = match first {
         0..=0x7f => (usize::from(first), rest),
@@ -50,7 +52,7 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 }
 
 /// The elements one after the other, as far as they can be read.
-fn elements(mut der: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+pub(super) fn elements(mut der: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     std::iter::from_fn(move || {
         let (tag, content, rest) = element(der)?;
         der = rest;
@@ -95,18 +97,33 @@ pub fn alternatives(certificate: &[u8]) -> Vec<AltName> {
 pub fn serial(certificate: &[u8]) -> Option<String> {
     const INTEGER: u8 = 0x02;
     let (INTEGER, number) = parts(certificate)?.next()? else { return None };
-    Some(number.iter().skip_while(|byte| **byte == 0).map(|byte| format!("{byte:02x}")).collect())
+    Some(hex_number(number))
+}
+
+/// A number in DER, two hexadecimal digits a byte, without bytes of zero at the front.
+pub(super) fn hex_number(number: &[u8]) -> String {
+    number.iter().skip_while(|byte| **byte == 0).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Must a response of OCSP go with it (RFC 7633 4.2.3.1)?
+#[must_use]
+pub fn must_be_stapled(certificate: &[u8]) -> bool {
+    // A list of one feature: status_request, which is extension 5.
+    extension(certificate, TLS_FEATURE) == Some(&[SEQUENCE, 3, 2, 1, 5])
 }
 
 fn alternative_names(certificate: &[u8]) -> Option<&[u8]> {
+    let (SEQUENCE, names, _) = element(extension(certificate, SUBJECT_ALT_NAME)?)? else { return None };
+    Some(names)
+}
+
+/// The value of the extension of this type.
+fn extension<'c>(certificate: &'c [u8], kind: &[u8]) -> Option<&'c [u8]> {
     let (_, extensions) = parts(certificate)?.find(|(tag, _)| *tag == CONTEXT_3)?;
     let (SEQUENCE, extensions, _) = element(extensions)? else { return None };
-    let (_, found) = elements(extensions).find(|(_, extension)| {
-        element(extension).is_some_and(|(tag, id, _)| tag == OBJECT_ID && id == SUBJECT_ALT_NAME)
-    })?;
-    let (_, value) = elements(found).find(|(tag, _)| ![OBJECT_ID, BOOLEAN].contains(tag))?;
-    let (SEQUENCE, names, _) = element(value)? else { return None };
-    Some(names)
+    let (_, found) = elements(extensions)
+        .find(|(_, extension)| element(extension).is_some_and(|(tag, id, _)| tag == OBJECT_ID && id == kind))?;
+    elements(found).find(|(tag, _)| ![OBJECT_ID, BOOLEAN].contains(tag)).map(|(_, value)| value)
 }
 
 fn name(tag: u8, content: &[u8], kind: NameKind) -> Option<String> {
@@ -136,7 +153,7 @@ pub fn validity(certificate: &[u8]) -> Option<Validity> {
 }
 
 /// RFC 5280 4.1.2.5: in UTC, to the second.
-fn time(tag: u8, text: &[u8]) -> Option<SystemTime> {
+pub(super) fn time(tag: u8, text: &[u8]) -> Option<SystemTime> {
     let text = str::from_utf8(text).ok()?.strip_suffix('Z')?;
     let number = |text: &str| text.parse::<u32>().ok();
     let (year, rest) = match tag {

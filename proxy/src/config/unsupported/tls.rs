@@ -5,9 +5,7 @@ use super::Support::{self, Ignored, Only, Refused};
 
 const FILES: &str = "certificates and keys come from the file; write them, or the names of their files, here";
 const HANDSHAKE: &str = "rustls does the handshake, with its own rules";
-const SESSIONS: &str = "session tickets are sealed with keys that this process makes and changes by itself";
 const SOURCE: &str = "there is no xDS; write path_config_source, which names a file";
-const STAPLING: &str = "nothing is stapled to a certificate (OCSP)";
 const VERIFICATION: &str = "a peer is known by trusted_ca and match_typed_subject_alt_names";
 
 #[rustfmt::skip]
@@ -21,19 +19,15 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("TlsInspector", "max_client_hello_size", Ignored("a ClientHello has at most 16 KiB")),
 
     ("DownstreamTlsContext", "full_scan_certs_on_sni_mismatch", Only("false", "where no certificate is for the name, the first is shown")),
-    ("DownstreamTlsContext", "ocsp_staple_policy", Only("LENIENT_STAPLING", STAPLING)),
     ("DownstreamTlsContext", "prefer_client_ciphers", Only("false", "the cipher suite is chosen by the server's preference")),
     ("DownstreamTlsContext", "require_sni", Ignored("a client without SNI is accepted, by Envoy as well")),
-    ("DownstreamTlsContext", "session_ticket_keys", Refused(SESSIONS)),
-    ("DownstreamTlsContext", "session_ticket_keys_sds_secret_config", Refused(SESSIONS)),
-    ("DownstreamTlsContext", "session_timeout", Ignored("sessions are resumed for as long as their ticket's key exists: 12 hours at most")),
+    ("DownstreamTlsContext", "session_timeout", Ignored("sessions are resumed for as long as their ticket is good: 12 hours at most")),
 
     ("UpstreamTlsContext", "allow_renegotiation", Only("false", "TLS 1.3 has no renegotiation, and rustls has none for 1.2")),
     ("UpstreamTlsContext", "enforce_rsa_key_usage", Ignored("rustls checks how a key may be used in any case")),
 
     ("CommonTlsContext", "custom_handshaker", Refused(HANDSHAKE)),
     ("CommonTlsContext", "custom_tls_certificate_selector", Refused("of several certificates the first that is for the name is shown")),
-    ("CommonTlsContext", "key_log", Refused("session keys are not written")),
     ("CommonTlsContext", "tls_certificate_certificate_provider", Refused(FILES)),
     ("CommonTlsContext", "tls_certificate_certificate_provider_instance", Refused(FILES)),
     ("CommonTlsContext", "tls_certificate_provider_instance", Refused(FILES)),
@@ -44,8 +38,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("TlsParameters", "ecdh_curves", Ignored("the curves are X25519, P-256 and P-384")),
     ("TlsParameters", "signature_algorithms", Ignored("signatures are those that both sides know")),
 
-    ("TlsCertificate", "ocsp_staple", Refused(STAPLING)),
-    ("TlsCertificate", "password", Refused("write a key without a password, in a file that this process alone may read")),
     ("TlsCertificate", "pkcs12", Refused("write certificate_chain and private_key, in PEM")),
     ("TlsCertificate", "private_key_provider", Refused("keys are in files")),
     ("TlsCertificate", "signed_certificate_timestamp", Refused("nothing is sent beside a certificate")),
@@ -53,7 +45,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("CertificateValidationContext", "ca_certificate_provider_instance", Refused(VERIFICATION)),
     ("CertificateValidationContext", "custom_validator_config", Refused(VERIFICATION)),
     ("CertificateValidationContext", "require_signed_certificate_timestamp", Only("false", "nothing is read beside a certificate")),
-    ("CertificateValidationContext", "system_root_certs", Refused("write trusted_ca: { filename: /etc/ssl/certs/ca-certificates.crt }")),
 
     ("ConfigSource", "ads", Refused(SOURCE)),
     ("ConfigSource", "api_config_source", Refused(SOURCE)),
@@ -67,6 +58,4 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("DiscoveryResponse", "resource_errors", Ignored(RESPONSE)),
     ("DiscoveryResponse", "type_url", Ignored(RESPONSE)),
     ("Secret", "generic_secret", Ignored("nothing here asks for it")),
-    ("Secret", "session_ticket_keys", Ignored("session tickets are sealed with keys that this process makes and changes by itself")),
-
 ];

@@ -179,8 +179,8 @@ impl fmt::Display for Path<'_> {
 /// Things to tell the author of a file that is accepted, and what remains to be checked outside of it.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
-    /// Paths of access logs.
-    logs: RefCell<Vec<At<String>>>,
+    /// Paths of logs, and what these are.
+    logs: RefCell<Vec<(&'static str, At<String>)>>,
     /// Runtime keys that name a cluster or a listener.
     owned: RefCell<Vec<At<String>>>,
     /// Runtime keys that something reads because the configuration says so.
@@ -215,9 +215,9 @@ impl Notes {
         self.noted.borrow_mut().push((place.clone(), text.into()));
     }
 
-    /// Lines will be written to the file at this path.
-    pub(crate) fn needs_log(&self, path: At<String>) {
-        self.logs.borrow_mut().push(path);
+    /// Lines will be written to the file at this path, which is a log of this kind.
+    pub(crate) fn needs_log(&self, kind: &'static str, path: At<String>) {
+        self.logs.borrow_mut().push((kind, path));
     }
 
     /// This runtime key names a cluster or a listener, which has to be there.
@@ -251,10 +251,10 @@ impl Notes {
 
     /// The first log that cannot be opened is a problem.
     pub(crate) fn open_logs(&self, opens: &dyn Fn(&str) -> io::Result<()>) -> Result<(), Problem> {
-        for path in self.logs.borrow().iter() {
+        for (kind, path) in self.logs.borrow().iter() {
             opens(&path.value).map_err(|error| {
                 path.invalid_but(
-                    format!("access log {:?} cannot be opened: {error}", path.value),
+                    format!("{kind} {:?} cannot be opened: {error}", path.value),
                     "the directory must exist, and this user must be allowed to write there",
                 )
             })?;

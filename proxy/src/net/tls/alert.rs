@@ -1,8 +1,9 @@
-//! The alert for a client without a certificate.
+//! The alerts for a client without a certificate, and for one that cannot have ours.
 //!
 //! rustls sends certificate_required in every version. That alert is one of TLS 1.3 (RFC 8446 6.2); older clients do not accept
 //! it, and expect handshake_failure (RFC 5246 7.4.6). In 1.2 the alert is in clear text, since no key has been agreed upon when it is
-//! sent, so it can be recognised among all that is written.
+//! sent, so it can be recognised among all that is written. Where no certificate may be shown, rustls sends access_denied, in clear
+//! text as well, and Envoy handshake_failure.
 
 use std::io;
 use std::pin::Pin;
@@ -14,10 +15,12 @@ use crate::net::{Io, Peek};
 
 /// A record of TLS 1.2 with the fatal alert certificate_required.
 const CERTIFICATE_REQUIRED: [u8; 7] = [21, 3, 3, 0, 2, 2, 116];
+/// The same with access_denied.
+const ACCESS_DENIED: [u8; 7] = [21, 3, 3, 0, 2, 2, 49];
 /// The same with handshake_failure.
 const HANDSHAKE_FAILURE: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
 
-/// Puts the alert of TLS 1.2 in place of that of 1.3.
+/// Puts handshake_failure in place of the others.
 pub(super) fn of_version(io: Box<dyn Io + Send>) -> Box<dyn Io + Send> {
     Box::new(OfVersion(io))
 }
@@ -42,7 +45,8 @@ impl AsyncRead for OfVersion {
 
 impl AsyncWrite for OfVersion {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let bytes = if bytes == CERTIFICATE_REQUIRED { &HANDSHAKE_FAILURE } else { bytes };
+        let is_replaced = bytes == CERTIFICATE_REQUIRED || bytes == ACCESS_DENIED;
+        let bytes = if is_replaced { &HANDSHAKE_FAILURE } else { bytes };
         Pin::new(&mut self.get_mut().0).poll_write(cx, bytes)
     }
 

@@ -93,6 +93,11 @@ pub(super) fn of_client(error: &io::Error, version: &str) -> Option<String> {
     Some(framed(&words))
 }
 
+/// The same of a client that gets no certificate.
+pub(super) fn rejected() -> String {
+    framed(&ssl(133, "CONNECTION_REJECTED"))
+}
+
 /// The same of a connection that broke after its handshake: Envoy adds that it could not be ended as TLS ends.
 pub(super) fn of_stream(error: &io::Error) -> Option<String> {
     match within::<Error>(error) {

@@ -7,7 +7,9 @@ mod client_hello;
 pub mod failure;
 mod fingerprint;
 mod first_record;
+mod hello_bytes;
 mod io;
+mod key_log;
 mod raw_hello;
 
 use std::io::{Error, ErrorKind};
@@ -17,17 +19,20 @@ use std::time::Duration;
 use rustls::server::Acceptor;
 use rustls::{CommonState, HandshakeKind, NamedGroup};
 use tokio::time::timeout;
-use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream, server};
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake, TlsConnector, TlsStream, server};
 
-use super::{Address, Conn, Io, Passed, SocketEnds};
-use crate::config::tls::{Carries, Certificate, ClientContext, Presence, ServerContext};
+use super::{Address, Conn, Io, Logs, Passed, SocketEnds};
+use crate::config::tls::{Carries, Certificate, ClientContext, Presence, ServerContext, Staple, StapleOutcome};
 use crate::config::upstream_name::RequestedNames;
 use crate::stats::Handshake;
 pub use certificate::PeerCertificate;
 pub(crate) use certificate::subject;
 pub use client_hello::{ClientHello, FirstBytes};
 pub use fingerprint::Fingerprints;
+use hello_bytes::Copied;
 use io::TlsIo;
+use key_log::Keys;
+use raw_hello::asks_for_status;
 
 /// What was agreed upon in a handshake.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -50,6 +55,8 @@ pub struct TlsSession {
     pub own: Option<Certificate>,
     /// The name in the SNI of a client.
     pub server_name: Option<String>,
+    /// What a client has got that asked for a response of OCSP; `None` of others.
+    pub staple: Option<Staple>,
     /// `TLSv1.3`; of a handshake that failed, what it was about to be.
     pub version: &'static str,
     /// Why the handshake failed, or the connection broke later, in the words of Envoy.
@@ -105,21 +112,34 @@ pub struct Failed {
 /// # Errors
 /// The client sends something else, or there is nothing that both sides support; where TLS has an alert for it, the alert has
 /// been sent. Or it takes longer than `limit` (`TimedOut`).
-pub async fn accept(mut conn: Conn, tls: &ServerContext, limit: Duration) -> Result<Conn, Box<Failed>> {
+pub async fn accept(
+    mut conn: Conn,
+    tls: &ServerContext,
+    limit: Duration,
+    logs: &dyn Logs,
+) -> Result<Conn, Box<Failed>> {
     let filter_chain = conn.filter_chain.take();
     let (local, peer) = (conn.local.clone(), conn.peer.clone());
     let (requested_server_name, direct) = (conn.requested_server_name.take(), conn.direct.take());
     let (passed, fingerprints) = (conn.passed.take(), conn.fingerprints.take());
-    let done = timeout(limit, handshake(conn, tls)).await;
+    let staple = StapleOutcome::default();
+    let done = timeout(limit, handshake(conn, tls, logs, &staple)).await;
+    let staple = staple.get().copied();
     match done.unwrap_or_else(|_| Err((TLS12, ErrorKind::TimedOut.into()))) {
         Ok((stream, session)) => {
+            let session = TlsSession { staple, ..session };
             let encrypted = over(TlsStream::from(stream), local, peer, session);
             Ok(Conn { requested_server_name, fingerprints, direct, passed, filter_chain, ..encrypted })
         }
         Err((version, error)) => {
-            let version = if failure::lacks_version(&error) { TLS12 } else { version };
-            let session = TlsSession { version, ..TlsSession::default() };
-            session.note_failure(failure::of_client(&error, version));
+            // Of a client that was refused for want of a response, BoringSSL says the same as of one without a version.
+            let has_none = failure::lacks_version(&error) || staple == Some(Staple::Failed);
+            let version = if has_none { TLS12 } else { version };
+            let session = TlsSession { version, staple, ..TlsSession::default() };
+            session.note_failure(match staple {
+                Some(Staple::Failed) => Some(failure::rejected()),
+                Some(Staple::Omitted | Staple::Responded) | None => failure::of_client(&error, version),
+            });
             let session = Arc::new(session);
             Err(Box::new(Failed {
                 error,
@@ -145,16 +165,30 @@ const TLS13: &str = "TLSv1.3";
 async fn handshake(
     conn: Conn,
     tls: &ServerContext,
+    logs: &dyn Logs,
+    staple: &StapleOutcome,
 ) -> Result<(server::TlsStream<Box<dyn Io + Send>>, TlsSession), Failure> {
     let conn = first_record::check(conn).await.map_err(|error| (TLS12, error))?;
-    let io = match tls.presence {
-        Presence::Required => alert::of_version(conn.io),
-        Presence::Optional => conn.io,
+    let ends = (conn.local.clone(), conn.peer.clone());
+    let io = if tls.presence == Presence::Required || tls.may_refuse_for_staple() {
+        alert::of_version(conn.io)
+    } else {
+        conn.io
     };
+    let io = Copied { io, read: Vec::new() };
     // As long as there is no ClientHello, BoringSSL has that for the version.
     let start = LazyConfigAcceptor::new(Acceptor::default(), io).await.map_err(|error| (TLS12, error))?;
+    let StartHandshake { accepted, io: Copied { io, read }, .. } = start;
+    let start = StartHandshake::from_parts(accepted, io);
     let version = tls.version_for(start.client_hello().cipher_suites());
-    let config = tls.for_offer(start.client_hello().alpn());
+    let mut config = tls.for_offer(start.client_hello().alpn());
+    if asks_for_status(&read) {
+        tls.choose_with_staple(&mut config, staple);
+    }
+    let keys = Keys::of(tls.key_log.as_ref(), (&ends.0, &ends.1), logs, &config.key_log);
+    if let Some(keys) = &keys {
+        Arc::make_mut(&mut config).key_log = keys.of_rustls();
+    }
     let stream = start.into_stream(config).await.map_err(|error| (version, error))?;
     let mut session = agreed(stream.get_ref().1);
     session.server_name = stream.get_ref().1.server_name().map(str::to_owned);
@@ -169,9 +203,18 @@ async fn handshake(
 ///
 /// # Errors
 /// As the server's side: [`accept`]. rustls' own error is within.
-pub async fn connect(conn: Conn, tls: &ClientContext, names: &RequestedNames, carries: Carries) -> Result<Conn, Error> {
-    let (config, name) = tls.of_connection(names, carries);
+pub async fn connect(
+    conn: Conn,
+    tls: &ClientContext,
+    (names, carries): (&RequestedNames, Carries),
+    logs: &dyn Logs,
+) -> Result<Conn, Error> {
+    let (mut config, name) = tls.of_connection(names, carries);
     let Conn { io, local, peer, number, .. } = conn;
+    let keys = Keys::of(tls.key_log.as_ref(), (&local, &peer), logs, &config.key_log);
+    if let Some(keys) = &keys {
+        Arc::make_mut(&mut config).key_log = keys.of_rustls();
+    }
     let stream = TlsConnector::from(config).connect(name, io).await?;
     let session = agreed(stream.get_ref().1);
     Ok(Conn { number, ..over(TlsStream::from(stream), local, peer, session) })
@@ -193,6 +236,7 @@ fn agreed(state: &CommonState) -> TlsSession {
         group: state.negotiated_key_exchange_group().map_or("", |group| name_of_group(group.name())),
         is_resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
         own: None,
+        staple: None,
         own_uri: None,
         server_name: None,
         peer: state.peer_certificates().and_then(PeerCertificate::of),

@@ -4,6 +4,8 @@ use super::first_record::{HANDSHAKE, RECORD_HEAD_LEN};
 
 /// `server_name` (RFC 6066 3).
 pub(super) const SERVER_NAME: u16 = 0;
+/// `status_request` (RFC 6066 8).
+const STATUS_REQUEST: u16 = 5;
 /// `supported_groups` (RFC 8446 4.2.7).
 const GROUPS: u16 = 10;
 /// `ec_point_formats` (RFC 8422 5.1.2).
@@ -37,11 +39,7 @@ impl RawHello {
     /// The one that `stream` begins with; `None` if that is none, or not whole.
     pub(super) fn parse(stream: &[u8]) -> Option<Self> {
         let message = handshake(stream);
-        let mut message = Reader(&message);
-        let [1, length @ ..] = *message.array::<4>()? else { return None };
-        let [high, rest @ ..] = length;
-        let length = usize::from(high) << 16 | usize::from(u16::from_be_bytes(rest));
-        let mut hello = Reader(message.take(length)?);
+        let mut hello = body(&message)?;
         let version = hello.number()?;
         hello.take(32)?; // its random bytes
         hello.short()?; // legacy_session_id
@@ -81,6 +79,37 @@ impl RawHello {
         }
         Some(())
     }
+}
+
+/// Does the ClientHello that `stream` begins with ask for a response of OCSP with the certificate?
+pub(super) fn asks_for_status(stream: &[u8]) -> bool {
+    const OCSP: u8 = 1;
+    let message = handshake(stream);
+    let value = || {
+        let mut hello = body(&message)?;
+        hello.take(2 + 32)?; // its version and random bytes
+        hello.short()?; // legacy_session_id
+        hello.long()?; // its cipher suites
+        hello.short()?; // legacy_compression_methods
+        let mut extensions = Reader(hello.long()?);
+        while let Some(kind) = extensions.number() {
+            let value = extensions.long()?;
+            if kind == STATUS_REQUEST {
+                return Some(value);
+            }
+        }
+        None
+    };
+    value().is_some_and(|value| value.first() == Some(&OCSP))
+}
+
+/// The content of a ClientHello.
+fn body(message: &[u8]) -> Option<Reader<'_>> {
+    let mut message = Reader(message);
+    let [1, length @ ..] = *message.array::<4>()? else { return None };
+    let [high, rest @ ..] = length;
+    let length = usize::from(high) << 16 | usize::from(u16::from_be_bytes(rest));
+    message.take(length).map(Reader)
 }
 
 /// The handshake messages in the records that a stream begins with.

@@ -29,6 +29,9 @@ scope! {
         memory_heap_size: State,
         /// All pages in memory, when the stats were last read. Bytes.
         memory_physical_size: State,
+        /// Until the first response of OCSP expires that goes with a certificate, when the stats were last read; 0 if there is
+        /// none. Seconds.
+        seconds_until_first_ocsp_response_expiring: State,
         /// [`ServerState`] as a number.
         state: State,
         /// Connections open, of all listeners.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::downstream::listener_prefix;
 use super::{cluster_prefix, last_words, one_segment, scope};
+use crate::config::tls::Staple;
 use crate::stats::{Counter, Derived, Registry};
 
 scope! {
@@ -24,6 +25,14 @@ scope! {
         handshake: Counter,
         /// A handshake was completed in which the peer has shown no certificate.
         no_certificate: Counter,
+        /// A client that asks for a response of OCSP was refused: `ocsp_staple_policy` permits no certificate.
+        ocsp_staple_failed: Counter,
+        /// A client that asks for a response of OCSP got a certificate without one.
+        ocsp_staple_omitted: Counter,
+        /// A client asked for a response of OCSP.
+        ocsp_staple_requests: Counter,
+        /// A client got a certificate with a response of OCSP.
+        ocsp_staple_responses: Counter,
         /// A handshake was completed that resumed an earlier session.
         session_reused: Counter,
     }
@@ -184,6 +193,17 @@ impl HandshakeStats {
                 self.registry.counter(&format!("{}.{kind}.{name}", self.prefix)).inc();
             }
         }
+    }
+
+    /// Counts a client that has asked for a response of OCSP.
+    pub fn count_staple(&self, staple: Staple) {
+        self.counted.ocsp_staple_requests.inc();
+        match staple {
+            Staple::Failed => &self.counted.ocsp_staple_failed,
+            Staple::Omitted => &self.counted.ocsp_staple_omitted,
+            Staple::Responded => &self.counted.ocsp_staple_responses,
+        }
+        .inc();
     }
 
     /// Gives a certificate its gauge: when it expires, in seconds since 1970, which `end` returns as long as it is in use.
