@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::fraction::Fraction;
 use super::matching::Sense;
 use super::metadata::{MetadataPath, ValueMatch};
 use super::mutation::Edits;
+use super::mutation_rules::MutationRules;
 use super::service::{GrpcService, Service};
 use super::string_match::StringMatch;
 
@@ -48,6 +49,14 @@ pub struct ExtAuthz {
     pub validates_mutations: bool,
     /// What a service that speaks gRPC gets besides.
     pub attributes: Arc<CheckAttributes>,
+    /// `decoder_header_mutation_rules`: which headers of the request the service may change.
+    pub rules: Option<Arc<MutationRules>>,
+    /// `enable_dynamic_metadata_ingestion`: what the service leaves as metadata is kept.
+    pub keeps_metadata: bool,
+    /// `shadow_mode`: what the service decides is counted, and every request goes on.
+    pub is_shadow: bool,
+    /// `clear_route_cache_headers`: the route is looked for anew only if one of these has changed, or the query; empty is any change.
+    pub clearing: Vec<HeaderName>,
 }
 
 /// What decides.
@@ -74,6 +83,8 @@ pub struct CheckAttributes {
     pub headers: HeaderForm,
     /// `metadata_context_namespaces`
     pub metadata_namespaces: Vec<String>,
+    /// `route_metadata_context_namespaces`
+    pub route_namespaces: Vec<String>,
 }
 
 /// The field in which a service gets a body.
@@ -125,13 +136,22 @@ pub enum OnError {
     Deny,
 }
 
+/// The path of what is sent to a service that speaks HTTP.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CheckPath {
+    /// `path_override`
+    Own(HeaderValue),
+    /// That of the request, behind `path_prefix`, which may be empty.
+    Prefixed(Option<HeaderValue>),
+}
+
 /// `http_service`
 #[derive(Clone, Debug)]
 pub struct HttpAuthorisation {
     /// Where it is, and how long it may take.
     pub to: Arc<Service>,
-    /// `path_prefix`: stands in front of the path of each request.
-    pub path_prefix: Option<HeaderValue>,
+    /// The path of what is sent to it.
+    pub path: CheckPath,
     /// `headers_to_add`: set in what the service gets.
     pub edits: Edits,
     /// `allowed_upstream_headers`: of a response that allows a request, these are set in the request.

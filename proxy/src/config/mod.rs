@@ -54,6 +54,7 @@ pub mod matching;
 mod merge;
 pub mod metadata;
 pub mod mutation;
+pub mod mutation_rules;
 pub mod network_filter;
 pub mod normalisation;
 mod places;

@@ -26,7 +26,10 @@ impl ClusterAuthorisations {
     pub fn count(&self, own: &str, event: AuthorisationEvent) {
         let name = match event {
             AuthorisationEvent::Denied => "denied",
-            AuthorisationEvent::Disabled => return,
+            AuthorisationEvent::Disabled
+            | AuthorisationEvent::IgnoredMetadata
+            | AuthorisationEvent::ShadowDenied
+            | AuthorisationEvent::ShadowError => return,
             AuthorisationEvent::Error => "error",
             AuthorisationEvent::FailureModeAllowed => "failure_mode_allowed",
             AuthorisationEvent::Invalid => "invalid",

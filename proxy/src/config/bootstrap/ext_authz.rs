@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::grpc_service::CoreGrpcService;
-use super::matchers::MetadataMatcher;
+use super::matchers::{MetadataMatcher, RegexMatcher};
 use super::policies::CoreRetryPolicy;
 use super::rate_limit::HttpStatus;
 use super::stats::ListStringMatcher;
 use super::{HeaderValue, RuntimeFractionalPercent};
-use crate::config::constraints::{HeaderText, NonEmpty};
+use crate::config::constraints::{HeaderName, HeaderText, NonEmpty};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
 
@@ -21,8 +21,12 @@ pub(crate) struct ExtAuthz {
     pub(crate) charge_cluster_response_stats: Option<bool>,
     #[serde(default)]
     pub(crate) clear_route_cache: bool,
+    #[serde(default)]
+    pub(crate) clear_route_cache_headers: Vec<At<HeaderName>>,
+    pub(crate) decoder_header_mutation_rules: Option<HeaderMutationRules>,
     pub(crate) deny_at_disable: Option<RuntimeFeatureFlag>,
     pub(crate) disallowed_headers: Option<At<ListStringMatcher>>,
+    pub(crate) enable_dynamic_metadata_ingestion: Option<bool>,
     #[serde(default)]
     pub(crate) encode_raw_headers: bool,
     #[serde(default)]
@@ -42,6 +46,10 @@ pub(crate) struct ExtAuthz {
     #[serde(default)]
     pub(crate) metadata_context_namespaces: Vec<String>,
     #[serde(default)]
+    pub(crate) route_metadata_context_namespaces: Vec<String>,
+    #[serde(default)]
+    pub(crate) shadow_mode: bool,
+    #[serde(default)]
     pub(crate) stat_prefix: String,
     pub(crate) status_on_error: Option<HttpStatus>,
     #[expect(dead_code, reason = "there is one version of the API; having read it is the check")]
@@ -49,6 +57,18 @@ pub(crate) struct ExtAuthz {
     #[serde(default)]
     pub(crate) validate_mutations: bool,
     pub(crate) with_request_body: Option<At<BufferSettings>>,
+}
+
+/// `envoy.config.common.mutation_rules.v3.HeaderMutationRules`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HeaderMutationRules {
+    pub(crate) allow_all_routing: Option<bool>,
+    pub(crate) allow_envoy: Option<bool>,
+    pub(crate) allow_expression: Option<RegexMatcher>,
+    pub(crate) disallow_all: Option<bool>,
+    pub(crate) disallow_expression: Option<RegexMatcher>,
+    pub(crate) disallow_is_error: Option<bool>,
+    pub(crate) disallow_system: Option<bool>,
 }
 
 /// `envoy.config.core.v3.ApiVersion`
@@ -83,6 +103,7 @@ pub(crate) struct BufferSettings {
 pub(crate) struct HttpService {
     pub(crate) authorization_request: Option<AuthorizationRequest>,
     pub(crate) authorization_response: Option<AuthorizationResponse>,
+    pub(crate) path_override: Option<At<HeaderText>>,
     pub(crate) path_prefix: Option<At<HeaderText>>,
     pub(crate) retry_policy: Option<At<CoreRetryPolicy>>,
     pub(crate) server_uri: At<HttpUri>,

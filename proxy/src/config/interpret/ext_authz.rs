@@ -5,21 +5,24 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 use super::pattern::string_match;
-use super::{fraction, metadata, mutation, service};
+use super::{fraction, metadata, mutation, pattern, service};
 use crate::config::bootstrap::ext_authz::{
-    BufferSettings, CheckSettings, ExtAuthz as Written, ExtAuthzPerRoute, HttpService,
+    BufferSettings, CheckSettings, ExtAuthz as Written, ExtAuthzPerRoute, HeaderMutationRules, HttpService,
 };
 use crate::config::bootstrap::grpc_service::CoreGrpcService;
+use crate::config::bootstrap::matchers::RegexMatcher;
 use crate::config::bootstrap::stats::ListStringMatcher;
+use crate::config::constraints::{HeaderName as WrittenName, HeaderText};
 use crate::config::error::Place;
 use crate::config::ext_authz::{
-    AuthorisationService, Body, CheckAttributes, CheckedBody, ExtAuthz, HeaderForm, HttpAuthorisation, LargerBody,
-    OnError,
+    AuthorisationService, Body, CheckAttributes, CheckPath, CheckedBody, ExtAuthz, HeaderForm, HttpAuthorisation,
+    LargerBody, OnError,
 };
 use crate::config::fraction::{Fraction, MILLION};
+use crate::config::mutation_rules::MutationRules;
 use crate::config::problem::Problem;
 use crate::config::route::Sense;
 use crate::config::string_match::{Pattern, StringMatch};
@@ -86,7 +89,29 @@ pub(super) fn filter(written: &Written, place: &Place, notes: &Notes) -> Result<
         stat_prefix: written.stat_prefix.clone(),
         validates_mutations: written.validate_mutations,
         attributes: Arc::new(attributes(written)),
+        rules: written.decoder_header_mutation_rules.as_ref().map(rules).transpose()?.map(Arc::new),
+        keeps_metadata: written.enable_dynamic_metadata_ingestion.unwrap_or(true),
+        is_shadow: written.shadow_mode,
+        clearing: written.clear_route_cache_headers.iter().map(header_name).collect::<Result<_, _>>()?,
     })
+}
+
+fn rules(written: &HeaderMutationRules) -> Result<MutationRules, Problem> {
+    let regex = |written: &Option<RegexMatcher>| written.as_ref().map(|it| pattern::whole(&it.regex)).transpose();
+    Ok(MutationRules {
+        denied: regex(&written.disallow_expression)?,
+        allowed: regex(&written.allow_expression)?,
+        denies_others: written.disallow_all.unwrap_or(false),
+        denies_system: written.disallow_system.unwrap_or(false),
+        allows_routing: written.allow_all_routing.unwrap_or(false),
+        allows_envoy: written.allow_envoy.unwrap_or(false),
+        is_error: written.disallow_is_error.unwrap_or(false),
+    })
+}
+
+fn header_name(written: &At<WrittenName>) -> Result<HeaderName, Problem> {
+    // Constraints are those of a token.
+    HeaderName::from_bytes(written.value.as_bytes()).map_err(|_| written.invalid("is not a header name"))
 }
 
 fn attributes(written: &Written) -> CheckAttributes {
@@ -98,6 +123,7 @@ fn attributes(written: &Written) -> CheckAttributes {
         has_tls_session: written.include_tls_session,
         headers: if written.encode_raw_headers { HeaderForm::Raw } else { HeaderForm::Joined },
         metadata_namespaces: written.metadata_context_namespaces.clone(),
+        route_namespaces: written.route_metadata_context_namespaces.clone(),
     }
 }
 
@@ -179,10 +205,7 @@ pub(super) fn below<'l>(
 }
 
 fn http_service(at: &At<HttpService>, notes: &Notes) -> Result<Arc<HttpAuthorisation>, Problem> {
-    let HttpService { authorization_request: request, authorization_response: response, path_prefix, .. } = &at.value;
-    if let Some(prefix) = path_prefix.as_ref().filter(|prefix| !prefix.value.0.as_bytes().starts_with(b"/")) {
-        return Err(prefix.invalid("must begin with a slash"));
-    }
+    let HttpService { authorization_request: request, authorization_response: response, .. } = &at.value;
     let added = request.as_ref().map_or(&[][..], |request| &request.headers_to_add);
     let response = response.as_ref();
     let listed = |list: Option<&At<ListStringMatcher>>| patterns(list, &[]);
@@ -190,7 +213,7 @@ fn http_service(at: &At<HttpService>, notes: &Notes) -> Result<Arc<HttpAuthorisa
     let client = client.filter(|list| !list.value.patterns.is_empty());
     Ok(Arc::new(HttpAuthorisation {
         to: service::service(&at.value.server_uri.value, at.value.retry_policy.as_ref(), None, notes)?,
-        path_prefix: path_prefix.as_ref().map(|prefix| prefix.value.0.clone()),
+        path: check_path(&at.value)?,
         edits: mutation::overwritten(added)?,
         upstream: listed(response.and_then(|it| it.allowed_upstream_headers.as_ref()))?,
         upstream_appended: listed(response.and_then(|it| it.allowed_upstream_headers_to_append.as_ref()))?,
@@ -198,6 +221,21 @@ fn http_service(at: &At<HttpService>, notes: &Notes) -> Result<Arc<HttpAuthorisa
         client_on_success: listed(response.and_then(|it| it.allowed_client_headers_on_success.as_ref()))?,
         metadata: listed(response.and_then(|it| it.dynamic_metadata_from_headers.as_ref()))?,
     }))
+}
+
+fn check_path(written: &HttpService) -> Result<CheckPath, Problem> {
+    let (own, prefix) = (&written.path_override, &written.path_prefix);
+    if let (Some(_), Some(prefix)) = (own, prefix) {
+        return Err(prefix.invalid("Only one of path_prefix or path_override may be set, not both."));
+    }
+    let is_relative = |path: &&At<HeaderText>| !path.value.0.as_bytes().starts_with(b"/");
+    if let Some(path) = own.as_ref().or(prefix.as_ref()).filter(is_relative) {
+        return Err(path.invalid("must begin with a slash"));
+    }
+    Ok(match own {
+        Some(own) => CheckPath::Own(own.value.0.clone()),
+        None => CheckPath::Prefixed(prefix.as_ref().map(|prefix| prefix.value.0.clone())),
+    })
 }
 
 /// The patterns of a list, and these names.

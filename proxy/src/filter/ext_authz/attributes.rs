@@ -43,6 +43,10 @@ pub(super) fn check_request(
         let held = known.and_then(|metadata| metadata.0.get(name))?;
         Some((name.clone(), held.into()))
     });
+    let of_route = attributes.route_namespaces.iter().filter_map(|name| {
+        let held = info.route_metadata.as_ref().and_then(|metadata| metadata.0.get(name))?;
+        Some((name.clone(), held.into()))
+    });
     let sni = session.filter(|_| attributes.has_tls_session).map(|session| session.server_name.clone());
     CheckRequest {
         attributes: Some(Attributes {
@@ -55,7 +59,7 @@ pub(super) fn check_request(
             context_extensions: attributes.extensions.clone(),
             metadata_context: Some(Metadata { filter_metadata: namespaces.collect() }),
             tls_session: sni.map(|sni| message::TlsSession { sni: sni.unwrap_or_default() }),
-            route_metadata_context: Some(Metadata::default()),
+            route_metadata_context: Some(Metadata { filter_metadata: of_route.collect() }),
         }),
     }
 }

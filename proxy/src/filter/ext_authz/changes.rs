@@ -8,6 +8,7 @@ use crate::codec::head::is_joined_in_responses;
 use crate::codec::{Headers, RequestHead, ResponseHead};
 use crate::config::filter::AppendAction;
 use crate::config::metadata::Struct;
+use crate::config::mutation_rules::MutationRules;
 use crate::config::rewrite::is_part_of_target;
 use crate::filter::change::{Change, Existing, decide};
 use crate::filter::header_mutation::is_named;
@@ -52,6 +53,30 @@ impl Changes {
             || headers.iter().any(|headers| !headers.is_empty())
             || !self.removed.is_empty()
             || self.query != QueryChanges::default()
+    }
+
+    /// Leaves out what the rules do not permit. False if there was such.
+    pub(super) fn obey(&mut self, rules: &MutationRules) -> bool {
+        let mut obeys = true;
+        let mut permits = |name: &str| {
+            let is_permitted = rules.permit(name);
+            obeys &= is_permitted;
+            is_permitted
+        };
+        for headers in [&mut self.set, &mut self.added, &mut self.joined] {
+            headers.retain(|name, _| permits(name.as_str()));
+        }
+        self.removed.retain(|name| permits(name.as_str()));
+        self.method.take_if(|_| !permits(":method"));
+        self.path.take_if(|_| !permits(":path"));
+        self.scheme.take_if(|_| !permits(":scheme"));
+        obeys
+    }
+
+    /// Does it change one of these headers, or the query?
+    pub(super) fn is_of(&self, names: &[HeaderName]) -> bool {
+        let is_set = |name| [&self.set, &self.added, &self.joined].iter().any(|headers| headers.contains(name));
+        self.query != QueryChanges::default() || names.iter().any(|name| is_set(name) || self.removed.contains(name))
     }
 
     /// Changes the request. Returns what is to be changed in the response.

@@ -10,7 +10,7 @@ use super::{Answer, CheckBody, PARTIAL_BODY, RESPONSE_BYTES_MAX, Verdict, is_of_
 use crate::access_log::StreamInfo;
 use crate::codec::head::{is_of_connection, tokens};
 use crate::codec::{Headers, RequestHead};
-use crate::config::ext_authz::{ExtAuthz, HttpAuthorisation};
+use crate::config::ext_authz::{CheckPath, ExtAuthz, HttpAuthorisation};
 use crate::config::metadata::{Struct, Value};
 use crate::config::string_match::StringMatch;
 use crate::filter::call::{Call, CallEnd, Sender};
@@ -44,14 +44,20 @@ pub(super) fn check(
             HeaderValue::from_static(if is_cut { "true" } else { "false" }),
         );
     }
-    let path = request.path.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
-    let prefix = service.path_prefix.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
+    let path = match &service.path {
+        CheckPath::Own(own) => Some(own.clone()),
+        CheckPath::Prefixed(None) => request.path.clone(),
+        CheckPath::Prefixed(Some(prefix)) => {
+            let path = request.path.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
+            // Two values behind one another are a value.
+            HeaderValue::from_bytes(&[prefix.as_bytes(), path].concat()).ok()
+        }
+    };
     add_to_check(&service.edits, &mut headers, request, info);
     let head = RequestHead {
         method: request.method.clone(),
         authority: request.authority.clone(),
-        // Two values behind one another are a value.
-        path: HeaderValue::from_bytes(&[prefix, path].concat()).ok(),
+        path,
         headers,
         ..RequestHead::default()
     };

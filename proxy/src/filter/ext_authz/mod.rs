@@ -238,19 +238,39 @@ impl<'c> Authorisation<'c> {
     ) -> Flow<FilterReply> {
         let (options, prefix) = (self.options, &self.options.stat_prefix);
         match verdict {
-            Verdict::Allowed(changes) => {
+            Verdict::Allowed(mut changes) => {
+                if !changes.metadata.is_empty() && options.keeps_metadata {
+                    let milliseconds = u32::try_from(since.elapsed().as_millis()).unwrap_or(u32::MAX);
+                    changes.metadata.insert("ext_authz_duration".to_owned(), Value::Number(milliseconds.into()));
+                }
+                self.leave(&std::mem::take(&mut changes.metadata), info, around);
+                if options.rules.as_ref().is_some_and(|rules| !changes.obey(rules) && rules.is_error) {
+                    return self.decide(Verdict::Invalid, since, request, info, around);
+                }
                 around.count(prefix, Event::Ok);
-                self.allow(*changes, since, request, info)
+                self.allow(*changes, request)
             }
             Verdict::Denied(answer) => {
                 around.count(prefix, Event::Denied);
-                self.answer(*answer, StatusCode::FORBIDDEN, Details::ExtAuthzDenied, options.charges_cluster, info)
+                self.leave(&answer.metadata, info, around);
+                if options.is_shadow {
+                    around.count(prefix, Event::ShadowDenied);
+                    return Flow::Continue;
+                }
+                self.answer(*answer, StatusCode::FORBIDDEN, Details::ExtAuthzDenied, options.charges_cluster)
             }
             Verdict::Error(answer) => {
                 around.count(prefix, Event::Error);
+                if options.is_shadow {
+                    around.count(prefix, Event::ShadowError);
+                    return Flow::Continue;
+                }
+                if let Some(answer) = &answer {
+                    self.leave(&answer.metadata, info, around);
+                }
                 if options.on_error == OnError::Deny {
                     let answer = answer.map(|answer| *answer).unwrap_or_default();
-                    return self.answer(answer, options.status_on_error, Details::ExtAuthzError, false, info);
+                    return self.answer(answer, options.status_on_error, Details::ExtAuthzError, false);
                 }
                 around.count(prefix, Event::FailureModeAllowed);
                 if options.on_error == OnError::AllowMarked {
@@ -261,41 +281,32 @@ impl<'c> Authorisation<'c> {
             Verdict::Invalid => {
                 around.count(prefix, Event::Invalid);
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
-                self.answer(Answer::default(), status, Details::ExtAuthzInvalid, false, info)
+                self.answer(Answer::default(), status, Details::ExtAuthzInvalid, false)
             }
         }
     }
 
-    fn allow(
-        &mut self,
-        mut changes: Changes,
-        since: Instant,
-        request: &mut RequestHead,
-        info: &mut StreamInfo,
-    ) -> Flow<FilterReply> {
-        if !changes.metadata.is_empty() {
-            let milliseconds = since.elapsed().as_millis();
-            let milliseconds = Value::Number(f64::from(u32::try_from(milliseconds).unwrap_or(u32::MAX)));
-            changes.metadata.insert("ext_authz_duration".to_owned(), milliseconds);
-        }
-        info.leave(NAMESPACE, &std::mem::take(&mut changes.metadata));
-        let clears = self.options.clears_route && changes.is_of_request();
+    fn allow(&mut self, changes: Changes, request: &mut RequestHead) -> Flow<FilterReply> {
+        let clearing = &self.options.clearing;
+        let is_other = if clearing.is_empty() { changes.is_of_request() } else { changes.is_of(clearing) };
+        let clears = self.options.clears_route && is_other;
         let route = if clears { Route::Cleared } else { Route::Kept };
         self.state = State::Allowed { changes: changes.apply(request), route };
         Flow::Continue
     }
 
+    /// Leaves what the service says for logs and other filters, if that is wanted.
+    fn leave(&self, metadata: &Struct, info: &mut StreamInfo, around: Around<'_>) {
+        if self.options.keeps_metadata {
+            info.leave(NAMESPACE, metadata);
+        } else if !metadata.is_empty() {
+            around.count(&self.options.stat_prefix, Event::IgnoredMetadata);
+        }
+    }
+
     /// The request goes no further, and its client gets this.
-    fn answer(
-        &self,
-        answer: Answer,
-        status: StatusCode,
-        details: Details,
-        is_charged: bool,
-        info: &mut StreamInfo,
-    ) -> Flow<FilterReply> {
-        let Answer { status: own, headers, body, metadata } = answer;
-        info.leave(NAMESPACE, &metadata);
+    fn answer(&self, answer: Answer, status: StatusCode, details: Details, is_charged: bool) -> Flow<FilterReply> {
+        let Answer { status: own, headers, body, .. } = answer;
         let bytes_max = self.options.denied_bytes_max.and_then(|max| usize::try_from(max.get()).ok());
         let mut reply = EndedReply::new(own.unwrap_or(status), "", details);
         reply.body = body.slice(..bytes_max.unwrap_or(usize::MAX).min(body.len()));

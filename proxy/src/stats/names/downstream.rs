@@ -241,8 +241,14 @@ scope! {
         failure_mode_allowed: Counter,
         /// What the service wants changed cannot be in a message.
         invalid: Counter,
+        /// The service has left metadata that is not wanted.
+        ignored_dynamic_metadata: Counter,
         /// The service has allowed a request.
         ok: Counter,
+        /// The service has denied a request that goes on all the same.
+        shadow_denied: Counter,
+        /// The service has not decided about a request that goes on all the same.
+        shadow_error: Counter,
     }
 }
 
@@ -257,10 +263,16 @@ pub enum AuthorisationEvent {
     Error,
     /// It goes on all the same.
     FailureModeAllowed,
+    /// What the service leaves as metadata is not wanted.
+    IgnoredMetadata,
     /// What the service wants changed cannot be in a message.
     Invalid,
     /// The service has allowed it.
     Ok,
+    /// The service has denied it, and it goes on.
+    ShadowDenied,
+    /// The service has not decided, and it goes on as it would have.
+    ShadowError,
 }
 
 impl AuthorisationStats {
@@ -271,12 +283,9 @@ impl AuthorisationStats {
         // What these count is not there; dashboards expect the names.
         for last in [
             "filter_state_name_collision",
-            "ignored_dynamic_metadata",
             "omitted_response_headers",
             "request_header_limits_reached",
             "response_header_limits_reached",
-            "shadow_denied",
-            "shadow_error",
         ] {
             drop(Counter::named(registry, &prefix, last));
         }
@@ -291,7 +300,10 @@ impl AuthorisationStats {
             AuthorisationEvent::Error => self.error.inc(),
             AuthorisationEvent::FailureModeAllowed => self.failure_mode_allowed.inc(),
             AuthorisationEvent::Invalid => self.invalid.inc(),
+            AuthorisationEvent::IgnoredMetadata => self.ignored_dynamic_metadata.inc(),
             AuthorisationEvent::Ok => self.ok.inc(),
+            AuthorisationEvent::ShadowDenied => self.shadow_denied.inc(),
+            AuthorisationEvent::ShadowError => self.shadow_error.inc(),
         }
     }
 }
