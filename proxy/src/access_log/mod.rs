@@ -13,6 +13,7 @@ pub mod format;
 pub(crate) mod grpc_status;
 mod jwt;
 mod log;
+mod process;
 pub(crate) mod time;
 
 use std::borrow::Cow;
@@ -38,6 +39,7 @@ pub use filter_details::{DeniedBy, HealthCheck, Unresolved, Unsendable};
 pub use flags::{ResponseFlag, ResponseFlags};
 pub use jwt::{JwtDenied, JwtFailure};
 pub use log::{AccessLog, EntrySink};
+pub use process::Process;
 
 /// What is known of a stream. Every station writes its own part into the public fields.
 #[derive(Clone, Debug)]
@@ -128,6 +130,8 @@ pub struct StreamInfo {
     pub transport_failure: Option<Cow<'static, str>>,
     /// Its trace, where its connection manager has tracing.
     pub trace: Option<Box<Trace>>,
+    /// For headers that name the process.
+    pub process: Process,
 }
 
 /// The bytes of a stream on the wire.
@@ -246,6 +250,7 @@ impl StreamInfo {
             is_canary: false,
             transport_failure: None,
             trace: None,
+            process: Process::default(),
         }
     }
 

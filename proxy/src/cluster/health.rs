@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::check::{self, Kept};
 use super::check_target::{Failure, Finding, Found, Target};
 use super::{Cluster, Endpoint};
-use crate::access_log::{Downstream, StreamInfo, UpstreamMetadata};
+use crate::access_log::{Downstream, Process, StreamInfo, UpstreamMetadata};
 use crate::config::health::{CheckVersion, HealthCheck, Probe};
 use crate::config::upstream_name::RequestedNames;
 use crate::net::Address;
@@ -225,6 +225,7 @@ impl Watch {
             Probe::Http(probe) if probe.version == CheckVersion::Http1 => Version::HTTP_11,
             Probe::Grpc { .. } | Probe::Http(_) | Probe::Tcp { .. } => Version::HTTP_2,
         });
+        info.process = Process::of(&cluster.outside.net);
         info.upstream_name = cluster.hostname(&endpoint);
         info.upstream_host = Some(endpoint.address.clone());
         let of_endpoint =

@@ -159,6 +159,7 @@ fn begin_stream(stream: &mut StreamContext<'_>, response: &UpstreamResponse) {
     let StreamContext { service, request, exchange, info, .. } = stream;
     service.begin_stream(request.version);
     let mut next = StreamInfo::new(Instant::now(), service.outside.clock.wall(), Rc::clone(&info.downstream));
+    next.process = info.process.clone();
     (next.client, next.protocol, next.internal) = (info.client.clone(), info.protocol, info.internal);
     let mut ended = std::mem::replace(*info, next);
     ended.bytes_received = exchange.bytes_received;

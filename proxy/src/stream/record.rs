@@ -9,7 +9,7 @@ use super::log_periodic;
 use super::relay::RelayEnd;
 use super::service::Service;
 use crate::access_log::format::Heads;
-use crate::access_log::{Details, Downstream, LocalEnd, ResponseFlag, ResponseStart, StreamInfo, Wire};
+use crate::access_log::{Details, Downstream, LocalEnd, Process, ResponseFlag, ResponseStart, StreamInfo, Wire};
 use crate::cluster::Cluster;
 use crate::codec::{ExchangeError, Violation};
 use crate::config::log_filter::LogType;
@@ -39,6 +39,7 @@ impl<'a> Record<'a> {
     pub(crate) fn begin(service: &'a Service, downstream: &Rc<Downstream>) -> Self {
         service.stats.downstream_rq_total.inc();
         let mut info = StreamInfo::new(Instant::now(), service.outside.clock.wall(), Rc::clone(downstream));
+        info.process = Process::of(&service.outside.net);
         info.shows_upstream_name = service.logs.shows_upstream_name;
         info.wire = service.logs.shows_wire_bytes.then(Wire::default);
         Self { info, end: StreamEnd::Cut, service, _active: service.stats.downstream_rq_active.enter() }

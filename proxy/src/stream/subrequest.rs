@@ -65,7 +65,8 @@ impl Subrequest {
         cluster: Rc<Cluster>,
         info: &StreamInfo,
     ) -> Self {
-        let own = StreamInfo::new(info.times.begin, info.started, Rc::clone(&info.downstream));
+        let mut own = StreamInfo::new(info.times.begin, info.started, Rc::clone(&info.downstream));
+        own.process = info.process.clone();
         Self::of(parts, head, body, cluster, own)
     }
 

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::TcpProxyParts;
 use crate::access_log::format::Heads;
-use crate::access_log::{Downstream, LocalEnd, StreamInfo};
+use crate::access_log::{Downstream, LocalEnd, Process, StreamInfo};
 use crate::config::log_filter::LogType;
 use crate::stream::ConnectionLog;
 
@@ -37,6 +37,7 @@ impl<'p> Record<'p> {
     ) -> Self {
         let metadata = downstream.passed.as_ref().map(|passed| Box::new(passed.metadata.clone()));
         let mut info = StreamInfo::new(Instant::now(), proxy.outside.clock.wall(), downstream);
+        info.process = Process::of(&proxy.outside.net);
         info.metadata = metadata;
         info.shows_upstream_name = proxy.logs.shows_upstream_name;
         let of_listener_shows = of_listener.as_ref().is_some_and(|log| log.shows_stream_id());

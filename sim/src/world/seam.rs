@@ -93,7 +93,7 @@ impl SharedKernel {
 
 /// The outside of `host`. It holds the world weakly: a task may keep it past the world's end.
 pub(super) fn outside(host: HostId, kernel: &SharedKernel, chance: Chance, shared: &Rc<WorldShared>) -> Outside {
-    let net = Rc::new(Sockets { kernel: kernel.clone(), world: Rc::downgrade(shared) });
+    let net = Rc::new(Sockets { host, kernel: kernel.clone(), world: Rc::downgrade(shared) });
     outside_with(net, host, chance, shared)
 }
 
@@ -111,11 +111,16 @@ pub(super) fn outside_with(net: Rc<dyn Net>, host: HostId, chance: Chance, share
 }
 
 struct Sockets {
+    host: HostId,
     kernel: SharedKernel,
     world: Weak<WorldShared>,
 }
 
 impl Net for Sockets {
+    fn host_name(&self) -> Option<String> {
+        Some(self.world.upgrade()?.trace.lock().host(self.host).to_owned())
+    }
+
     fn listen(&self, at: &Address, how: &ListenOptions) -> io::Result<Box<dyn Accept>> {
         if let Address::Pipe(_) = at {
             return Ok(Box::new(Unvisited(at.clone())));

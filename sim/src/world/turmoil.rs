@@ -124,8 +124,13 @@ impl World {
 fn add_hosts(sim: &mut turmoil::Sim<'_>, shared: &Rc<WorldShared>, programs: Vec<Vec<Pending>>, fate: &Arc<Fate>) {
     let addresses: Vec<IpAddr> = (0..programs.len()).filter_map(|id| address(shared, HostId(id))).collect();
     for ((id, address), programs) in (0..).map(HostId).zip(&addresses).zip(programs) {
-        let net =
-            Sockets { own: *address, hosts: addresses.clone(), fate: Arc::clone(fate), world: Rc::downgrade(shared) };
+        let net = Sockets {
+            host: id,
+            own: *address,
+            hosts: addresses.clone(),
+            fate: Arc::clone(fate),
+            world: Rc::downgrade(shared),
+        };
         let (net, world) = (Rc::new(net), Rc::clone(shared));
         let programs = Cell::new(programs);
         sim.host(*address, move || {
@@ -204,6 +209,7 @@ fn start(
 
 /// One host's view of turmoil's network.
 struct Sockets {
+    host: HostId,
     own: IpAddr,
     /// Everybody's address: turmoil panics at any other.
     hosts: Vec<IpAddr>,
@@ -219,6 +225,10 @@ impl Sockets {
 }
 
 impl Net for Sockets {
+    fn host_name(&self) -> Option<String> {
+        Some(self.world.upgrade()?.trace.lock().host(self.host).to_owned())
+    }
+
     fn listen(&self, at: &Address, _how: &ListenOptions) -> io::Result<Box<dyn Accept>> {
         if let Address::Pipe(_) = at {
             return Ok(Box::new(super::seam::Unvisited(at.clone())));

@@ -67,11 +67,14 @@ fn whole(LineFormat { form, missing }: &LineFormat, source: &Source<'_>, second:
     }
 }
 
+/// What a process does not know of itself, as in Envoy also in JSON.
+const UNKNOWN: &str = "-";
+
 /// The value of an operator that is about the process; `None` of all others.
 pub(crate) fn of_process(operator: &Operator, net: &dyn Net) -> Option<String> {
     match operator {
-        operator if *operator == Operator::HostName => Some(net.host_name().unwrap_or_default()),
-        operator => operator.variable().map(|name| net.environment(name).unwrap_or_default()),
+        operator if *operator == Operator::HostName => Some(net.host_name().unwrap_or_else(|| UNKNOWN.to_owned())),
+        operator => operator.variable().map(|name| net.environment(name).unwrap_or_else(|| UNKNOWN.to_owned())),
     }
 }
 

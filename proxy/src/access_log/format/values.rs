@@ -7,8 +7,8 @@ use std::time::Duration;
 use http::Version;
 use http::header::HeaderValue;
 
-use super::Source;
 use super::tls::{self, peer_valid};
+use super::{Source, UNKNOWN};
 use crate::access_log::grpc_status::GrpcStatus;
 use crate::access_log::time::{self, Second};
 use crate::access_log::{ConnectionTermination, StreamInfo, Times};
@@ -45,7 +45,10 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
         Operator::GrpcStatus(form) => GrpcStatus::of_grpc(heads.request, heads.response, info)?.write(*form, out),
         Operator::LocalReplyBody => bytes(body, out),
         // Those of the process have been resolved before.
-        Operator::Environment(_) | Operator::HostName | Operator::ListenerName | Operator::Never => None,
+        Operator::ListenerName | Operator::Never => None,
+        // So have these in logs.
+        Operator::Environment(name) => text(info.process.environment(name).as_deref().unwrap_or(UNKNOWN), out),
+        Operator::HostName => text(info.process.host_name().as_deref().unwrap_or(UNKNOWN), out),
         Operator::FilterState { of, key, form } => state(object(*of, key, info)?, form, out),
         // That of an HTTP filter's log has been resolved, that of a listener's log has not.
         Operator::FilterChainName => text(info.downstream.filter_chain.as_deref()?, out),

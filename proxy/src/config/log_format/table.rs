@@ -233,8 +233,8 @@ const SPECIAL: &[&str] = &[
     "UPSTREAM_PEER_CERT_V_START",
 ];
 
-/// Operators that have one value in all lines of a log, which the format alone does not say.
-const PROCESS: &[&str] = &["ENVIRONMENT", "FILTER_CHAIN_NAME", "HOSTNAME", "LISTENER_NAME"];
+/// Operators that have one value in all lines of a log, which the format alone does not say, and none elsewhere.
+const OF_LOGS: &[&str] = &["FILTER_CHAIN_NAME", "LISTENER_NAME"];
 
 /// What `written`, which begins at character `at` of its format, stands for.
 ///
@@ -244,7 +244,7 @@ pub(super) fn look_up(written: Written<'_>, at: usize, purpose: Purpose) -> Resu
     if let Some((_, reason)) = REFUSED.iter().find(|(name, _)| *name == written.name) {
         return Err(FormatError::Unsupported { operator: written.name.to_owned(), at, reason });
     }
-    if purpose == Purpose::Header && PROCESS.contains(&written.name) {
+    if purpose == Purpose::Header && OF_LOGS.contains(&written.name) {
         return Err(written.misused("is for access logs; write the text itself in a header"));
     }
     if purpose == Purpose::Header && written.name == "UNIQUE_ID" {

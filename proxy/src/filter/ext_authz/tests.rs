@@ -31,6 +31,10 @@ fn options() -> ExtAuthz {
         bytes_max: usize::MAX,
     };
     ExtAuthz {
+        rules: None,
+        keeps_metadata: true,
+        is_shadow: false,
+        clearing: Vec::new(),
         service: AuthorisationService::Grpc(Arc::new(service)),
         enabled: Fraction { millionths: MILLION, key: None },
         enabled_metadata: None,

@@ -16,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -153,9 +153,11 @@ impl Net for Sockets {
     }
 
     fn host_name(&self) -> Option<String> {
+        // As in Envoy, it is read once.
+        static NAME: OnceLock<Option<String>> = OnceLock::new();
         #[expect(clippy::disallowed_methods, reason = "a file of the system, which does not block")]
-        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-        Some(name.trim_end().to_owned())
+        let read = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim_end().to_owned());
+        NAME.get_or_init(read).clone()
     }
 
     fn environment(&self, name: &str) -> Option<String> {
