@@ -44,11 +44,8 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
         Operator::Empty => Some(()),
         Operator::GrpcStatus(form) => GrpcStatus::of_grpc(heads.request, heads.response, info)?.write(*form, out),
         Operator::LocalReplyBody => bytes(body, out),
-        // Those of the process have been resolved before.
-        Operator::ListenerName | Operator::Never => None,
-        // So have these in logs.
-        Operator::Environment(name) => text(info.process.environment(name).as_deref().unwrap_or(UNKNOWN), out),
-        Operator::HostName => text(info.process.host_name().as_deref().unwrap_or(UNKNOWN), out),
+        Operator::Environment(_) | Operator::HostName => process(operator, info, out),
+        Operator::ListenerName | Operator::Never => None, // in logs it has been resolved before
         Operator::FilterState { of, key, form } => state(object(*of, key, info)?, form, out),
         // That of an HTTP filter's log has been resolved, that of a listener's log has not.
         Operator::FilterChainName => text(info.downstream.filter_chain.as_deref()?, out),
@@ -90,6 +87,15 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
 }
 
 /// The id of a request, or the one that a connection was given.
+/// What the process knows of itself. In logs it has been resolved before.
+fn process(operator: &Operator, info: &StreamInfo, out: &mut Vec<u8>) -> Option<()> {
+    let known = match operator.variable() {
+        Some(name) => info.process.environment(name),
+        None => info.process.host_name(),
+    };
+    text(known.as_deref().unwrap_or(UNKNOWN), out)
+}
+
 fn stream_id(source: &Source<'_>, out: &mut Vec<u8>) -> Option<()> {
     match &source.info.stream_id {
         Some(id) => text(id, out),

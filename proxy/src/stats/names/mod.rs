@@ -7,6 +7,7 @@
 //! Each stat has a line in `sim/tests/stats/moved_by.txt` that names what moves it: one that nothing moves would show a 0 that
 //! looks like a measurement.
 
+mod authorisations;
 mod bytes;
 mod cluster;
 mod codecs;
@@ -29,6 +30,7 @@ mod tracked;
 
 use super::{Counter, Gauge, Histogram, Registry, State};
 
+pub use authorisations::{AuthorisationEvent, AuthorisationStats};
 pub use bytes::ByteStats;
 pub(crate) use bytes::Meter;
 pub use cluster::{AssignmentStats, BreakerStats, ClusterStats, FlowStats, TableStats};
@@ -36,8 +38,8 @@ pub use codecs::CodecStats;
 pub use compression::{CompressorStats, DecompressorStats, RecodedBytes, RecodingStats};
 pub use dns_cache::DnsCacheStats;
 pub use downstream::{
-    AuthorisationEvent, AuthorisationStats, BasicAuthStats, CorsStats, CsrfStats, HealthCheckStats, HttpStats,
-    ListenerStats, LuaStats, RateLimitStats, ResponseStats, SetMetadataStats, TokenStats,
+    BasicAuthStats, CorsStats, CsrfStats, HealthCheckStats, HttpStats, ListenerStats, LuaStats, RateLimitStats,
+    ResponseStats, SetMetadataStats, TokenStats,
 };
 pub use fault::{FaultStats, Origin, OriginFaults};
 pub use gates::{ConnectionLimitStats, ConnectionRateStats, RbacStats};
