@@ -48,6 +48,7 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
         ("LOAD_BALANCING_POLICY_CONFIG", 7),
     ]),
     ("MetadataFallbackPolicy", &[("METADATA_NO_FALLBACK", 0), ("FALLBACK_LIST", 1)]),
+    ("MetadataSource", &[("DYNAMIC", 0), ("ROUTE", 1)]),
     ("PassTlvsMatchType", &[("INCLUDE_ALL", 0), ("INCLUDE", 1)]),
     ("PathWithEscapedSlashesAction", &[
         ("IMPLEMENTATION_SPECIFIC_DEFAULT", 0), ("KEEP_UNCHANGED", 1), ("REJECT_REQUEST", 2), ("UNESCAPE_AND_REDIRECT", 3),
@@ -132,6 +133,7 @@ mod tests {
             include_str!("bootstrap/header_to_metadata.rs"),
             include_str!("bootstrap/health.rs"),
             include_str!("bootstrap/listener.rs"),
+            include_str!("bootstrap/network_filter.rs"),
             include_str!("bootstrap/rule_tree.rs"),
             include_str!("bootstrap/proxy_protocol.rs"),
             include_str!("bootstrap/policies.rs"),

@@ -91,8 +91,10 @@ pub enum Rule {
     DestinationPort(Range<u32>),
     /// `header`
     Header(HeaderMatch),
-    /// `metadata`: a filter has left this.
+    /// `metadata`, `sourced_metadata`: there is such a value.
     Metadata {
+        /// Whose.
+        source: MetadataSource,
         /// Where.
         path: MetadataPath,
         /// What.
@@ -102,7 +104,7 @@ pub enum Rule {
     },
     /// `not_rule`, `not_id`
     Not(Box<Self>),
-    /// `url_path`: the path without its query.
+    /// `url_path`, `uri_template`: the path without its query.
     Path(StringMatch),
     /// `requested_server_name`
     ServerName(StringMatch),
@@ -110,6 +112,17 @@ pub enum Rule {
     DirectSource(Cidr),
     /// `source_ip`: of the client, which a PROXY header may name.
     Source(Cidr),
+    /// `filter_state`: the object under this key has such a text.
+    State(Box<str>, StringMatch),
+}
+
+/// `envoy.config.rbac.v3.MetadataSource`
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MetadataSource {
+    /// What filters have left.
+    Filters,
+    /// `metadata` of the route. Where there is no route, no test of it succeeds, not even an inverted one.
+    Route,
 }
 
 /// What rules are about.
@@ -135,10 +148,14 @@ pub trait Request {
     fn joined<'s>(&'s self, name: &'s str) -> Option<Cow<'s, [u8]>>;
     /// Has its client a certificate, with this name if there is one?
     fn is_authenticated_as(&self, name: Option<&StringMatch>) -> bool;
-    /// What filters have left there.
-    fn metadata(&self, path: &MetadataPath) -> Option<Found<'_>>;
+    /// Is there a route?
+    fn has_route(&self) -> bool;
+    /// What stands there.
+    fn metadata(&self, source: MetadataSource, path: &MetadataPath) -> Option<Found<'_>>;
     /// Its path without the query.
     fn path(&self) -> &[u8];
+    /// The text of the object that a filter has left under this key.
+    fn state(&self, key: &str) -> Option<&[u8]>;
 }
 
 impl Rules {
@@ -178,8 +195,13 @@ impl Rule {
             Self::Destination(range) => subject.ends.local.is_some_and(|at| range.contains(at.ip())),
             Self::DestinationPort(range) => subject.ends.local.is_some_and(|at| range.contains(&at.port().into())),
             Self::Header(header) => subject.request.is_some_and(|it| it.has(header)),
-            Self::Metadata { path, value, sense } => {
-                let found = subject.request.and_then(|it| it.metadata(path));
+            Self::Metadata { source: MetadataSource::Route, .. }
+                if !subject.request.is_some_and(|it| it.has_route()) =>
+            {
+                false
+            }
+            Self::Metadata { source, path, value, sense } => {
+                let found = subject.request.and_then(|it| it.metadata(*source, path));
                 found.is_some_and(|found| value.takes(found)) == (*sense == Sense::Direct)
             }
             Self::Path(path) => subject.request.is_some_and(|it| path.takes(it.path())),
@@ -187,6 +209,10 @@ impl Rule {
             Self::ServerName(name) => name.takes(subject.server_name.unwrap_or_default().as_bytes()),
             Self::DirectSource(range) => subject.ends.direct_peer.is_some_and(|at| range.contains(at.ip())),
             Self::Source(range) => subject.ends.peer.is_some_and(|at| range.contains(at.ip())),
+            Self::State(key, text) => {
+                let found = subject.request.and_then(|it| it.state(key));
+                found.is_some_and(|found| text.takes(found))
+            }
         }
     }
 }

@@ -446,6 +446,8 @@ pub(crate) struct HttpRbac {
     pub(crate) shadow_rules: Option<Rbac>,
     #[serde(default)]
     pub(crate) shadow_rules_stat_prefix: String,
+    #[serde(default)]
+    pub(crate) track_per_rule_stats: bool,
 }
 
 /// `envoy.extensions.filters.http.rbac.v3.RBACPerRoute`

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::ext_authz::RuntimeFeatureFlag;
 use super::matchers::{HeaderMatcher, MetadataMatcher};
 use super::rate_limit::TokenBucket;
+use super::route_match::{FilterStateMatcher, PathMatchPolicy};
 use super::rule_tree::{RbacAction, UnifiedMatcher};
 use super::{CidrRange, StringMatcher};
 use crate::config::constraints::NonEmpty;
@@ -72,6 +73,8 @@ pub(crate) struct Permission {
     pub(crate) not_rule: Option<Box<At<Self>>>,
     pub(crate) or_rules: Option<PermissionSet>,
     pub(crate) requested_server_name: Option<At<StringMatcher>>,
+    pub(crate) sourced_metadata: Option<At<SourcedMetadata>>,
+    pub(crate) uri_template: Option<At<PathMatchPolicy>>,
     pub(crate) url_path: Option<At<UrlPath>>,
 }
 
@@ -103,13 +106,31 @@ pub(crate) struct Principal {
     pub(crate) any: Option<bool>,
     pub(crate) authenticated: Option<At<Authenticated>>,
     pub(crate) direct_remote_ip: Option<At<CidrRange>>,
+    pub(crate) filter_state: Option<At<FilterStateMatcher>>,
     pub(crate) header: Option<At<HeaderMatcher>>,
     pub(crate) metadata: Option<At<MetadataMatcher>>,
     pub(crate) not_id: Option<Box<At<Self>>>,
     pub(crate) or_ids: Option<PrincipalSet>,
     pub(crate) remote_ip: Option<At<CidrRange>>,
+    pub(crate) sourced_metadata: Option<At<SourcedMetadata>>,
     pub(crate) source_ip: Option<At<CidrRange>>,
     pub(crate) url_path: Option<At<UrlPath>>,
+}
+
+/// `envoy.config.rbac.v3.SourcedMetadata`
+#[derive(Debug, Deserialize)]
+pub(crate) struct SourcedMetadata {
+    pub(crate) metadata_matcher: At<MetadataMatcher>,
+    pub(crate) metadata_source: Option<MetadataSource>,
+}
+
+/// `envoy.config.rbac.v3.MetadataSource`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum MetadataSource {
+    #[serde(rename = "DYNAMIC")]
+    Dynamic,
+    #[serde(rename = "ROUTE")]
+    Route,
 }
 
 /// `envoy.config.rbac.v3.Principal.Authenticated`
