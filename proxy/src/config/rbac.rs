@@ -8,6 +8,7 @@ use super::filter_chain::Ends;
 use super::matching::{HeaderMatch, Sense};
 use super::metadata::{Found, MetadataPath, ValueMatch};
 use super::string_match::StringMatch;
+use super::tls::PeerName;
 use super::trust::Cidr;
 
 /// `envoy.config.rbac.v3.RBAC`
@@ -102,6 +103,8 @@ pub enum Rule {
         /// The value does not match, or is not there.
         sense: Sense,
     },
+    /// `envoy.rbac.principals.mtls_authenticated`: the client has a certificate that was found valid, with this name if there is one.
+    MutuallyAuthenticated(Option<PeerName>),
     /// `not_rule`, `not_id`
     Not(Box<Self>),
     /// `url_path`, `uri_template`: the path without its query.
@@ -148,6 +151,8 @@ pub trait Request {
     fn joined<'s>(&'s self, name: &'s str) -> Option<Cow<'s, [u8]>>;
     /// Has its client a certificate, with this name if there is one?
     fn is_authenticated_as(&self, name: Option<&StringMatch>) -> bool;
+    /// Has its client a certificate that was found valid, with this name if there is one?
+    fn is_mutually_authenticated_as(&self, name: Option<&PeerName>) -> bool;
     /// Is there a route?
     fn has_route(&self) -> bool;
     /// What stands there.
@@ -203,6 +208,9 @@ impl Rule {
             Self::Metadata { source, path, value, sense } => {
                 let found = subject.request.and_then(|it| it.metadata(*source, path));
                 found.is_some_and(|found| value.takes(found)) == (*sense == Sense::Direct)
+            }
+            Self::MutuallyAuthenticated(name) => {
+                subject.request.is_some_and(|it| it.is_mutually_authenticated_as(name.as_ref()))
             }
             Self::Path(path) => subject.request.is_some_and(|it| path.takes(it.path())),
             Self::Not(rule) => !rule.matches(subject),

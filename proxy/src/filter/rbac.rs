@@ -19,6 +19,7 @@ use crate::config::metadata::{Found, Metadata, MetadataPath, Value};
 use crate::config::rbac::{Certified, Judgement, MetadataSource, NO_POLICY, Outcome, Request, Subject};
 use crate::config::route::HeaderMatch;
 use crate::config::string_match::StringMatch;
+use crate::config::tls::PeerName;
 use crate::stats::RuleKind;
 
 /// Where its findings stand for logs and for filters behind it.
@@ -116,6 +117,12 @@ impl Request for Judged<'_> {
         let Some(peer) = &session.peer else { return name.takes(b"") };
         let mut names = peer.uris.iter().chain(&peer.dns_names);
         names.any(|known| name.takes(known.as_bytes())) || name.takes(peer.subject.as_bytes())
+    }
+
+    fn is_mutually_authenticated_as(&self, name: Option<&PeerName>) -> bool {
+        let session = self.info.downstream.tls.as_ref().filter(|session| session.is_validated);
+        let Some(peer) = session.and_then(|session| session.peer.as_ref()) else { return false };
+        name.is_none_or(|name| peer.has_name(name))
     }
 
     fn has_route(&self) -> bool {

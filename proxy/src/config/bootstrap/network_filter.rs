@@ -9,6 +9,7 @@ use super::matchers::{HeaderMatcher, MetadataMatcher};
 use super::rate_limit::TokenBucket;
 use super::route_match::{FilterStateMatcher, PathMatchPolicy};
 use super::rule_tree::{RbacAction, UnifiedMatcher};
+use super::tls::SubjectAltNameMatcher;
 use super::{CidrRange, StringMatcher};
 use crate::config::constraints::NonEmpty;
 use crate::config::units::Seconds;
@@ -105,6 +106,7 @@ pub(crate) struct Principal {
     pub(crate) and_ids: Option<PrincipalSet>,
     pub(crate) any: Option<bool>,
     pub(crate) authenticated: Option<At<Authenticated>>,
+    pub(crate) custom: Option<At<CustomPrincipal>>,
     pub(crate) direct_remote_ip: Option<At<CidrRange>>,
     pub(crate) filter_state: Option<At<FilterStateMatcher>>,
     pub(crate) header: Option<At<HeaderMatcher>>,
@@ -115,6 +117,29 @@ pub(crate) struct Principal {
     pub(crate) sourced_metadata: Option<At<SourcedMetadata>>,
     pub(crate) source_ip: Option<At<CidrRange>>,
     pub(crate) url_path: Option<At<UrlPath>>,
+}
+
+/// `envoy.config.core.v3.TypedExtensionConfig` of a principal
+#[derive(Debug, Deserialize)]
+pub(crate) struct CustomPrincipal {
+    #[expect(dead_code, reason = "free text; the type decides")]
+    pub(crate) name: NonEmpty,
+    pub(crate) typed_config: CustomPrincipalConfig,
+}
+
+/// The principals there are beside those of the message.
+#[derive(Debug, Deserialize)]
+pub(crate) enum CustomPrincipalConfig {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.rbac.principals.mtls_authenticated.v3.Config")]
+    MutuallyAuthenticated(MutuallyAuthenticated),
+}
+
+/// `envoy.extensions.rbac.principals.mtls_authenticated.v3.Config`
+#[derive(Debug, Deserialize)]
+pub(crate) struct MutuallyAuthenticated {
+    #[serde(default)]
+    pub(crate) any_validated_client_certificate: bool,
+    pub(crate) san_matcher: Option<At<SubjectAltNameMatcher>>,
 }
 
 /// `envoy.config.rbac.v3.SourcedMetadata`

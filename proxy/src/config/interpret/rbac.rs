@@ -4,12 +4,12 @@ use super::address::cidr;
 use super::pattern::string_match;
 use super::rule_tree::{self, Scope, action};
 use super::template::Template;
-use super::{matching, metadata};
+use super::{matching, metadata, secret};
 use crate::config::bootstrap::filter::{HttpRbac, RbacPerRoute};
 use crate::config::bootstrap::matchers::{HeaderMatcher, MetadataMatcher};
 use crate::config::bootstrap::network_filter::{
-    Authenticated, MetadataSource as WrittenSource, Permission, Principal, Rbac as WrittenRules, RbacPolicy,
-    SourcedMetadata, UrlPath,
+    Authenticated, CustomPrincipal, CustomPrincipalConfig, MetadataSource as WrittenSource, MutuallyAuthenticated,
+    Permission, Principal, Rbac as WrittenRules, RbacPolicy, SourcedMetadata, UrlPath,
 };
 use crate::config::bootstrap::route_match::{FilterStateMatcher, PathMatchPolicy, PathMatcher};
 use crate::config::bootstrap::rule_tree::UnifiedMatcher;
@@ -125,6 +125,7 @@ fn principal(written: &At<Principal>, scope: Scope) -> Result<Rule, Problem> {
         and_ids,
         any,
         authenticated,
+        custom,
         direct_remote_ip,
         filter_state,
         header,
@@ -141,6 +142,7 @@ fn principal(written: &At<Principal>, scope: Scope) -> Result<Rule, Problem> {
         and_ids.as_ref().map(|set| each(&set.ids).map(Rule::All)),
         any.and_then(anything).map(Ok),
         authenticated.as_ref().map(|at| self::authenticated(at, scope)),
+        custom.as_ref().map(|at| self::custom(at, scope)),
         direct_remote_ip.as_ref().map(|range| cidr(range).map(Rule::DirectSource)),
         filter_state.as_ref().map(|at| self::filter_state(at, scope)),
         header.as_ref().map(|at| self::header(at, scope)),
@@ -212,6 +214,16 @@ fn path(at: &At<UrlPath>, scope: Scope) -> Result<Rule, Problem> {
 
 fn authenticated(at: &At<Authenticated>, scope: Scope) -> Result<Rule, Problem> {
     of_requests(at, scope)?.principal_name.as_ref().map(string_match).transpose().map(Rule::Authenticated)
+}
+
+fn custom(at: &At<CustomPrincipal>, scope: Scope) -> Result<Rule, Problem> {
+    let CustomPrincipalConfig::MutuallyAuthenticated(wanted) = &of_requests(at, scope)?.typed_config;
+    let MutuallyAuthenticated { any_validated_client_certificate, san_matcher } = wanted;
+    match (any_validated_client_certificate, san_matcher) {
+        (_, Some(name)) => secret::peer_name(name).map(|name| Rule::MutuallyAuthenticated(Some(name))),
+        (true, None) => Ok(Rule::MutuallyAuthenticated(None)),
+        (false, None) => Err(at.invalid("takes one of any_validated_client_certificate: true and san_matcher")),
+    }
 }
 
 fn exactly_one<const N: usize>(

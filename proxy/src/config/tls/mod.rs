@@ -18,7 +18,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::upstream_name::RequestedNames;
-use rustls::pki_types::ServerName;
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::NoServerSessionStorage;
 use rustls::{CipherSuite, ClientConfig, ServerConfig, SupportedProtocolVersion};
 
@@ -45,6 +46,8 @@ pub struct ServerContext {
     without_alpn: Arc<ServerConfig>,
     /// `require_client_certificate`
     pub presence: Presence,
+    /// What clients' certificates have to fulfil, and how that is computed; `None` if they are not requested.
+    clients: Option<(Arc<PeerRules>, WebPkiSupportedAlgorithms)>,
     versions: Versions,
     shown: Vec<Certificate>,
     material: Material,
@@ -271,10 +274,16 @@ impl ServerContext {
         let provider = Arc::new(common.suites.within(&provider));
         let builder = ServerConfig::builder_with_details(Arc::clone(&provider), time);
         let builder = builder.with_protocol_versions(common.versions.list())?;
-        let builder = match clients {
-            ClientCertificates::Ignored => builder.with_no_client_auth(),
+        let clients = match clients {
+            ClientCertificates::Ignored => None,
             ClientCertificates::Optional(rules) | ClientCertificates::Required(rules) => {
-                builder.with_client_cert_verifier(verify::clients(rules, presence, &provider))
+                Some((Arc::new(rules), provider.signature_verification_algorithms))
+            }
+        };
+        let builder = match &clients {
+            None => builder.with_no_client_auth(),
+            Some((rules, _)) => {
+                builder.with_client_cert_verifier(verify::clients(Arc::clone(rules), presence, &provider))
             }
         };
         let shown = common.certificates.clone();
@@ -291,7 +300,24 @@ impl ServerContext {
         let without_alpn = Arc::new(config.clone());
         config.alpn_protocols = common.alpn;
         let (with_alpn, versions, secrets) = (Arc::new(config), common.versions, common.secrets);
-        Ok(Renewable::new(Self { with_alpn, without_alpn, presence, versions, shown, material, inventory, secrets }))
+        Ok(Renewable::new(Self {
+            with_alpn,
+            without_alpn,
+            presence,
+            clients,
+            versions,
+            shown,
+            material,
+            inventory,
+            secrets,
+        }))
+    }
+
+    /// Is the chain of a client, which the handshake has accepted, valid? One that nothing is demanded of is not.
+    #[must_use]
+    pub fn has_validated(&self, chain: &[CertificateDer<'_>]) -> bool {
+        let now = || self.with_alpn.time_provider.current_time();
+        self.clients.as_ref().is_some_and(|(rules, algorithms)| rules.has_validated(chain, now(), algorithms))
     }
 
     /// The first URI among the names of the certificate that a client gets with the SNI `server_name`.
