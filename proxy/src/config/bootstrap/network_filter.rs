@@ -37,6 +37,8 @@ pub(crate) struct NetworkRateLimit {
 /// `envoy.extensions.filters.network.rbac.v3.RBAC`
 #[derive(Debug, Deserialize)]
 pub(crate) struct NetworkRbac {
+    pub(crate) delay_deny: Option<Seconds>,
+    pub(crate) enforcement_type: Option<EnforcementType>,
     pub(crate) matcher: Option<Box<At<UnifiedMatcher>>>,
     pub(crate) rules: Option<Rbac>,
     pub(crate) shadow_matcher: Option<Box<At<UnifiedMatcher>>>,
@@ -44,6 +46,15 @@ pub(crate) struct NetworkRbac {
     #[serde(default)]
     pub(crate) shadow_rules_stat_prefix: String,
     pub(crate) stat_prefix: NonEmpty,
+}
+
+/// `envoy.extensions.filters.network.rbac.v3.RBAC.EnforcementType`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum EnforcementType {
+    #[serde(rename = "ONE_TIME_ON_FIRST_BYTE")]
+    OneTimeOnFirstByte,
+    #[serde(rename = "CONTINUOUS")]
+    Continuous,
 }
 
 /// `envoy.config.rbac.v3.RBAC`

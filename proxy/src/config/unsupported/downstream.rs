@@ -168,8 +168,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("TcpProxy", "upstream_connect_mode", Only("IMMEDIATE", "the connection to an endpoint is opened as soon as the client's is there")),
     ("TcpProxy", "upstream_idle_timeout", Ignored("as in Envoy; idle_timeout is the one that acts")),
     ("TcpClusterWeight", "metadata_match", Ignored("connections choose among subsets by the metadata_match of the TcpProxy")),
-    ("NetworkRbac", "delay_deny", Refused("a connection that is denied is closed at once")),
-    ("NetworkRbac", "enforcement_type", Only("ONE_TIME_ON_FIRST_BYTE", "rules are about the connection, which does not change")),
     ("MatcherTree", "custom_match", Refused("write exact_match_map or prefix_match_map; ranges of addresses are for matcher_list")),
     ("OnMatch", "keep_matching", Only("false", "the first match decides")),
     ("Rbac", "audit_logging_options", Refused("write access logs with %CONNECTION_TERMINATION_DETAILS%")),
