@@ -59,6 +59,17 @@ pub struct Descriptor {
     pub entries: Vec<(String, Option<String>)>,
     /// `token_bucket`
     pub bucket: BucketSize,
+    /// `shadow_mode`
+    pub enforcing: Enforcing,
+}
+
+/// What becomes of a request that gets no token from the bucket of a descriptor.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Enforcing {
+    /// It is counted, and goes on.
+    Off,
+    /// It is refused.
+    On,
 }
 
 impl Descriptor {

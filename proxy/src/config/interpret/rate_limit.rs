@@ -14,7 +14,7 @@ use crate::config::bootstrap::rate_limit::{LocalRateLimitDescriptor, TokenBucket
 use crate::config::error::Place;
 use crate::config::fraction::Fraction;
 use crate::config::problem::Problem;
-use crate::config::rate_limit::{BucketHeaders, BucketSize, DefaultBucket, Descriptor, RateLimit, Sharing};
+use crate::config::rate_limit::{BucketHeaders, BucketSize, DefaultBucket, Descriptor, Enforcing, RateLimit, Sharing};
 use crate::config::route::Edits;
 use crate::config::yaml::{At, Notes};
 
@@ -89,7 +89,8 @@ fn descriptors(written: &[At<LocalRateLimitDescriptor>]) -> Result<Vec<Descripto
         if all.iter().any(|other| other.entries == entries) {
             return Err(at.invalid("duplicate descriptor in the local rate limit descriptor"));
         }
-        all.push(Descriptor { entries, bucket: bucket(&at.value.token_bucket)? });
+        let enforcing = if at.value.shadow_mode { Enforcing::Off } else { Enforcing::On };
+        all.push(Descriptor { entries, bucket: bucket(&at.value.token_bucket)?, enforcing });
     }
     let rate = |bucket: &BucketSize| f64::from(bucket.tokens_per_fill.get()) / bucket.fill_interval.as_secs_f64();
     all.sort_by(|one, other| rate(&one.bucket).total_cmp(&rate(&other.bucket)));
