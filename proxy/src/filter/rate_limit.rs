@@ -94,9 +94,10 @@ impl<'c> RateLimited<'c> {
     ) -> Token {
         let limit = self.limit;
         let requested = descriptors(self.policies, Moment::Request, Heads::of_request(request), info, context);
+        let sharers = sharers(limit, context);
         let (mut is_first, mut token) = (true, Token::Taken);
         for (bucket, enforcing, requested) in of_descriptors(limit, buckets, &requested) {
-            let is_refused = !bucket.take_all(requested.hits.map_or(1, |(count, _)| count));
+            let is_refused = !bucket.take_all(requested.hits.map_or(1, |(count, _)| count).saturating_mul(sharers));
             if is_first || is_refused && (token == Token::Taken || enforcing == Enforcing::On) {
                 (self.bucket, self.headers) = (Some(bucket), requested.headers.unwrap_or(limit.headers));
             }
@@ -111,7 +112,7 @@ impl<'c> RateLimited<'c> {
             return token;
         }
         let Some(default) = &buckets.default else { return token };
-        if !default.take_all(1) {
+        if !default.take_all(sharers) {
             (self.bucket, self.headers) = (Some(Arc::clone(default)), limit.headers);
             return Token::Refused;
         }
@@ -131,6 +132,12 @@ impl<'c> RateLimited<'c> {
             }
         }
     }
+}
+
+/// How many proxies share the limit. Each takes as many tokens for a request, so that all of them together take one.
+fn sharers(limit: &RateLimit, context: &FilterContext) -> u64 {
+    let members = limit.shared_among.as_ref().and_then(|cluster| (context.health.membership)(cluster));
+    members.map_or(1, |members| members.total.max(1))
 }
 
 /// The buckets of a request with these descriptors. As in Envoy, one whose values are given goes before those that

@@ -342,6 +342,7 @@ pub(crate) struct LocalRateLimit {
     pub(crate) enable_x_ratelimit_headers: Option<XRateLimitHeadersRfcVersion>,
     pub(crate) filter_enabled: Option<RuntimeFractionalPercent>,
     pub(crate) filter_enforced: Option<RuntimeFractionalPercent>,
+    pub(crate) local_cluster_rate_limit: Option<At<Empty>>,
     #[serde(default)]
     pub(crate) local_rate_limit_per_downstream_connection: bool,
     pub(crate) max_dynamic_descriptors: Option<AtLeastOne>,

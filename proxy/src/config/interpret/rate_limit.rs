@@ -51,6 +51,7 @@ pub(super) fn rate_limit(
         stat_prefix: written.stat_prefix.to_string(),
         bucket: written.token_bucket.as_ref().map(bucket).transpose()?,
         sharing: if written.local_rate_limit_per_downstream_connection { Sharing::Connection } else { Sharing::All },
+        shared_among: shared_among(written, notes)?,
         enabled: share(written.filter_enabled.as_ref(), notes),
         enforced: share(written.filter_enforced.as_ref(), notes),
         status: status.unwrap_or(StatusCode::TOO_MANY_REQUESTS),
@@ -72,6 +73,24 @@ pub(super) fn rate_limit(
         of_host: of_host(written.vh_rate_limits),
         headers: headers(written.enable_x_ratelimit_headers),
     })
+}
+
+/// The proxies that share a limit.
+fn shared_among(written: &LocalRateLimit, notes: &Notes) -> Result<Option<Arc<str>>, Problem> {
+    let Some(at) = &written.local_cluster_rate_limit else { return Ok(None) };
+    if written.local_rate_limit_per_downstream_connection {
+        return Err(at.invalid_but(
+            "local_cluster_rate_limit is set and local_rate_limit_per_downstream_connection is set to true",
+            "write one of the two",
+        ));
+    }
+    let local = notes.local_cluster().ok_or_else(|| {
+        at.invalid_but(
+            "local_cluster_rate_limit is set but no local cluster name is present",
+            "write cluster_manager.local_cluster_name, with the cluster of the proxies that share the limit",
+        )
+    });
+    local.map(Some)
 }
 
 /// The bucket that fills most slowly comes first, as in Envoy: a request that it refuses takes no other token.

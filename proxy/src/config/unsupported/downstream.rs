@@ -231,7 +231,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("ZstdCompressor", "strategy", Ignored(CODING)),
     ("ZstdDecompressor", "chunk_size", Ignored(CODING)),
     ("ZstdDecompressor", "dictionaries", Refused(DICTIONARY)),
-    ("LocalRateLimit", "local_cluster_rate_limit", Refused("a bucket is that of one process")),
     ("RateLimitAction", "dynamic_metadata", Old("metadata")),
     ("RateLimitAction", "extension", Refused(EXTENSION)),
     ("RateLimitGenericKey", "default_value", Ignored(WITHOUT_OPERATORS)),
