@@ -228,6 +228,8 @@ impl Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::metadata::{Metadata, Value};
+    use crate::config::string_match::Pattern;
 
     fn range(address: &str, length: u32) -> Cidr {
         Cidr::new(address.parse().unwrap(), length)
@@ -273,5 +275,99 @@ mod tests {
             assert_eq!(rules(action, permission, principal).judge(&subject), expected);
         }
         assert_eq!(Rules { action: Action::Allow, policies: Vec::new() }.judge(&subject), (denied, None));
+    }
+
+    /// A request of which this is known.
+    #[derive(Default)]
+    struct Known {
+        has_route: bool,
+        of_route: Metadata,
+        certificate: Option<&'static str>,
+    }
+
+    impl Request for Known {
+        fn client(&self) -> Option<SocketAddr> {
+            None
+        }
+
+        fn has(&self, _: &HeaderMatch) -> bool {
+            false
+        }
+
+        fn certified(&self, _: Certified) -> Option<String> {
+            None
+        }
+
+        fn joined<'s>(&'s self, _: &'s str) -> Option<Cow<'s, [u8]>> {
+            None
+        }
+
+        fn is_authenticated_as(&self, _: Option<&StringMatch>) -> bool {
+            false
+        }
+
+        fn is_mutually_authenticated_as(&self, name: Option<&PeerName>) -> bool {
+            self.certificate.is_some_and(|known| match name {
+                Some(PeerName::Dns(wanted)) => wanted.takes(known.as_bytes()),
+                Some(_) => false,
+                None => true,
+            })
+        }
+
+        fn has_route(&self) -> bool {
+            self.has_route
+        }
+
+        fn metadata(&self, source: MetadataSource, path: &MetadataPath) -> Option<Found<'_>> {
+            if source == MetadataSource::Route { self.of_route.get(path) } else { None }
+        }
+
+        fn path(&self) -> &[u8] {
+            b"/a/b"
+        }
+
+        fn state(&self, key: &str) -> Option<&[u8]> {
+            (key == "team").then_some(b"guests")
+        }
+    }
+
+    #[test]
+    fn rules_look_at_routes_filter_state_and_certificates() {
+        let kind = || MetadataPath { namespace: "access".into(), keys: vec!["kind".into()] };
+        let of_route = |sense| Rule::Metadata {
+            source: MetadataSource::Route,
+            path: kind(),
+            value: ValueMatch::Present(true),
+            sense,
+        };
+        let text = |text: &str| StringMatch { pattern: Pattern::Exact(text.into()), ignore_case: false };
+        let state = |key: &str, wanted| Rule::State(key.into(), text(wanted));
+        let named = |name| Rule::MutuallyAuthenticated(Some(PeerName::Dns(text(name))));
+        let of = |kind: &str| {
+            let values = [("kind".to_owned(), Value::Text(kind.into()))].into();
+            Known {
+                has_route: true,
+                of_route: Metadata([("access".to_owned(), values)].into()),
+                certificate: Some("a"),
+            }
+        };
+        let (tagged, untagged) = (of("internal"), Known { has_route: true, ..Known::default() });
+        for (rule, on_tagged, on_untagged, without_route) in [
+            (of_route(Sense::Direct), true, false, false),
+            (of_route(Sense::Inverted), false, true, false),
+            (state("team", "guests"), true, true, true),
+            (state("team", "others"), false, false, false),
+            (state("other", "guests"), false, false, false),
+            (named("a"), true, false, false),
+            (named("b"), false, false, false),
+            (Rule::MutuallyAuthenticated(None), true, false, false),
+        ] {
+            let matches = |request: &Known| {
+                let ends = Ends { local: None, peer: None, direct_peer: None };
+                rule.matches(&Subject { ends, server_name: None, request: Some(request) })
+            };
+            let found = [matches(&tagged), matches(&untagged), matches(&Known::default())];
+            assert_eq!(found, [on_tagged, on_untagged, without_route], "{rule:?}");
+        }
     }
 }
