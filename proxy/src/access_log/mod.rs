@@ -78,6 +78,8 @@ pub struct StreamInfo {
     pub bytes_sent: u64,
     /// Its bytes on the wire, if some log shows them.
     pub wire: Option<Wire>,
+    /// There is a route.
+    pub has_route: bool,
     /// The route's name.
     pub route_name: Option<Rc<str>>,
     /// `metadata` of the route.
@@ -224,6 +226,7 @@ impl StreamInfo {
             bytes_received: 0,
             bytes_sent: 0,
             wire: None,
+            has_route: false,
             route_name: None,
             route_metadata: None,
             stream_id: None,

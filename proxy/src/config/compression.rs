@@ -23,6 +23,8 @@ pub struct Compressor {
     pub except: BTreeSet<StatusCode>,
     /// What becomes of the `etag` of a response that could be compressed.
     pub etag: Etag,
+    /// `status_header_enabled`
+    pub status_header: StatusHeader,
     /// `remove_accept_encoding_header`
     pub accept_encoding: AcceptEncoding,
     /// `choose_first`
@@ -147,6 +149,15 @@ pub enum AcceptEncoding {
     Kept,
     /// Nothing.
     Removed,
+}
+
+/// Whether responses say what a compressor has done (`x-envoy-compression-status`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StatusHeader {
+    /// They do not.
+    Off,
+    /// They do, as long as nothing but the response's own length, type, `etag` or status is against it.
+    On,
 }
 
 /// Which compressor is taken of several that a client likes as much.

@@ -28,6 +28,7 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
     ("DenominatorType", &[("HUNDRED", 0), ("TEN_THOUSAND", 1), ("MILLION", 2)]),
     ("DiscoveryType", &[("STATIC", 0), ("STRICT_DNS", 1), ("LOGICAL_DNS", 2), ("EDS", 3), ("ORIGINAL_DST", 4)]),
     ("DnsLookupFamily", &[("AUTO", 0), ("V4_ONLY", 1), ("V6_ONLY", 2), ("V4_PREFERRED", 3), ("ALL", 4)]),
+    ("EnforcementType", &[("ONE_TIME_ON_FIRST_BYTE", 0), ("CONTINUOUS", 1)]),
     ("FallbackPolicy", &[("NO_FALLBACK", 0), ("ANY_ENDPOINT", 1), ("DEFAULT_SUBSET", 2)]),
     ("ForwardClientCertDetails", &[
         ("SANITIZE", 0), ("FORWARD_ONLY", 1), ("APPEND_FORWARD", 2), ("SANITIZE_SET", 3), ("ALWAYS_FORWARD_ONLY", 4),
@@ -48,6 +49,7 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
         ("LOAD_BALANCING_POLICY_CONFIG", 7),
     ]),
     ("MetadataFallbackPolicy", &[("METADATA_NO_FALLBACK", 0), ("FALLBACK_LIST", 1)]),
+    ("MetadataSource", &[("DYNAMIC", 0), ("ROUTE", 1)]),
     ("OcspStaplePolicy", &[("LENIENT_STAPLING", 0), ("STRICT_STAPLING", 1), ("MUST_STAPLE", 2)]),
     ("PassTlvsMatchType", &[("INCLUDE_ALL", 0), ("INCLUDE", 1)]),
     ("PathWithEscapedSlashesAction", &[
@@ -133,6 +135,7 @@ mod tests {
             include_str!("bootstrap/header_to_metadata.rs"),
             include_str!("bootstrap/health.rs"),
             include_str!("bootstrap/listener.rs"),
+            include_str!("bootstrap/network_filter.rs"),
             include_str!("bootstrap/rule_tree.rs"),
             include_str!("bootstrap/proxy_protocol.rs"),
             include_str!("bootstrap/policies.rs"),

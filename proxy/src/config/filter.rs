@@ -169,6 +169,8 @@ pub struct Rbac {
     pub prefixes: RbacPrefixes,
     /// Those of the filter, where a route has rules of its own: it counts.
     pub of_filter: RbacPrefixes,
+    /// `track_per_rule_stats`: the policies that decide have stats of their own.
+    pub counts_policies: bool,
 }
 
 /// `rules_stat_prefix` and `shadow_rules_stat_prefix`

@@ -71,4 +71,18 @@ pub struct Rbac {
     pub shadow_rules: Option<Judge>,
     /// In front of the names of what the shadow rules count.
     pub shadow_prefix: String,
+    /// `delay_deny`: a connection that is denied is closed after this.
+    pub delay: Option<Duration>,
+    /// `enforcement_type`
+    pub enforcement: Enforcement,
+}
+
+/// When rules are applied to a connection.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Enforcement {
+    /// `ONE_TIME_ON_FIRST_BYTE`
+    #[default]
+    Once,
+    /// `CONTINUOUS`
+    WithEachRead,
 }

@@ -24,6 +24,8 @@ pub struct RateLimit {
     pub bucket: Option<BucketSize>,
     /// Whose requests take tokens from one bucket.
     pub sharing: Sharing,
+    /// `local_cluster_rate_limit`: the cluster whose endpoints share the limit. A request takes a token for each of them.
+    pub shared_among: Option<Arc<str>>,
     /// `filter_enabled`: of these requests tokens are taken.
     pub enabled: Fraction,
     /// `filter_enforced`: of these requests those that get no token are refused.
@@ -59,6 +61,17 @@ pub struct Descriptor {
     pub entries: Vec<(String, Option<String>)>,
     /// `token_bucket`
     pub bucket: BucketSize,
+    /// `shadow_mode`
+    pub enforcing: Enforcing,
+}
+
+/// What becomes of a request that gets no token from the bucket of a descriptor.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Enforcing {
+    /// It is counted, and goes on.
+    Off,
+    /// It is refused.
+    On,
 }
 
 impl Descriptor {

@@ -8,6 +8,7 @@ use super::filter_chain::Ends;
 use super::matching::{HeaderMatch, Sense};
 use super::metadata::{Found, MetadataPath, ValueMatch};
 use super::string_match::StringMatch;
+use super::tls::PeerName;
 use super::trust::Cidr;
 
 /// `envoy.config.rbac.v3.RBAC`
@@ -91,8 +92,10 @@ pub enum Rule {
     DestinationPort(Range<u32>),
     /// `header`
     Header(HeaderMatch),
-    /// `metadata`: a filter has left this.
+    /// `metadata`, `sourced_metadata`: there is such a value.
     Metadata {
+        /// Whose.
+        source: MetadataSource,
         /// Where.
         path: MetadataPath,
         /// What.
@@ -100,9 +103,11 @@ pub enum Rule {
         /// The value does not match, or is not there.
         sense: Sense,
     },
+    /// `envoy.rbac.principals.mtls_authenticated`: the client has a certificate that was found valid, with this name if there is one.
+    MutuallyAuthenticated(Option<PeerName>),
     /// `not_rule`, `not_id`
     Not(Box<Self>),
-    /// `url_path`: the path without its query.
+    /// `url_path`, `uri_template`: the path without its query.
     Path(StringMatch),
     /// `requested_server_name`
     ServerName(StringMatch),
@@ -110,6 +115,17 @@ pub enum Rule {
     DirectSource(Cidr),
     /// `source_ip`: of the client, which a PROXY header may name.
     Source(Cidr),
+    /// `filter_state`: the object under this key has such a text.
+    State(Box<str>, StringMatch),
+}
+
+/// `envoy.config.rbac.v3.MetadataSource`
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MetadataSource {
+    /// What filters have left.
+    Filters,
+    /// `metadata` of the route. Where there is no route, no test of it succeeds, not even an inverted one.
+    Route,
 }
 
 /// What rules are about.
@@ -135,10 +151,16 @@ pub trait Request {
     fn joined<'s>(&'s self, name: &'s str) -> Option<Cow<'s, [u8]>>;
     /// Has its client a certificate, with this name if there is one?
     fn is_authenticated_as(&self, name: Option<&StringMatch>) -> bool;
-    /// What filters have left there.
-    fn metadata(&self, path: &MetadataPath) -> Option<Found<'_>>;
+    /// Has its client a certificate that was found valid, with this name if there is one?
+    fn is_mutually_authenticated_as(&self, name: Option<&PeerName>) -> bool;
+    /// Is there a route?
+    fn has_route(&self) -> bool;
+    /// What stands there.
+    fn metadata(&self, source: MetadataSource, path: &MetadataPath) -> Option<Found<'_>>;
     /// Its path without the query.
     fn path(&self) -> &[u8];
+    /// The text of the object that a filter has left under this key.
+    fn state(&self, key: &str) -> Option<&[u8]>;
 }
 
 impl Rules {
@@ -178,15 +200,27 @@ impl Rule {
             Self::Destination(range) => subject.ends.local.is_some_and(|at| range.contains(at.ip())),
             Self::DestinationPort(range) => subject.ends.local.is_some_and(|at| range.contains(&at.port().into())),
             Self::Header(header) => subject.request.is_some_and(|it| it.has(header)),
-            Self::Metadata { path, value, sense } => {
-                let found = subject.request.and_then(|it| it.metadata(path));
+            Self::Metadata { source: MetadataSource::Route, .. }
+                if !subject.request.is_some_and(|it| it.has_route()) =>
+            {
+                false
+            }
+            Self::Metadata { source, path, value, sense } => {
+                let found = subject.request.and_then(|it| it.metadata(*source, path));
                 found.is_some_and(|found| value.takes(found)) == (*sense == Sense::Direct)
+            }
+            Self::MutuallyAuthenticated(name) => {
+                subject.request.is_some_and(|it| it.is_mutually_authenticated_as(name.as_ref()))
             }
             Self::Path(path) => subject.request.is_some_and(|it| path.takes(it.path())),
             Self::Not(rule) => !rule.matches(subject),
             Self::ServerName(name) => name.takes(subject.server_name.unwrap_or_default().as_bytes()),
             Self::DirectSource(range) => subject.ends.direct_peer.is_some_and(|at| range.contains(at.ip())),
             Self::Source(range) => subject.ends.peer.is_some_and(|at| range.contains(at.ip())),
+            Self::State(key, text) => {
+                let found = subject.request.and_then(|it| it.state(key));
+                found.is_some_and(|found| text.takes(found))
+            }
         }
     }
 }
@@ -194,6 +228,8 @@ impl Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::metadata::{Metadata, Value};
+    use crate::config::string_match::Pattern;
 
     fn range(address: &str, length: u32) -> Cidr {
         Cidr::new(address.parse().unwrap(), length)
@@ -239,5 +275,99 @@ mod tests {
             assert_eq!(rules(action, permission, principal).judge(&subject), expected);
         }
         assert_eq!(Rules { action: Action::Allow, policies: Vec::new() }.judge(&subject), (denied, None));
+    }
+
+    /// A request of which this is known.
+    #[derive(Default)]
+    struct Known {
+        has_route: bool,
+        of_route: Metadata,
+        certificate: Option<&'static str>,
+    }
+
+    impl Request for Known {
+        fn client(&self) -> Option<SocketAddr> {
+            None
+        }
+
+        fn has(&self, _: &HeaderMatch) -> bool {
+            false
+        }
+
+        fn certified(&self, _: Certified) -> Option<String> {
+            None
+        }
+
+        fn joined<'s>(&'s self, _: &'s str) -> Option<Cow<'s, [u8]>> {
+            None
+        }
+
+        fn is_authenticated_as(&self, _: Option<&StringMatch>) -> bool {
+            false
+        }
+
+        fn is_mutually_authenticated_as(&self, name: Option<&PeerName>) -> bool {
+            self.certificate.is_some_and(|known| match name {
+                Some(PeerName::Dns(wanted)) => wanted.takes(known.as_bytes()),
+                Some(_) => false,
+                None => true,
+            })
+        }
+
+        fn has_route(&self) -> bool {
+            self.has_route
+        }
+
+        fn metadata(&self, source: MetadataSource, path: &MetadataPath) -> Option<Found<'_>> {
+            if source == MetadataSource::Route { self.of_route.get(path) } else { None }
+        }
+
+        fn path(&self) -> &[u8] {
+            b"/a/b"
+        }
+
+        fn state(&self, key: &str) -> Option<&[u8]> {
+            (key == "team").then_some(b"guests")
+        }
+    }
+
+    #[test]
+    fn rules_look_at_routes_filter_state_and_certificates() {
+        let kind = || MetadataPath { namespace: "access".into(), keys: vec!["kind".into()] };
+        let of_route = |sense| Rule::Metadata {
+            source: MetadataSource::Route,
+            path: kind(),
+            value: ValueMatch::Present(true),
+            sense,
+        };
+        let text = |text: &str| StringMatch { pattern: Pattern::Exact(text.into()), ignore_case: false };
+        let state = |key: &str, wanted| Rule::State(key.into(), text(wanted));
+        let named = |name| Rule::MutuallyAuthenticated(Some(PeerName::Dns(text(name))));
+        let of = |kind: &str| {
+            let values = [("kind".to_owned(), Value::Text(kind.into()))].into();
+            Known {
+                has_route: true,
+                of_route: Metadata([("access".to_owned(), values)].into()),
+                certificate: Some("a"),
+            }
+        };
+        let (tagged, untagged) = (of("internal"), Known { has_route: true, ..Known::default() });
+        for (rule, on_tagged, on_untagged, without_route) in [
+            (of_route(Sense::Direct), true, false, false),
+            (of_route(Sense::Inverted), false, true, false),
+            (state("team", "guests"), true, true, true),
+            (state("team", "others"), false, false, false),
+            (state("other", "guests"), false, false, false),
+            (named("a"), true, false, false),
+            (named("b"), false, false, false),
+            (Rule::MutuallyAuthenticated(None), true, false, false),
+        ] {
+            let matches = |request: &Known| {
+                let ends = Ends { local: None, peer: None, direct_peer: None };
+                rule.matches(&Subject { ends, server_name: None, request: Some(request) })
+            };
+            let found = [matches(&tagged), matches(&untagged), matches(&Known::default())];
+            assert_eq!(found, [on_tagged, on_untagged, without_route], "{rule:?}");
+        }
     }
 }

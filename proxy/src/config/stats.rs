@@ -123,6 +123,12 @@ pub enum DefaultTag {
     Endpoint,
     /// `envoy.listener_address`
     Listener,
+    /// `envoy.rbac_http_prefix`
+    RbacHttpPrefix,
+    /// `envoy.rbac_policy_name`
+    RbacPolicy,
+    /// `envoy.rbac_prefix`
+    RbacPrefix,
     /// `envoy.response_code`
     ResponseCode,
     /// `envoy.response_code_class`
@@ -131,8 +137,16 @@ pub enum DefaultTag {
 
 impl DefaultTag {
     /// Each of them that an operator may leave out.
-    pub const ALL: [Self; 5] =
-        [Self::Cluster, Self::ConnectionManager, Self::Listener, Self::ResponseCode, Self::ResponseCodeClass];
+    pub const ALL: [Self; 8] = [
+        Self::Cluster,
+        Self::ConnectionManager,
+        Self::Listener,
+        Self::RbacHttpPrefix,
+        Self::RbacPolicy,
+        Self::RbacPrefix,
+        Self::ResponseCode,
+        Self::ResponseCodeClass,
+    ];
 
     /// Envoy's name for it.
     #[must_use]
@@ -142,6 +156,9 @@ impl DefaultTag {
             Self::ConnectionManager => "envoy.http_conn_manager_prefix",
             Self::Endpoint => "envoy.endpoint_address",
             Self::Listener => "envoy.listener_address",
+            Self::RbacHttpPrefix => "envoy.rbac_http_prefix",
+            Self::RbacPolicy => "envoy.rbac_policy_name",
+            Self::RbacPrefix => "envoy.rbac_prefix",
             Self::ResponseCode => "envoy.response_code",
             Self::ResponseCodeClass => "envoy.response_code_class",
         }
@@ -162,8 +179,6 @@ pub(super) const SILENT_TAGS: &[&str] = &[
     "envoy.mongo_collection",
     "envoy.mongo_prefix",
     "envoy.ratelimit_prefix",
-    "envoy.rbac_http_prefix",
-    "envoy.rbac_prefix",
     "envoy.rds_route_config",
     "envoy.redis_prefix",
     "envoy.route",

@@ -26,7 +26,7 @@ use crate::config::network_filter::state_entries;
 use crate::config::route::RouteTable;
 use crate::exchange::LazyTimer;
 use crate::filter::set_on_connection;
-use crate::gate::{Admission, Gates, Refusal, Refused};
+use crate::gate::{Admission, CountsFin, Gates, Refusal, Refused};
 use crate::net::Conn;
 use crate::runtime::Runtime;
 use crate::snapshot::Listener;
@@ -164,11 +164,22 @@ impl ConnectionManager {
             let mut first = [0; FIRST_READ_BYTES];
             // An error comes again with the next read.
             let count = timeout(FIRST_BYTE_WAIT_MAX, conn.read(&mut first)).await.ok()?.unwrap_or(0);
-            if let Some(why) = verdict.enforce() {
-                if let Some(log) = log {
-                    log.note_denied(why);
+            if count == 0 {
+                return Some((conn, Box::new(admission))); // as in Envoy, a client that sends nothing is not judged
+            }
+            match verdict.enforce() {
+                Ok(recount) => conn = conn.over(|io| recount.over(io, CountsFin::No)),
+                Err(why) => {
+                    let after = why.after;
+                    if let Some(log) = log {
+                        log.note_denied(why);
+                    }
+                    // A timer would take a turn where there is nothing to wait for.
+                    if !after.is_zero() {
+                        sleep(after).await;
+                    }
+                    return None;
                 }
-                return None;
             }
             conn = conn.with_unread(Bytes::copy_from_slice(first.get(..count).unwrap_or_default()));
         }

@@ -19,7 +19,7 @@ use crate::net::{Clock, Random};
 use crate::runtime::{Runtime, Watched};
 use crate::stats::{
     AuthorisationStats, BasicAuthStats, CompressorStats, CorsStats, CsrfStats, DecompressorStats, FaultStats,
-    HealthCheckStats, LuaStats, OriginFaults, RbacStats, Registry, SetMetadataStats, TokenStats,
+    HealthCheckStats, LuaStats, OriginFaults, PolicyStats, RbacStats, Registry, SetMetadataStats, TokenStats,
 };
 
 use crate::token_bucket::Buckets;
@@ -43,7 +43,7 @@ pub(crate) struct FilterStats {
     /// By their prefixes.
     lua: Vec<(String, LuaStats)>,
     /// By their prefixes.
-    rbac: Vec<(RbacPrefixes, RbacStats)>,
+    rbac: Vec<(RbacPrefixes, RuleCounts)>,
     pub(super) set_metadata: Option<MetadataStats>,
 }
 
@@ -51,6 +51,12 @@ pub(crate) struct FilterStats {
 pub(super) struct FaultCounts {
     pub(super) own: FaultStats,
     pub(super) origins: OriginFaults,
+}
+
+/// Those of the filter `envoy.filters.http.rbac`.
+pub(super) struct RuleCounts {
+    pub(super) all: RbacStats,
+    pub(super) by_policy: PolicyStats,
 }
 
 /// Those of the filter `envoy.filters.http.set_metadata`.
@@ -64,7 +70,11 @@ impl FilterStats {
     pub(crate) fn new(options: &ConnectionManager, registry: &Arc<Registry>) -> Self {
         let rbac = |kind: &Kind| {
             let Kind::Rbac(prefixes) = kind else { return None };
-            Some((prefixes.clone(), RbacStats::of_requests(registry, &options.stat_prefix, prefixes)))
+            let counts = RuleCounts {
+                all: RbacStats::of_requests(registry, &options.stat_prefix, prefixes),
+                by_policy: PolicyStats::new(registry, &options.stat_prefix, prefixes),
+            };
+            Some((prefixes.clone(), counts))
         };
         let authorisation = |kind: &Kind| {
             let Kind::ExtAuthz(prefix) = kind else { return None };
@@ -144,7 +154,7 @@ impl FilterStats {
     }
 
     /// Those of the filter `envoy.filters.http.rbac` with these prefixes.
-    pub(super) fn rbac(&self, prefixes: &RbacPrefixes) -> Option<&RbacStats> {
+    pub(super) fn rbac(&self, prefixes: &RbacPrefixes) -> Option<&RuleCounts> {
         self.rbac.iter().find(|(known, _)| known == prefixes).map(|(_, stats)| stats)
     }
 }

@@ -13,7 +13,7 @@ use crate::access_log::format::Heads;
 use crate::access_log::{Details, ResponseFlag, StreamInfo};
 use crate::codec::{RequestHead, ResponseHead};
 use crate::config::filter;
-use crate::config::rate_limit::{BucketHeaders, DefaultBucket, Moment, Policy, RateLimit, Sharing};
+use crate::config::rate_limit::{BucketHeaders, DefaultBucket, Enforcing, Moment, Policy, RateLimit, Sharing};
 use crate::token_bucket::{BucketSet, TokenBucket};
 
 pub(super) struct RateLimited<'c> {
@@ -29,7 +29,10 @@ pub(super) struct RateLimited<'c> {
 /// What a request has got.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Token {
+    /// None, from a bucket that refuses requests.
     Refused,
+    /// None, from buckets that refuse no request.
+    Shadowed,
     Taken,
 }
 
@@ -56,11 +59,16 @@ impl<'c> RateLimited<'c> {
             // As in Envoy, the first limit that a connection meets is that of all its requests.
             Sharing::Connection => info.downstream.buckets.get_or_init(new),
         };
-        if self.take(buckets, request, info, context) == Token::Taken {
+        let token = self.take(buckets, request, info, context);
+        if token == Token::Taken {
             known.stats.ok.inc();
             return Flow::Continue;
         }
         known.stats.rate_limited.inc();
+        if token == Token::Shadowed {
+            known.stats.shadow_mode.inc();
+            return Flow::Continue;
+        }
         if !context.draw(&limit.enforced) {
             add_to_request(&limit.unenforced, request, info);
             return Flow::Continue;
@@ -86,27 +94,30 @@ impl<'c> RateLimited<'c> {
     ) -> Token {
         let limit = self.limit;
         let requested = descriptors(self.policies, Moment::Request, Heads::of_request(request), info, context);
-        let mut is_first = true;
-        for (bucket, requested) in of_descriptors(limit, buckets, &requested) {
-            let is_refused = !bucket.take_all(requested.hits.map_or(1, |(count, _)| count));
-            if is_first || is_refused {
+        let sharers = sharers(limit, context);
+        let (mut is_first, mut token) = (true, Token::Taken);
+        for (bucket, enforcing, requested) in of_descriptors(limit, buckets, &requested) {
+            let is_refused = !bucket.take_all(requested.hits.map_or(1, |(count, _)| count).saturating_mul(sharers));
+            if is_first || is_refused && (token == Token::Taken || enforcing == Enforcing::On) {
                 (self.bucket, self.headers) = (Some(bucket), requested.headers.unwrap_or(limit.headers));
             }
-            if is_refused {
-                return Token::Refused;
+            match enforcing {
+                Enforcing::Off if is_refused => token = Token::Shadowed,
+                Enforcing::On if is_refused => return Token::Refused,
+                Enforcing::Off | Enforcing::On => {}
             }
             is_first = false;
         }
         if !is_first && limit.default_bucket == DefaultBucket::Others {
-            return Token::Taken;
+            return token;
         }
-        let Some(default) = &buckets.default else { return Token::Taken };
-        if !default.take_all(1) {
+        let Some(default) = &buckets.default else { return token };
+        if !default.take_all(sharers) {
             (self.bucket, self.headers) = (Some(Arc::clone(default)), limit.headers);
             return Token::Refused;
         }
         self.bucket.get_or_insert_with(|| Arc::clone(default));
-        Token::Taken
+        token
     }
 
     pub(super) fn on_response(&self, response: &mut ResponseHead) {
@@ -123,23 +134,30 @@ impl<'c> RateLimited<'c> {
     }
 }
 
+/// How many proxies share the limit. Each takes as many tokens for a request, so that all of them together take one.
+fn sharers(limit: &RateLimit, context: &FilterContext) -> u64 {
+    let members = limit.shared_among.as_ref().and_then(|cluster| (context.health.membership)(cluster));
+    members.map_or(1, |members| members.total.max(1))
+}
+
 /// The buckets of a request with these descriptors. As in Envoy, one whose values are given goes before those that
 /// take any, and two equal descriptors of the request take two tokens.
 fn of_descriptors<'r>(
     limit: &RateLimit,
     buckets: &BucketSet,
     requested: &'r [Descriptor],
-) -> Vec<(Arc<TokenBucket>, &'r Descriptor)> {
+) -> Vec<(Arc<TokenBucket>, Enforcing, &'r Descriptor)> {
     let chosen = |requested: &'r Descriptor| {
         let entries = &requested.entries;
         let taking = || limit.descriptors.iter().enumerate().filter(|(_, descriptor)| descriptor.takes(entries));
         let given = taking().find(|(_, descriptor)| !descriptor.has_any_value());
-        let (number, _) = given.or_else(|| taking().next())?;
-        Some((number, buckets.descriptors.get(number)?.of(entries), requested))
+        let (number, descriptor) = given.or_else(|| taking().next())?;
+        Some((number, buckets.descriptors.get(number)?.of(entries), descriptor.enforcing, requested))
     };
-    let mut found: Vec<(usize, Arc<TokenBucket>, &Descriptor)> = requested.iter().filter_map(chosen).collect();
+    let mut found: Vec<(usize, Arc<TokenBucket>, Enforcing, &Descriptor)> =
+        requested.iter().filter_map(chosen).collect();
     found.sort_by_key(|(number, ..)| *number); // which is their order by rate
-    found.into_iter().map(|(_, bucket, requested)| (bucket, requested)).collect()
+    found.into_iter().map(|(_, bucket, enforcing, requested)| (bucket, enforcing, requested)).collect()
 }
 
 /// A part of a second counts as one.

@@ -13,11 +13,14 @@ use crate::access_log::{DeniedBy, Details, StreamInfo};
 use crate::codec::RequestHead;
 use crate::codec::matching::{self, header_holds};
 use crate::config::filter::Rbac;
+use crate::config::filter_state::Object;
 use crate::config::judge::Judge;
 use crate::config::metadata::{Found, Metadata, MetadataPath, Value};
-use crate::config::rbac::{Certified, Judgement, NO_POLICY, Outcome, Request, Subject};
+use crate::config::rbac::{Certified, Judgement, MetadataSource, NO_POLICY, Outcome, Request, Subject};
 use crate::config::route::HeaderMatch;
 use crate::config::string_match::StringMatch;
+use crate::config::tls::PeerName;
+use crate::stats::RuleKind;
 
 /// Where its findings stand for logs and for filters behind it.
 const NAMESPACE: &str = "envoy.filters.http.rbac";
@@ -37,15 +40,12 @@ pub(super) fn on_request(
         leave(info, COMMON, "access_log_hint".to_owned(), Value::Flag(logs));
     }
     if let Some(stats) = context.stats.rbac(&options.of_filter) {
-        match shadow.map(|it| it.outcome) {
-            Some(Outcome::Allowed) => stats.shadow_allowed.inc(),
-            Some(Outcome::Denied) => stats.shadow_denied.inc(),
-            None => {}
-        }
-        match enforced.map(|it| it.outcome) {
-            Some(Outcome::Allowed) => stats.allowed.inc(),
-            Some(Outcome::Denied) => stats.denied.inc(),
-            None => {}
+        for (found, kind) in [(shadow, RuleKind::Shadow), (enforced, RuleKind::Enforced)] {
+            let Some(found) = found else { continue };
+            stats.all.count(kind, found.outcome);
+            if let Some(policy) = found.policy.filter(|_| options.counts_policies) {
+                stats.by_policy.count(kind, found.outcome, policy);
+            }
         }
     }
     for (found, prefix, kind) in
@@ -119,13 +119,31 @@ impl Request for Judged<'_> {
         names.any(|known| name.takes(known.as_bytes())) || name.takes(peer.subject.as_bytes())
     }
 
-    fn metadata(&self, path: &MetadataPath) -> Option<Found<'_>> {
-        self.info.metadata.as_ref()?.get(path)
+    fn is_mutually_authenticated_as(&self, name: Option<&PeerName>) -> bool {
+        let session = self.info.downstream.tls.as_ref().filter(|session| session.is_validated);
+        let Some(peer) = session.and_then(|session| session.peer.as_ref()) else { return false };
+        name.is_none_or(|name| peer.has_name(name))
+    }
+
+    fn has_route(&self) -> bool {
+        self.info.has_route
+    }
+
+    fn metadata(&self, source: MetadataSource, path: &MetadataPath) -> Option<Found<'_>> {
+        match source {
+            MetadataSource::Filters => self.info.metadata.as_deref(),
+            MetadataSource::Route => self.info.route_metadata.as_deref(),
+        }?
+        .get(path)
     }
 
     fn path(&self) -> &[u8] {
         let path = self.request.path.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
         let end = path.iter().position(|byte| b"?#".contains(byte)).unwrap_or(path.len());
         path.get(..end).unwrap_or_default()
+    }
+
+    fn state(&self, key: &str) -> Option<&[u8]> {
+        self.info.state(key).and_then(Object::plain)
     }
 }

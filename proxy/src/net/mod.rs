@@ -35,8 +35,6 @@ use std::time::{Duration, SystemTime};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::task::coop;
-use bytes::Bytes;
-use rewound::Rewound;
 
 pub use crate::config::address::{Address, Binding, InternalAddress, Pipe};
 use crate::config::filter_state::FilterState;
@@ -352,14 +350,6 @@ impl Conn {
     /// Has ALPN led to HTTP/2 (RFC 9113 3.2)?
     pub(crate) fn has_agreed_upon_http2(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.alpn.as_deref() == Some(b"h2"))
-    }
-
-    /// Gives bytes back that were read too early.
-    pub(crate) fn with_unread(mut self, bytes: Bytes) -> Self {
-        if !bytes.is_empty() {
-            self.io = Box::new(Rewound { bytes, io: self.io });
-        }
-        self
     }
 
     /// Counts its bytes from here on.

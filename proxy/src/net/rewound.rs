@@ -7,12 +7,27 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Io, Peek};
+use super::{Conn, Io, Peek};
 
 /// A transport some of whose bytes were read too early.
 pub(super) struct Rewound {
     pub(super) bytes: Bytes,
     pub(super) io: Box<dyn Io + Send>,
+}
+
+impl Conn {
+    /// Gives bytes back that were read too early.
+    pub(crate) fn with_unread(mut self, bytes: Bytes) -> Self {
+        if !bytes.is_empty() {
+            self.io = Box::new(Rewound { bytes, io: self.io });
+        }
+        self
+    }
+
+    /// Puts another transport around its own.
+    pub(crate) fn over(self, wrap: impl FnOnce(Box<dyn Io + Send>) -> Box<dyn Io + Send>) -> Self {
+        Self { io: wrap(self.io), ..self }
+    }
 }
 
 impl Io for Rewound {

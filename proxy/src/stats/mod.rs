@@ -16,6 +16,7 @@ mod health;
 pub mod histogram;
 mod limits;
 pub mod names;
+mod policies;
 pub mod prometheus;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,10 +37,11 @@ pub use names::{
     CodecStats, CompressorStats, ConnectionLimitStats, ConnectionRateStats, CorsStats, CsrfStats, DecompressorStats,
     DnsCacheStats, EntryStats, FaultStats, FlowStats, Handshake, HandshakeFailure, HandshakeStats, HealthCheckStats,
     Http1Stats, Http2Stats, HttpInspectorStats, HttpStats, ListenerStats, LogStats, LuaStats, ManagerStats, Origin,
-    OriginFaults, ProxyProtocolStats, RateLimitStats, RbacStats, RecodedBytes, RecodingStats, ResponseStats,
+    OriginFaults, ProxyProtocolStats, RateLimitStats, RbacStats, RecodedBytes, RecodingStats, ResponseStats, RuleKind,
     RuntimeStats, SecretStats, ServerState, ServerStats, SetMetadataStats, SpanStats, TableStats, TcpStats,
     TlsInspectorStats, TlsStats, TokenStats, TracingStats, TrackedStats, ZipkinStats,
 };
+pub use policies::PolicyStats;
 
 /// A number that only grows.
 #[derive(Clone, Debug, Default)]

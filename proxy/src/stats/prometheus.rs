@@ -118,7 +118,40 @@ fn found(name: &str) -> Vec<Found<'_>> {
         }
     }
     let endpoint = scope.as_ref().filter(|scope| scope.tag == DefaultTag::Cluster).and_then(|_| endpoint(name, begin));
-    code(name, begin).into_iter().chain(scope).chain(endpoint).chain(outer).collect()
+    let rules = match scope.as_ref().map(|scope| scope.tag) {
+        Some(DefaultTag::ConnectionManager) => rules(name, begin),
+        None if outer.is_none() => rules_of_connections(name).into_iter().collect(),
+        Some(_) | None => Vec::new(),
+    };
+    code(name, begin).into_iter().chain(rules).chain(scope).chain(endpoint).chain(outer).collect()
+}
+
+/// `rbac.<prefix>.policy.<policy>.denied`, behind `begin`: a filter's prefix, if it has one, and a policy whose name has no dot.
+fn rules(name: &str, begin: usize) -> Vec<Found<'_>> {
+    const WORD: &str = "rbac.";
+    const POLICY: &str = "policy.";
+    const COUNTED: [&str; 4] = ["allowed", "denied", "shadow_allowed", "shadow_denied"];
+    let Some(mut rest) = name.get(begin..).and_then(|rest| rest.strip_prefix(WORD)) else { return Vec::new() };
+    let mut from = begin + WORD.len();
+    let mut found = Vec::new();
+    if let Some((prefix, behind)) = rest.split_once('.').filter(|_| !rest.starts_with(POLICY)) {
+        let cut = from..from + prefix.len() + 1;
+        (from, rest) = (cut.end, behind);
+        found.push(Found { tag: DefaultTag::RbacHttpPrefix, value: prefix.into(), cut });
+    }
+    let policy = rest.strip_prefix(POLICY).and_then(|rest| rest.split_once('.'));
+    if let Some((policy, _)) = policy.filter(|(_, last)| COUNTED.contains(last)) {
+        let from = from + POLICY.len();
+        let cut = from..from + policy.len() + 1;
+        found.insert(0, Found { tag: DefaultTag::RbacPolicy, value: policy.into(), cut });
+    }
+    found
+}
+
+/// `<prefix>.rbac.denied` of the network filter.
+fn rules_of_connections(name: &str) -> Option<Found<'_>> {
+    let (prefix, _) = name.split_once(".rbac.").filter(|(prefix, _)| !prefix.contains('.'))?;
+    Some(Found { tag: DefaultTag::RbacPrefix, value: prefix.into(), cut: 0..prefix.len() + 1 })
 }
 
 /// `endpoint.127.0.0.1_80.`, behind `begin`: of the address, colons became underscores.
@@ -187,6 +220,16 @@ mod tests {
                 "cluster.up.circuit_breakers.default.cx_open",
                 r#"envoy_cluster_circuit_breakers_default_cx_open{envoy_cluster_name="up"}"#,
             ),
+            (
+                "http.in.rbac.rp.policy.p.denied",
+                r#"envoy_http_rbac_policy_denied{envoy_rbac_policy_name="p",envoy_rbac_http_prefix="rp",envoy_http_conn_manager_prefix="in"}"#,
+            ),
+            (
+                "http.in.rbac.policy.a.b.denied",
+                r#"envoy_http_rbac_policy_a_b_denied{envoy_http_conn_manager_prefix="in"}"#,
+            ),
+            ("http.in.rbac.denied", r#"envoy_http_rbac_denied{envoy_http_conn_manager_prefix="in"}"#),
+            ("once.rbac.denied", r#"envoy_rbac_denied{envoy_rbac_prefix="once"}"#),
             ("http.in.downstream_rq_time", r#"envoy_http_downstream_rq_time{envoy_http_conn_manager_prefix="in"}"#),
             ("http.in.tracing.health_check", r#"envoy_http_tracing_health_check{envoy_http_conn_manager_prefix="in"}"#),
             (

@@ -142,6 +142,7 @@ async fn refuse_unrouted(stream: &mut StreamContext<'_>) -> Reply {
 
 /// Sets the name of the route, and its metadata.
 fn set_name(stream: &mut StreamContext<'_>, found: &Found<'_>) {
+    stream.info.has_route = true;
     stream.info.route_metadata.clone_from(&found.route.metadata);
     stream.info.route_name = Some(found.route.name.as_str()).filter(|name| !name.is_empty()).map(Rc::from);
 }

@@ -8,6 +8,7 @@
 mod connect;
 mod record;
 mod relay;
+mod takes_nothing;
 mod tunnel;
 mod upstream;
 

@@ -5,7 +5,6 @@
 //! the other direction goes on. RST is passed on as RST, before whatever still waits.
 
 use std::future::poll_fn;
-use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,6 +15,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::takes_nothing::TakesNothing;
 use super::tunnel::note_trailers;
 use super::upstream::Upstream;
 use super::{End, TcpProxyParts};
@@ -23,7 +23,7 @@ use crate::access_log::StreamInfo;
 use crate::cluster::Cluster;
 use crate::codec::Headers;
 use crate::exchange::LazyTimer;
-use crate::gate::{Denial, Verdict};
+use crate::gate::{CountsFin, Denial, Verdict};
 use crate::net::Conn;
 use crate::stats::{Counter, FlowStats, Held, Pause, TcpStats};
 
@@ -60,6 +60,8 @@ pub(super) struct Relay {
     verdict: Option<Box<Verdict>>,
     /// The policy that has denied it.
     denied: Option<Box<Denial>>,
+    /// When it is closed because it was denied.
+    denied_at: Option<Instant>,
     /// `None` once it is over.
     upstream: Option<Upstream>,
     request: Direction,
@@ -127,6 +129,7 @@ impl Relay {
             client: Some(client),
             verdict,
             denied: None,
+            denied_at: None,
             upstream: Some(upstream),
             request: Direction::new(cluster.shared.config.buffer_bytes_max, to_upstream),
             response: Direction::new(proxy.buffer_bytes_max, (paused_reading.clone(), resumed_reading.clone())),
@@ -183,7 +186,7 @@ impl Relay {
     }
 
     fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        if self.verdict.is_some() && !self.poll_first(cx)? {
+        if self.denied_at.is_some() || (self.verdict.is_some() && !self.poll_first(cx)?) {
             return Ok(());
         }
         let Some(upstream) = &mut self.upstream else { return Ok(()) };
@@ -202,8 +205,20 @@ impl Relay {
             Ok(Poll::Ready(())) => {}
             Err(_) => return Err(self.reset_upstream()),
         }
-        self.denied = self.verdict.take().and_then(|verdict| verdict.enforce());
-        if self.denied.is_some() { Err(End::Denied) } else { Ok(true) }
+        let Some(verdict) = self.verdict.take() else { return Ok(true) };
+        let denial = match (verdict.enforce(), self.client.take()) {
+            (Ok(recount), client) => {
+                self.client = client.map(|conn| conn.over(|io| recount.over(io, CountsFin::Yes)));
+                return Ok(true);
+            }
+            (Err(denial), client) => {
+                self.client = client;
+                denial
+            }
+        };
+        self.denied_at = Some(denial.after).filter(|after| !after.is_zero()).map(|after| Instant::now() + after);
+        self.denied = Some(denial);
+        if self.denied_at.is_some() { Ok(false) } else { Err(End::Denied) }
     }
 
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
@@ -275,7 +290,8 @@ impl Relay {
         let idle_at = idle.map(|limit| (self.active_at + limit, Step::End(End::Idle)));
         let old_at = old_at.filter(|_| is_there).map(|at| (at, Step::End(End::TooOld)));
         let log_at = self.log_at.filter(|_| is_there).map(|at| (at, Step::Log));
-        let next = [old_at, idle_at, log_at].into_iter().flatten().min_by_key(|(at, _)| *at);
+        let denied_at = self.denied_at.map(|at| (at, Step::End(End::Denied)));
+        let next = [denied_at, old_at, idle_at, log_at].into_iter().flatten().min_by_key(|(at, _)| *at);
         let Some((due, step)) = next else { return Poll::Pending };
         if self.timer.poll(cx, due).is_pending() {
             return Poll::Pending;
@@ -389,23 +405,6 @@ impl Direction {
         }
         self.waiting.extend_from_slice(data);
         Ok(Poll::Ready(()))
-    }
-}
-
-/// A receiver that takes nothing.
-struct TakesNothing;
-
-impl AsyncWrite for TakesNothing {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Pending
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 

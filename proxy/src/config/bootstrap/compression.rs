@@ -112,6 +112,8 @@ pub(crate) struct CompressorResponseDirectionConfig {
     #[serde(default)]
     pub(crate) remove_accept_encoding_header: bool,
     #[serde(default)]
+    pub(crate) status_header_enabled: bool,
+    #[serde(default)]
     pub(crate) uncompressible_response_codes: Vec<At<u32>>,
     #[serde(default)]
     pub(crate) weaken_etag_on_compress: bool,

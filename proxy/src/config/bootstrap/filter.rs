@@ -342,6 +342,7 @@ pub(crate) struct LocalRateLimit {
     pub(crate) enable_x_ratelimit_headers: Option<XRateLimitHeadersRfcVersion>,
     pub(crate) filter_enabled: Option<RuntimeFractionalPercent>,
     pub(crate) filter_enforced: Option<RuntimeFractionalPercent>,
+    pub(crate) local_cluster_rate_limit: Option<At<Empty>>,
     #[serde(default)]
     pub(crate) local_rate_limit_per_downstream_connection: bool,
     pub(crate) max_dynamic_descriptors: Option<AtLeastOne>,
@@ -446,6 +447,8 @@ pub(crate) struct HttpRbac {
     pub(crate) shadow_rules: Option<Rbac>,
     #[serde(default)]
     pub(crate) shadow_rules_stat_prefix: String,
+    #[serde(default)]
+    pub(crate) track_per_rule_stats: bool,
 }
 
 /// `envoy.extensions.filters.http.rbac.v3.RBACPerRoute`

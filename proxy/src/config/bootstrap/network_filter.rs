@@ -7,7 +7,9 @@ use serde::Deserialize;
 use super::ext_authz::RuntimeFeatureFlag;
 use super::matchers::{HeaderMatcher, MetadataMatcher};
 use super::rate_limit::TokenBucket;
+use super::route_match::{FilterStateMatcher, PathMatchPolicy};
 use super::rule_tree::{RbacAction, UnifiedMatcher};
+use super::tls::SubjectAltNameMatcher;
 use super::{CidrRange, StringMatcher};
 use crate::config::constraints::NonEmpty;
 use crate::config::units::Seconds;
@@ -35,6 +37,8 @@ pub(crate) struct NetworkRateLimit {
 /// `envoy.extensions.filters.network.rbac.v3.RBAC`
 #[derive(Debug, Deserialize)]
 pub(crate) struct NetworkRbac {
+    pub(crate) delay_deny: Option<Seconds>,
+    pub(crate) enforcement_type: Option<EnforcementType>,
     pub(crate) matcher: Option<Box<At<UnifiedMatcher>>>,
     pub(crate) rules: Option<Rbac>,
     pub(crate) shadow_matcher: Option<Box<At<UnifiedMatcher>>>,
@@ -42,6 +46,15 @@ pub(crate) struct NetworkRbac {
     #[serde(default)]
     pub(crate) shadow_rules_stat_prefix: String,
     pub(crate) stat_prefix: NonEmpty,
+}
+
+/// `envoy.extensions.filters.network.rbac.v3.RBAC.EnforcementType`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum EnforcementType {
+    #[serde(rename = "ONE_TIME_ON_FIRST_BYTE")]
+    OneTimeOnFirstByte,
+    #[serde(rename = "CONTINUOUS")]
+    Continuous,
 }
 
 /// `envoy.config.rbac.v3.RBAC`
@@ -72,6 +85,8 @@ pub(crate) struct Permission {
     pub(crate) not_rule: Option<Box<At<Self>>>,
     pub(crate) or_rules: Option<PermissionSet>,
     pub(crate) requested_server_name: Option<At<StringMatcher>>,
+    pub(crate) sourced_metadata: Option<At<SourcedMetadata>>,
+    pub(crate) uri_template: Option<At<PathMatchPolicy>>,
     pub(crate) url_path: Option<At<UrlPath>>,
 }
 
@@ -102,14 +117,56 @@ pub(crate) struct Principal {
     pub(crate) and_ids: Option<PrincipalSet>,
     pub(crate) any: Option<bool>,
     pub(crate) authenticated: Option<At<Authenticated>>,
+    pub(crate) custom: Option<At<CustomPrincipal>>,
     pub(crate) direct_remote_ip: Option<At<CidrRange>>,
+    pub(crate) filter_state: Option<At<FilterStateMatcher>>,
     pub(crate) header: Option<At<HeaderMatcher>>,
     pub(crate) metadata: Option<At<MetadataMatcher>>,
     pub(crate) not_id: Option<Box<At<Self>>>,
     pub(crate) or_ids: Option<PrincipalSet>,
     pub(crate) remote_ip: Option<At<CidrRange>>,
+    pub(crate) sourced_metadata: Option<At<SourcedMetadata>>,
     pub(crate) source_ip: Option<At<CidrRange>>,
     pub(crate) url_path: Option<At<UrlPath>>,
+}
+
+/// `envoy.config.core.v3.TypedExtensionConfig` of a principal
+#[derive(Debug, Deserialize)]
+pub(crate) struct CustomPrincipal {
+    #[expect(dead_code, reason = "free text; the type decides")]
+    pub(crate) name: NonEmpty,
+    pub(crate) typed_config: CustomPrincipalConfig,
+}
+
+/// The principals there are beside those of the message.
+#[derive(Debug, Deserialize)]
+pub(crate) enum CustomPrincipalConfig {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.rbac.principals.mtls_authenticated.v3.Config")]
+    MutuallyAuthenticated(MutuallyAuthenticated),
+}
+
+/// `envoy.extensions.rbac.principals.mtls_authenticated.v3.Config`
+#[derive(Debug, Deserialize)]
+pub(crate) struct MutuallyAuthenticated {
+    #[serde(default)]
+    pub(crate) any_validated_client_certificate: bool,
+    pub(crate) san_matcher: Option<At<SubjectAltNameMatcher>>,
+}
+
+/// `envoy.config.rbac.v3.SourcedMetadata`
+#[derive(Debug, Deserialize)]
+pub(crate) struct SourcedMetadata {
+    pub(crate) metadata_matcher: At<MetadataMatcher>,
+    pub(crate) metadata_source: Option<MetadataSource>,
+}
+
+/// `envoy.config.rbac.v3.MetadataSource`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum MetadataSource {
+    #[serde(rename = "DYNAMIC")]
+    Dynamic,
+    #[serde(rename = "ROUTE")]
+    Route,
 }
 
 /// `envoy.config.rbac.v3.Principal.Authenticated`

@@ -231,6 +231,8 @@ pub(crate) struct RateLimitSourceCluster {}
 #[derive(Debug, Deserialize)]
 pub(crate) struct LocalRateLimitDescriptor {
     pub(crate) entries: At<Vec<At<RateLimitEntry>>>,
+    #[serde(default)]
+    pub(crate) shadow_mode: bool,
     pub(crate) token_bucket: At<TokenBucket>,
 }
 

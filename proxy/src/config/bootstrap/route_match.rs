@@ -45,7 +45,6 @@ pub(crate) struct CookieMatcher {
 #[derive(Debug, Deserialize)]
 pub(crate) struct FilterStateMatcher {
     pub(crate) address_match: Option<serde::de::IgnoredAny>,
-    #[expect(dead_code, reason = "no request has filter state")]
     pub(crate) key: NonEmpty,
     pub(crate) string_match: Option<At<StringMatcher>>,
 }

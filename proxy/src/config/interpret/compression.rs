@@ -15,7 +15,7 @@ use crate::config::bootstrap::compression::{
 use crate::config::bootstrap::ext_authz::RuntimeFeatureFlag;
 use crate::config::compression::{
     AcceptEncoding, Advertising, Checksum, Coding, Compressed, Compressor, CompressorName, Decompressed, Decompressor,
-    Etag, Method, NoTransform, Preference,
+    Etag, Method, NoTransform, Preference, StatusHeader,
 };
 use crate::config::error::Place;
 use crate::config::fraction::{Fraction, MILLION};
@@ -105,6 +105,10 @@ pub(super) fn compressor(written: &WrittenCompressor, notes: &Notes) -> Result<C
             (true, _) => Etag::Weakened,
             (false, true) => Etag::Prevents,
             (false, false) => Etag::Removed,
+        },
+        status_header: match new.is_some_and(|new| new.status_header_enabled) {
+            true => StatusHeader::On,
+            false => StatusHeader::Off,
         },
         accept_encoding: accept_encoding(is_removed),
         preference: if written.choose_first { Preference::First } else { Preference::None },

@@ -116,6 +116,7 @@ pub(super) fn interpret(
     let mut clusters = clusters(written.clusters, &secrets, notes)?;
     let local = bootstrap.cluster_manager.as_ref().and_then(|manager| manager.local_cluster_name.as_ref());
     let here = bootstrap.node.as_ref().and_then(|node| node.locality.as_ref());
+    local.filter(|name| !name.value.is_empty()).into_iter().for_each(|name| notes.set_local_cluster(&name.value));
     localities::name_local(&mut clusters, local, here)?;
     let names = ClusterNames::new(&clusters);
     for (place, name) in listed.iter().filter(|(_, name)| !names.has(name)) {

@@ -4,8 +4,10 @@ use super::rate_limit::bucket;
 use super::rbac::judge;
 use super::rule_tree::Scope;
 use crate::config::bootstrap::ext_authz::RuntimeFeatureFlag;
-use crate::config::bootstrap::network_filter::{ConnectionLimit as WrittenLimit, NetworkRateLimit, NetworkRbac};
-use crate::config::network_filter::{ConnectionLimit, ConnectionRate, Gate, Rbac, RuntimeFlag};
+use crate::config::bootstrap::network_filter::{
+    ConnectionLimit as WrittenLimit, EnforcementType, NetworkRateLimit, NetworkRbac,
+};
+use crate::config::network_filter::{ConnectionLimit, ConnectionRate, Enforcement, Gate, Rbac, RuntimeFlag};
 use crate::config::problem::Problem;
 use crate::config::units::Seconds;
 use crate::config::yaml::Notes;
@@ -48,5 +50,10 @@ pub(super) fn rbac(written: &NetworkRbac) -> Result<Gate, Problem> {
         rules: judge(written.rules.as_ref(), written.matcher.as_deref(), Scope::Connections)?,
         shadow_rules: judge(written.shadow_rules.as_ref(), written.shadow_matcher.as_deref(), Scope::Connections)?,
         shadow_prefix: written.shadow_rules_stat_prefix.clone(),
+        delay: written.delay_deny.and_then(Seconds::unless_zero),
+        enforcement: match written.enforcement_type {
+            None | Some(EnforcementType::OneTimeOnFirstByte) => Enforcement::Once,
+            Some(EnforcementType::Continuous) => Enforcement::WithEachRead,
+        },
     }))
 }

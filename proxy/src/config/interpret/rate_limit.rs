@@ -14,7 +14,7 @@ use crate::config::bootstrap::rate_limit::{LocalRateLimitDescriptor, TokenBucket
 use crate::config::error::Place;
 use crate::config::fraction::Fraction;
 use crate::config::problem::Problem;
-use crate::config::rate_limit::{BucketHeaders, BucketSize, DefaultBucket, Descriptor, RateLimit, Sharing};
+use crate::config::rate_limit::{BucketHeaders, BucketSize, DefaultBucket, Descriptor, Enforcing, RateLimit, Sharing};
 use crate::config::route::Edits;
 use crate::config::yaml::{At, Notes};
 
@@ -51,6 +51,7 @@ pub(super) fn rate_limit(
         stat_prefix: written.stat_prefix.to_string(),
         bucket: written.token_bucket.as_ref().map(bucket).transpose()?,
         sharing: if written.local_rate_limit_per_downstream_connection { Sharing::Connection } else { Sharing::All },
+        shared_among: shared_among(written, notes)?,
         enabled: share(written.filter_enabled.as_ref(), notes),
         enforced: share(written.filter_enforced.as_ref(), notes),
         status: status.unwrap_or(StatusCode::TOO_MANY_REQUESTS),
@@ -74,6 +75,24 @@ pub(super) fn rate_limit(
     })
 }
 
+/// The proxies that share a limit.
+fn shared_among(written: &LocalRateLimit, notes: &Notes) -> Result<Option<Arc<str>>, Problem> {
+    let Some(at) = &written.local_cluster_rate_limit else { return Ok(None) };
+    if written.local_rate_limit_per_downstream_connection {
+        return Err(at.invalid_but(
+            "local_cluster_rate_limit is set and local_rate_limit_per_downstream_connection is set to true",
+            "write one of the two",
+        ));
+    }
+    let local = notes.local_cluster().ok_or_else(|| {
+        at.invalid_but(
+            "local_cluster_rate_limit is set but no local cluster name is present",
+            "write cluster_manager.local_cluster_name, with the cluster of the proxies that share the limit",
+        )
+    });
+    local.map(Some)
+}
+
 /// The bucket that fills most slowly comes first, as in Envoy: a request that it refuses takes no other token.
 fn descriptors(written: &[At<LocalRateLimitDescriptor>]) -> Result<Vec<Descriptor>, Problem> {
     let mut all: Vec<Descriptor> = Vec::new();
@@ -89,7 +108,8 @@ fn descriptors(written: &[At<LocalRateLimitDescriptor>]) -> Result<Vec<Descripto
         if all.iter().any(|other| other.entries == entries) {
             return Err(at.invalid("duplicate descriptor in the local rate limit descriptor"));
         }
-        all.push(Descriptor { entries, bucket: bucket(&at.value.token_bucket)? });
+        let enforcing = if at.value.shadow_mode { Enforcing::Off } else { Enforcing::On };
+        all.push(Descriptor { entries, bucket: bucket(&at.value.token_bucket)?, enforcing });
     }
     let rate = |bucket: &BucketSize| f64::from(bucket.tokens_per_fill.get()) / bucket.fill_interval.as_secs_f64();
     all.sort_by(|one, other| rate(&one.bucket).total_cmp(&rate(&other.bucket)));

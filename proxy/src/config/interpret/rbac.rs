@@ -3,18 +3,22 @@
 use super::address::cidr;
 use super::pattern::string_match;
 use super::rule_tree::{self, Scope, action};
-use super::{matching, metadata};
+use super::template::Template;
+use super::{matching, metadata, secret};
 use crate::config::bootstrap::filter::{HttpRbac, RbacPerRoute};
 use crate::config::bootstrap::matchers::{HeaderMatcher, MetadataMatcher};
 use crate::config::bootstrap::network_filter::{
-    Authenticated, Permission, Principal, Rbac as WrittenRules, RbacPolicy, UrlPath,
+    Authenticated, CustomPrincipal, CustomPrincipalConfig, MetadataSource as WrittenSource, MutuallyAuthenticated,
+    Permission, Principal, Rbac as WrittenRules, RbacPolicy, SourcedMetadata, UrlPath,
 };
+use crate::config::bootstrap::route_match::{FilterStateMatcher, PathMatchPolicy, PathMatcher};
 use crate::config::bootstrap::rule_tree::UnifiedMatcher;
 use crate::config::filter::{Rbac, RbacPrefixes};
 use crate::config::judge::Judge;
 use crate::config::problem::Problem;
-use crate::config::rbac::{Policy, Rule, Rules};
+use crate::config::rbac::{MetadataSource, Policy, Rule, Rules};
 use crate::config::route::Sense;
+use crate::config::string_match::{Pattern, StringMatch};
 use crate::config::yaml::At;
 
 /// The rules of the HTTP filter, or of a route for it.
@@ -28,6 +32,7 @@ pub(super) fn of_requests_alone(written: &HttpRbac) -> Result<Rbac, Problem> {
         shadow_rules: judge(written.shadow_rules.as_ref(), written.shadow_matcher.as_deref(), Scope::Requests)?,
         of_filter: prefixes.clone(),
         prefixes,
+        counts_policies: written.track_per_rule_stats,
     })
 }
 
@@ -91,6 +96,8 @@ fn permission(written: &At<Permission>, scope: Scope) -> Result<Rule, Problem> {
         not_rule,
         or_rules,
         requested_server_name,
+        sourced_metadata,
+        uri_template,
         url_path,
     } = &written.value;
     let each = |rules: &[At<Permission>]| rules.iter().map(|it| permission(it, scope)).collect::<Result<_, Problem>>();
@@ -106,6 +113,8 @@ fn permission(written: &At<Permission>, scope: Scope) -> Result<Rule, Problem> {
         not_rule.as_ref().map(|rule| permission(rule, scope).map(|rule| Rule::Not(Box::new(rule)))),
         or_rules.as_ref().map(|set| each(&set.rules).map(Rule::Any)),
         requested_server_name.as_ref().map(|name| string_match(name).map(Rule::ServerName)),
+        sourced_metadata.as_ref().map(|at| self::sourced_metadata(at, scope)),
+        uri_template.as_ref().map(|at| self::uri_template(at, scope)),
         url_path.as_ref().map(|at| path(at, scope)),
     ];
     exactly_one(found, || written.invalid("a permission takes exactly one kind of rule"))
@@ -116,13 +125,16 @@ fn principal(written: &At<Principal>, scope: Scope) -> Result<Rule, Problem> {
         and_ids,
         any,
         authenticated,
+        custom,
         direct_remote_ip,
+        filter_state,
         header,
         metadata,
         not_id,
         or_ids,
         remote_ip,
         source_ip,
+        sourced_metadata,
         url_path,
     } = &written.value;
     let each = |ids: &[At<Principal>]| ids.iter().map(|it| principal(it, scope)).collect::<Result<_, Problem>>();
@@ -130,13 +142,16 @@ fn principal(written: &At<Principal>, scope: Scope) -> Result<Rule, Problem> {
         and_ids.as_ref().map(|set| each(&set.ids).map(Rule::All)),
         any.and_then(anything).map(Ok),
         authenticated.as_ref().map(|at| self::authenticated(at, scope)),
+        custom.as_ref().map(|at| self::custom(at, scope)),
         direct_remote_ip.as_ref().map(|range| cidr(range).map(Rule::DirectSource)),
+        filter_state.as_ref().map(|at| self::filter_state(at, scope)),
         header.as_ref().map(|at| self::header(at, scope)),
         metadata.as_ref().map(|at| self::metadata(at, scope)),
         not_id.as_ref().map(|rule| principal(rule, scope).map(|rule| Rule::Not(Box::new(rule)))),
         or_ids.as_ref().map(|set| each(&set.ids).map(Rule::Any)),
         remote_ip.as_ref().map(|range| cidr(range).map(Rule::Client)),
         source_ip.as_ref().map(|range| cidr(range).map(Rule::Source)),
+        sourced_metadata.as_ref().map(|at| self::sourced_metadata(at, scope)),
         url_path.as_ref().map(|at| path(at, scope)),
     ];
     exactly_one(found, || written.invalid("a principal takes exactly one kind of rule"))
@@ -158,9 +173,39 @@ fn header(at: &At<HeaderMatcher>, scope: Scope) -> Result<Rule, Problem> {
 }
 
 fn metadata(at: &At<MetadataMatcher>, scope: Scope) -> Result<Rule, Problem> {
-    let sense = if of_requests(at, scope)?.invert { Sense::Inverted } else { Sense::Direct };
+    of_requests(at, scope)?;
+    metadata_of(MetadataSource::Filters, at)
+}
+
+fn sourced_metadata(at: &At<SourcedMetadata>, scope: Scope) -> Result<Rule, Problem> {
+    let SourcedMetadata { metadata_matcher, metadata_source } = of_requests(at, scope)?;
+    let source = match metadata_source {
+        None | Some(WrittenSource::Dynamic) => MetadataSource::Filters,
+        Some(WrittenSource::Route) => MetadataSource::Route,
+    };
+    metadata_of(source, metadata_matcher)
+}
+
+fn metadata_of(source: MetadataSource, at: &At<MetadataMatcher>) -> Result<Rule, Problem> {
+    let sense = if at.value.invert { Sense::Inverted } else { Sense::Direct };
     let (path, value) = metadata::matcher(at)?;
-    Ok(Rule::Metadata { path, value, sense })
+    Ok(Rule::Metadata { source, path, value, sense })
+}
+
+fn filter_state(at: &At<FilterStateMatcher>, scope: Scope) -> Result<Rule, Problem> {
+    let FilterStateMatcher { address_match, key, string_match: text } = of_requests(at, scope)?;
+    match (text, address_match) {
+        (Some(text), None) => Ok(Rule::State(Box::from(&**key), string_match(text)?)),
+        // No filter leaves an address.
+        (None, Some(_)) => Ok(Rule::Any(Vec::new())),
+        (Some(_), Some(_)) | (None, None) => Err(at.invalid("takes exactly one of string_match and address_match")),
+    }
+}
+
+fn uri_template(at: &At<PathMatchPolicy>, scope: Scope) -> Result<Rule, Problem> {
+    let PathMatcher::UriTemplate(template) = &of_requests(at, scope)?.typed_config;
+    let pattern = Pattern::Regex(Template::parse(&template.path_template)?.regex()?);
+    Ok(Rule::Path(StringMatch { pattern, ignore_case: false }))
 }
 
 fn path(at: &At<UrlPath>, scope: Scope) -> Result<Rule, Problem> {
@@ -169,6 +214,16 @@ fn path(at: &At<UrlPath>, scope: Scope) -> Result<Rule, Problem> {
 
 fn authenticated(at: &At<Authenticated>, scope: Scope) -> Result<Rule, Problem> {
     of_requests(at, scope)?.principal_name.as_ref().map(string_match).transpose().map(Rule::Authenticated)
+}
+
+fn custom(at: &At<CustomPrincipal>, scope: Scope) -> Result<Rule, Problem> {
+    let CustomPrincipalConfig::MutuallyAuthenticated(wanted) = &of_requests(at, scope)?.typed_config;
+    let MutuallyAuthenticated { any_validated_client_certificate, san_matcher } = wanted;
+    match (any_validated_client_certificate, san_matcher) {
+        (_, Some(name)) => secret::peer_name(name).map(|name| Rule::MutuallyAuthenticated(Some(name))),
+        (true, None) => Ok(Rule::MutuallyAuthenticated(None)),
+        (false, None) => Err(at.invalid("takes one of any_validated_client_certificate: true and san_matcher")),
+    }
 }
 
 fn exactly_one<const N: usize>(

@@ -348,9 +348,9 @@ impl Context {
             return without_ca("Certificate validity period is always ignored without trusted CA");
         }
         let checks_chain = self.verification != Some(TrustChainVerification::AcceptUntrusted);
-        let checked = trusted.as_ref().filter(|_| checks_chain);
-        let checked = checked.map(|(pem, origin)| (&pem.value[..], origin.clone()));
-        let rules = PeerRules::new(checked, names).map_err(|error| {
+        let authorities = trusted.as_ref().map(|(pem, origin)| (&pem.value[..], origin.clone()));
+        let (checked, known) = if checks_chain { (authorities, None) } else { (None, authorities) };
+        let rules = PeerRules::new(checked, names).and_then(|rules| rules.with_known(known)).map_err(|error| {
             let place = trusted.as_ref().map_or(&place, |(pem, _)| &pem.place);
             Problem::invalid(place, error.to_string())
         })?;
@@ -419,7 +419,7 @@ fn lists(read: Option<&At<Vec<u8>>>, has_ca: bool, only_ends: bool) -> Result<Op
     Revocations::new(&read.value, only_ends).map(Some).map_err(|error| read.invalid(error.to_string()))
 }
 
-fn peer_name(written: &At<SubjectAltNameMatcher>) -> Result<PeerName, Problem> {
+pub(super) fn peer_name(written: &At<SubjectAltNameMatcher>) -> Result<PeerName, Problem> {
     let matcher = &written.value.matcher;
     let wanted = string_match(matcher)?;
     match written.value.san_type {

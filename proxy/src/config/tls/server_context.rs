@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use ring::digest::SHA256_OUTPUT_LEN;
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::CertificateDer;
 use rustls::server::NoServerSessionStorage;
 use rustls::{CipherSuite, ServerConfig};
 use webpki::EndEntityCert;
@@ -25,6 +27,8 @@ pub struct ServerContext {
     without_alpn: Arc<ServerConfig>,
     /// `require_client_certificate`
     pub presence: Presence,
+    /// What clients' certificates have to fulfil, and how that is computed; `None` if they are not requested.
+    clients: Option<(Arc<PeerRules>, WebPkiSupportedAlgorithms)>,
     /// Where the secrets of connections are written.
     pub key_log: Option<KeyLogFile>,
     versions: Versions,
@@ -142,10 +146,16 @@ impl ServerContext {
         let provider = Arc::new(common.suites.within(&provider));
         let builder = ServerConfig::builder_with_details(Arc::clone(&provider), Arc::clone(&time));
         let builder = builder.with_protocol_versions(common.versions.list())?;
-        let builder = match clients {
-            ClientCertificates::Ignored => builder.with_no_client_auth(),
+        let clients = match clients {
+            ClientCertificates::Ignored => None,
             ClientCertificates::Optional(rules) | ClientCertificates::Required(rules) => {
-                builder.with_client_cert_verifier(verify::clients(rules, presence, &provider))
+                Some((Arc::new(rules), provider.signature_verification_algorithms))
+            }
+        };
+        let builder = match &clients {
+            None => builder.with_no_client_auth(),
+            Some((rules, _)) => {
+                builder.with_client_cert_verifier(verify::clients(Arc::clone(rules), presence, &provider))
             }
         };
         let certificates = Arc::new(ByName(common.certificates));
@@ -166,6 +176,7 @@ impl ServerContext {
             with_alpn: Arc::new(config),
             without_alpn,
             presence,
+            clients,
             key_log: common.key_log,
             versions: common.versions,
             stapling,
@@ -173,6 +184,13 @@ impl ServerContext {
             inventory,
             secrets: common.secrets,
         }))
+    }
+
+    /// Is the chain of a client, which the handshake has accepted, valid? One that nothing is demanded of is not.
+    #[must_use]
+    pub fn has_validated(&self, chain: &[CertificateDer<'_>]) -> bool {
+        let now = || self.with_alpn.time_provider.current_time();
+        self.clients.as_ref().is_some_and(|(rules, algorithms)| rules.has_validated(chain, now(), algorithms))
     }
 
     /// The first URI among the names of the certificate that a client gets with the SNI `server_name`.

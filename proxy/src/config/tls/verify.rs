@@ -24,6 +24,9 @@ use crate::config::string_match::{Pattern, StringMatch};
 pub struct PeerRules {
     /// The authorities one of which has to have signed it; `None` permits any certificate.
     trusted: Option<Trusted>,
+    /// `trust_chain_verification: ACCEPT_UNTRUSTED`: one of these has to have signed it if it is to count as valid. Any other
+    /// certificate is accepted, too.
+    known: Option<Trusted>,
     /// The lists on which it must not be.
     revocations: Option<Revocations>,
     /// It has one of these names; an empty list permits any name.
@@ -89,6 +92,33 @@ impl PeerRules {
         Self { pins, expiry, depth_max, ..self }
     }
 
+    /// The same with `trusted_ca` beside `trust_chain_verification: ACCEPT_UNTRUSTED`.
+    ///
+    /// # Errors
+    /// There is no certificate.
+    pub fn with_known(self, known: Option<(&[u8], Origin)>) -> Result<Self, CertificateError> {
+        let known = known.map(|(pem, origin)| Trusted::new(pem, origin)).transpose()?;
+        Ok(Self { known, ..self })
+    }
+
+    /// Is the chain of a peer, which the handshake has accepted, valid? One that nothing is demanded of is not.
+    pub(super) fn has_validated(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: Option<UnixTime>,
+        algorithms: &WebPkiSupportedAlgorithms,
+    ) -> bool {
+        let Some((first, others)) = chain.split_first() else { return false };
+        match (&self.trusted, &self.known, now) {
+            (Some(_), _, _) => true,
+            (None, Some(known), Some(now)) => {
+                self.check_chain(known, first, others, now, KeyUsage::client_auth(), algorithms).is_ok()
+            }
+            (None, Some(_), None) => false,
+            (None, None, _) => !self.pins.is_empty(),
+        }
+    }
+
     /// The same with `crl`.
     #[must_use]
     pub fn with_revocations(self, revocations: Option<Revocations>) -> Self {
@@ -106,9 +136,9 @@ impl PeerRules {
         Some(InUse { origin: origin.clone(), certificate: certificates.first()?.clone(), staple: None })
     }
 
-    /// Those that are trusted.
+    /// Those that are trusted, or known.
     pub(super) fn certificates(&self) -> &[CertificateDer<'static>] {
-        self.trusted.as_ref().map_or(&[], |trusted| &trusted.certificates)
+        self.trusted.as_ref().or(self.known.as_ref()).map_or(&[], |trusted| &trusted.certificates)
     }
 
     /// Is a peer without a certificate refused, whatever else is configured?
@@ -134,9 +164,30 @@ impl PeerRules {
         algorithms: &WebPkiSupportedAlgorithms,
     ) -> Result<(), Error> {
         let end = EndEntityCert::try_from(certificate).map_err(|_| Fault::BadEncoding)?;
-        if let Some(trusted) = &self.trusted
-            && (self.revocations.is_some() || !trusted.holds(certificate))
-        {
+        if let Some(trusted) = &self.trusted {
+            self.check_chain(trusted, certificate, intermediates, now, usage, algorithms)?;
+        }
+        if !self.names.is_empty() && !self.names.iter().any(|name| name.is_among(&end, certificate)) {
+            return Err(OtherNames::of(certificate).into());
+        }
+        if !self.pins.is_empty() && !self.pins.hold(certificate, &end) {
+            return Err(Fault::Other(OtherError(Arc::new(NotPinned))).into());
+        }
+        Ok(())
+    }
+
+    /// Has one of these authorities signed it?
+    fn check_chain(
+        &self,
+        trusted: &Trusted,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+        usage: KeyUsage,
+        algorithms: &WebPkiSupportedAlgorithms,
+    ) -> Result<(), Error> {
+        let end = EndEntityCert::try_from(certificate).map_err(|_| Fault::BadEncoding)?;
+        if self.revocations.is_some() || !trusted.holds(certificate) {
             let verify = |at: UnixTime| {
                 let verify = |revocation: Option<RevocationOptions<'_>>| {
                     let anchors = &trusted.anchors;
@@ -153,12 +204,6 @@ impl PeerRules {
                 }
             });
             self.judge_depth(verified.map_err(fault)?)?;
-        }
-        if !self.names.is_empty() && !self.names.iter().any(|name| name.is_among(&end, certificate)) {
-            return Err(OtherNames::of(certificate).into());
-        }
-        if !self.pins.is_empty() && !self.pins.hold(certificate, &end) {
-            return Err(Fault::Other(OtherError(Arc::new(NotPinned))).into());
         }
         Ok(())
     }
@@ -191,6 +236,12 @@ impl Trusted {
 }
 
 impl PeerName {
+    /// Is it among the names of a certificate in DER?
+    #[must_use]
+    pub fn is_in(&self, der: &CertificateDer<'_>) -> bool {
+        EndEntityCert::try_from(der).is_ok_and(|certificate| self.is_among(&certificate, der))
+    }
+
     fn is_among(&self, certificate: &EndEntityCert<'_>, der: &CertificateDer<'_>) -> bool {
         let is_valid_for = |name: ServerName<'_>| certificate.verify_is_valid_for_subject_name(&name).is_ok();
         match self {
@@ -253,9 +304,13 @@ pub enum Presence {
 }
 
 /// For connections that are accepted.
-pub(super) fn clients(rules: PeerRules, presence: Presence, provider: &CryptoProvider) -> Arc<dyn ClientCertVerifier> {
+pub(super) fn clients(
+    rules: Arc<PeerRules>,
+    presence: Presence,
+    provider: &CryptoProvider,
+) -> Arc<dyn ClientCertVerifier> {
     let algorithms = provider.signature_verification_algorithms;
-    Arc::new(Verifier { rules: Arc::new(rules), presence, algorithms, certified: Box::default() })
+    Arc::new(Verifier { rules, presence, algorithms, certified: Box::default() })
 }
 
 /// Makes the verifiers of the certificates of upstreams.

@@ -196,6 +196,8 @@ pub(crate) struct Notes {
     /// Files that are watched.
     watched: RefCell<BTreeSet<String>>,
     forgives_retry_words: Cell<bool>,
+    /// The cluster of the proxies that this one is among.
+    local_cluster: RefCell<Option<Arc<str>>>,
     lists_are_written_as_lists: Cell<bool>,
 }
 
@@ -307,6 +309,16 @@ impl Notes {
     /// Must a list be written as a list?
     pub(crate) fn demands_lists(&self) -> bool {
         self.lists_are_written_as_lists.get()
+    }
+
+    /// `local_cluster_name` is this.
+    pub(crate) fn set_local_cluster(&self, name: &str) {
+        *self.local_cluster.borrow_mut() = Some(name.into());
+    }
+
+    /// The cluster of the proxies that this one is among, if the file names it.
+    pub(crate) fn local_cluster(&self) -> Option<Arc<str>> {
+        self.local_cluster.borrow().clone()
     }
 
     /// From here on an unknown word in `retry_on` is worth a note, as for Envoy, and no error.

@@ -8,9 +8,10 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, VARY
 use super::choice::{Choice, Offer, choose};
 use super::encode::Encoder;
 use super::recoder::Recoder;
-use super::{Recoders, forbids_transform, media_type, tokens};
+use super::status::{self, Hindrance};
+use super::{Recoders, forbids_transform, is_long, media_type, takes, tokens};
 use crate::codec::{Headers, Payload, RequestHead, ResponseHead};
-use crate::config::compression::{AcceptEncoding, Compressed, Compressor, Etag};
+use crate::config::compression::{AcceptEncoding, Compressor, Etag, StatusHeader};
 use crate::config::filter::{Chain, Filter};
 use crate::filter::FilterContext;
 use crate::stats::{CompressorStats, RecodingStats};
@@ -89,6 +90,9 @@ impl<'c> Compression<'c> {
         let stats = self.stats.take().or_else(|| context.stats.compressor(&self.options.stats));
         let Some(stats) = stats else { return };
         let options = self.options;
+        if options.status_header == StatusHeader::On {
+            return self.tell_status(response, payload, encodings, &stats, context);
+        }
         let headers = &mut response.headers;
         let is_wanted =
             context.is_on(&options.response.enabled) && is_long(&options.response, headers, &stats.response);
@@ -97,8 +101,8 @@ impl<'c> Compression<'c> {
             && headers.upgrade().is_none()
             && takes(&options.response, media_type.as_deref())
             && !forbids_transform(headers)
-            && !options.except.contains(&response.status)
             && self.permits_etag(headers, &stats)
+            && !options.except.contains(&response.status)
             && !headers.contains(&CONTENT_ENCODING);
         // As in Envoy, what the client accepts counts, whether the response can be compressed or not.
         let is_chosen = payload != Payload::None
@@ -108,9 +112,47 @@ impl<'c> Compression<'c> {
             mend_etag(options.etag, headers);
         }
         self.bodies.response = self.begin(is_chosen && is_compressible, headers, &stats.response);
-        // Caches have to know, also where this client gets no coding.
-        if is_compressible && !tokens(headers, &VARY).any(|name| name == "Accept-Encoding") {
-            add_vary(headers);
+        if is_compressible {
+            name_in_vary(headers);
+        }
+    }
+
+    /// The same where the response says what becomes of it. As in Envoy, what the client accepts counts only where the response
+    /// can be compressed, and a body that is too short counts twice.
+    fn tell_status(
+        &mut self,
+        response: &mut ResponseHead,
+        payload: Payload,
+        encodings: Option<&mut Encodings<'_>>,
+        stats: &CompressorStats,
+        context: &FilterContext,
+    ) {
+        let headers = &response.headers;
+        let media_type = media_type(headers);
+        let may = context.is_on(&self.options.response.enabled)
+            && headers.upgrade().is_none()
+            && !forbids_transform(headers)
+            && !headers.contains(&CONTENT_ENCODING);
+        let hindrance = if may { Hindrance::of(self.options, response, media_type.as_deref(), stats) } else { None };
+        let (is_compressible, has_body) = (may && hindrance.is_none(), payload != Payload::None);
+        let headers = &mut response.headers;
+        if has_body && let Some(hindrance) = hindrance {
+            hindrance.count(stats);
+            status::tell(self.options.method.coding(), hindrance.words(), headers);
+        }
+        let is_chosen = has_body
+            && is_compressible
+            && encodings.is_some_and(|encodings| self.is_chosen(encodings, media_type.as_deref(), stats));
+        if is_compressible {
+            name_in_vary(headers);
+        }
+        if is_chosen {
+            mend_etag(self.options.etag, headers);
+        }
+        let length = headers.get(&CONTENT_LENGTH).cloned();
+        self.bodies.response = self.begin(is_chosen, headers, &stats.response);
+        if self.bodies.response.is_some() {
+            status::tell_compressed(self.options.method.coding(), length.as_ref(), headers);
         }
     }
 
@@ -154,21 +196,6 @@ impl<'c> Compression<'c> {
     }
 }
 
-/// Is a body long enough, as far as its head tells?
-fn is_long(options: &Compressed, headers: &Headers, stats: &RecodingStats) -> bool {
-    let Some(length) = headers.get(&CONTENT_LENGTH) else { return true };
-    let length: Option<u64> = length.to_str().ok().and_then(|length| length.parse().ok());
-    let is_long = length.is_some_and(|length| length >= options.bytes_min);
-    if !is_long && let Some(too_small) = &stats.content_length_too_small {
-        too_small.inc();
-    }
-    is_long
-}
-
-fn takes(options: &Compressed, media_type: Option<&str>) -> bool {
-    media_type.is_none_or(|media_type| options.types.contains(media_type))
-}
-
 /// A strong entity tag is for the bytes as they were (RFC 9110 8.8.1).
 fn mend_etag(policy: Etag, headers: &mut Headers) {
     let Some(etag) = headers.get(&ETAG) else { return };
@@ -184,6 +211,13 @@ fn mend_etag(policy: Etag, headers: &mut Headers) {
                 headers.set(ETAG, weak);
             }
         }
+    }
+}
+
+/// Caches have to know that it depends on the client, also where this one gets no coding.
+fn name_in_vary(headers: &mut Headers) {
+    if !tokens(headers, &VARY).any(|name| name == "Accept-Encoding") {
+        add_vary(headers);
     }
 }
 

@@ -9,13 +9,16 @@ mod decode;
 mod decompressor;
 mod encode;
 mod recoder;
+mod status;
 
 use http::HeaderName;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 
 use super::Piece;
 use super::piece::Direction;
 use crate::codec::Headers;
+use crate::config::compression::Compressed;
+use crate::stats::RecodingStats;
 pub(super) use compressor::{Compression, Encodings};
 pub(super) use decompressor::Decompression;
 pub(super) use recoder::Recoder;
@@ -58,4 +61,19 @@ fn forbids_transform(headers: &Headers) -> bool {
 fn media_type(headers: &Headers) -> Option<String> {
     let value = headers.get(&CONTENT_TYPE)?.to_str().unwrap_or_default();
     Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+/// Is a body long enough, as far as its head tells?
+fn is_long(options: &Compressed, headers: &Headers, stats: &RecodingStats) -> bool {
+    let Some(length) = headers.get(&CONTENT_LENGTH) else { return true };
+    let length: Option<u64> = length.to_str().ok().and_then(|length| length.parse().ok());
+    let is_long = length.is_some_and(|length| length >= options.bytes_min);
+    if !is_long && let Some(too_small) = &stats.content_length_too_small {
+        too_small.inc();
+    }
+    is_long
+}
+
+fn takes(options: &Compressed, media_type: Option<&str>) -> bool {
+    media_type.is_none_or(|media_type| options.types.contains(media_type))
 }

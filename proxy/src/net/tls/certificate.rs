@@ -8,6 +8,7 @@ use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
+use crate::config::tls::PeerName;
 use crate::config::tls::x509::serial;
 
 /// The certificate of a peer, and those that came with it.
@@ -55,6 +56,12 @@ impl PeerCertificate {
     #[must_use]
     pub fn der(&self) -> &[u8] {
         self.chain.first().map_or(&[], |first| first)
+    }
+
+    /// Has it this name?
+    #[must_use]
+    pub fn has_name(&self, name: &PeerName) -> bool {
+        self.chain.first().is_some_and(|first| name.is_in(first))
     }
 
     /// The same of the whole chain.

@@ -51,6 +51,8 @@ pub struct TlsSession {
     pub own_uri: Option<String>,
     /// The certificate that the peer has shown.
     pub peer: Option<PeerCertificate>,
+    /// Its chain is valid, by what is demanded of clients; of upstreams nothing asks for it.
+    pub is_validated: bool,
     /// The certificate that was shown to a client for its SNI.
     pub own: Option<Certificate>,
     /// The name in the SNI of a client.
@@ -191,6 +193,7 @@ async fn handshake(
     }
     let stream = start.into_stream(config).await.map_err(|error| (version, error))?;
     let mut session = agreed(stream.get_ref().1);
+    session.is_validated = tls.has_validated(stream.get_ref().1.peer_certificates().unwrap_or_default());
     session.server_name = stream.get_ref().1.server_name().map(str::to_owned);
     session.own = tls.own(stream.get_ref().1.server_name()).cloned();
     if session.peer.is_some() {
@@ -235,6 +238,7 @@ fn agreed(state: &CommonState) -> TlsSession {
         cipher_number: negotiated.map_or(0, u16::from),
         group: state.negotiated_key_exchange_group().map_or("", |group| name_of_group(group.name())),
         is_resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
+        is_validated: false,
         own: None,
         staple: None,
         own_uri: None,

@@ -306,6 +306,8 @@ scope! {
         ok: Counter,
         /// A request got no token.
         rate_limited: Counter,
+        /// A request got no token from a descriptor that refuses none, and from all others it got one.
+        shadow_mode: Counter,
     }
 }
 
@@ -313,10 +315,7 @@ impl RateLimitStats {
     /// The scope of a limit.
     #[must_use]
     pub fn new(registry: &Registry, stat_prefix: &str) -> Self {
-        let prefix = format!("{}.http_local_rate_limit", one_segment(stat_prefix));
-        // Only descriptors have a shadow mode in Envoy; dashboards expect the name.
-        drop(Counter::named(registry, &prefix, "shadow_mode"));
-        Self::under(registry, &prefix)
+        Self::under(registry, &format!("{}.http_local_rate_limit", one_segment(stat_prefix)))
     }
 }
 

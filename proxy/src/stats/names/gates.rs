@@ -2,6 +2,7 @@
 
 use super::{last_words, one_segment, scope};
 use crate::config::filter::RbacPrefixes;
+use crate::config::rbac::Outcome;
 use crate::stats::{Counter, Gauge, Registry};
 
 scope! {
@@ -51,6 +52,15 @@ pub struct RbacStats {
     pub(crate) shadow_denied: Counter,
 }
 
+/// Which rules.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RuleKind {
+    /// `rules`, `matcher`
+    Enforced,
+    /// `shadow_rules`, `shadow_matcher`: they only count.
+    Shadow,
+}
+
 impl RbacStats {
     /// The scope of a network filter. `shadow_prefix` precedes the names of what its shadow rules count.
     #[must_use]
@@ -68,10 +78,7 @@ impl RbacStats {
     /// `http.<stat_prefix>.rbac.`: the scope of an HTTP filter. Its prefixes are parts of names of their own.
     #[must_use]
     pub fn of_requests(registry: &Registry, stat_prefix: &str, prefixes: &RbacPrefixes) -> Self {
-        let counter = |own: &str, name: &str| {
-            let dot = if own.is_empty() || own.ends_with('.') { "" } else { "." };
-            Counter::named(registry, &format!("http.{}.rbac", one_segment(stat_prefix)), &format!("{own}{dot}{name}"))
-        };
+        let counter = |own: &str, name: &str| Counter::named(registry, &of_requests(stat_prefix, own), name);
         Self {
             allowed: counter(&prefixes.rules, "allowed"),
             denied: counter(&prefixes.rules, "denied"),
@@ -79,4 +86,20 @@ impl RbacStats {
             shadow_denied: counter(&prefixes.shadow_rules, "shadow_denied"),
         }
     }
+
+    /// Rules have been applied.
+    pub fn count(&self, kind: RuleKind, outcome: Outcome) {
+        match (kind, outcome) {
+            (RuleKind::Enforced, Outcome::Allowed) => self.allowed.inc(),
+            (RuleKind::Enforced, Outcome::Denied) => self.denied.inc(),
+            (RuleKind::Shadow, Outcome::Allowed) => self.shadow_allowed.inc(),
+            (RuleKind::Shadow, Outcome::Denied) => self.shadow_denied.inc(),
+        }
+    }
+}
+
+/// What stands in front of the names of an HTTP filter. `own` is the prefix of its rules or of its shadow rules, if they have one.
+pub(in crate::stats) fn of_requests(stat_prefix: &str, own: &str) -> String {
+    let dot = if own.is_empty() { "" } else { "." };
+    format!("http.{}.rbac{dot}{}", one_segment(stat_prefix), own.strip_suffix('.').unwrap_or(own))
 }

@@ -42,7 +42,8 @@ pub use downstream::{
     ResponseStats, SetMetadataStats, TokenStats,
 };
 pub use fault::{FaultStats, Origin, OriginFaults};
-pub use gates::{ConnectionLimitStats, ConnectionRateStats, RbacStats};
+pub(super) use gates::of_requests;
+pub use gates::{ConnectionLimitStats, ConnectionRateStats, RbacStats, RuleKind};
 pub use http1::Http1Stats;
 pub use http2::Http2Stats;
 pub use log::{EntryStats, LogStats};

@@ -1,17 +1,20 @@
 //! What a connection has to pass before the filter that ends its chain: the network filters `connection_limit`,
 //! `local_ratelimit` and `rbac`.
 
+mod recount;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::filter_chain::Ends;
 use crate::config::judge::Judge;
-use crate::config::network_filter::{Gate as Options, Rbac};
+use crate::config::network_filter::{Enforcement, Gate as Options, Rbac};
 use crate::config::rbac::{NO_POLICY, Outcome, Subject};
 use crate::permits::{Limit, Permit};
 use crate::runtime::{Runtime, Watched};
-use crate::stats::{ConnectionLimitStats, ConnectionRateStats, Held, RbacStats, Registry};
+use crate::stats::{ConnectionLimitStats, ConnectionRateStats, Held, RbacStats, Registry, RuleKind};
 use crate::token_bucket::TokenBucket;
+pub use recount::{CountsFin, Recount};
 
 /// The gates of one filter chain, on one worker.
 pub struct Gates(Vec<Gate>);
@@ -79,7 +82,7 @@ pub enum Refusal {
 pub struct Verdict {
     /// The policy that denies it.
     denied: Option<Box<Denial>>,
-    of_rules: Vec<(RbacStats, Judged)>,
+    of_rules: Vec<(RbacStats, Judged, Enforcement)>,
 }
 
 /// Why a connection is denied.
@@ -87,11 +90,13 @@ pub struct Verdict {
 pub struct Denial {
     /// The policy that did it.
     pub policy: Box<str>,
+    /// The connection is closed after this long, and not read until then.
+    pub after: Duration,
 }
 
 /// What one filter has found.
 #[derive(Clone, Copy)]
-struct Judged {
+pub(crate) struct Judged {
     rules: Option<Outcome>,
     shadow_rules: Option<Outcome>,
 }
@@ -182,29 +187,30 @@ impl Admission {
         if verdict.denied.is_some() {
             return; // a filter behind one that denies sees nothing
         }
-        verdict.of_rules.push((stats.clone(), judged));
+        verdict.of_rules.push((stats.clone(), judged, options.enforcement));
         let denied = options.rules.as_ref().map(|rules| rules.judge(subject));
         let denied = denied.filter(|judgement| judgement.outcome == Outcome::Denied);
-        verdict.denied = denied.map(|it| Box::new(Denial { policy: it.policy.unwrap_or(NO_POLICY).into() }));
+        let after = options.delay.unwrap_or_default();
+        verdict.denied = denied.map(|it| Box::new(Denial { policy: it.policy.unwrap_or(NO_POLICY).into(), after }));
     }
 }
 
 impl Verdict {
-    /// The first byte has come: counts, and tells which policy denies the connection.
-    #[must_use]
-    pub fn enforce(self) -> Option<Box<Denial>> {
-        for (stats, judged) in &self.of_rules {
-            match judged.shadow_rules {
-                Some(Outcome::Allowed) => stats.shadow_allowed.inc(),
-                Some(Outcome::Denied) => stats.shadow_denied.inc(),
-                None => {}
-            }
-            match judged.rules {
-                Some(Outcome::Allowed) => stats.allowed.inc(),
-                Some(Outcome::Denied) => stats.denied.inc(),
-                None => {}
-            }
+    /// The first byte has come: counts, and tells what is counted with further ones.
+    ///
+    /// # Errors
+    /// A policy denies the connection.
+    pub fn enforce(self) -> Result<Recount, Box<Denial>> {
+        self.of_rules.iter().for_each(|(stats, judged, _)| judged.count(stats));
+        let again = self.of_rules.into_iter().filter(|(.., when)| *when == Enforcement::WithEachRead);
+        self.denied.map_or_else(|| Ok(Recount(again.map(|(stats, judged, _)| (stats, judged)).collect())), Err)
+    }
+}
+
+impl Judged {
+    fn count(self, stats: &RbacStats) {
+        for (kind, outcome) in [(RuleKind::Shadow, self.shadow_rules), (RuleKind::Enforced, self.rules)] {
+            outcome.into_iter().for_each(|outcome| stats.count(kind, outcome));
         }
-        self.denied
     }
 }
