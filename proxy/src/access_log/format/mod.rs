@@ -11,7 +11,7 @@ use super::StreamInfo;
 use super::time::Second;
 use crate::codec::{RequestHead, ResponseHead};
 use crate::config::log_filter::LogType;
-use crate::config::log_format::{Format, LineForm, LineFormat, MissingValue, Operator, Piece};
+use crate::config::log_format::{Format, LineForm, LineFormat, MissingValue, Operator, Piece, UNKNOWN};
 use crate::net::{Clock, Net, Random};
 use crate::protobuf;
 use values::value;
@@ -67,14 +67,11 @@ fn whole(LineFormat { form, missing }: &LineFormat, source: &Source<'_>, second:
     }
 }
 
-/// What a process does not know of itself, as in Envoy also in JSON.
-const UNKNOWN: &str = "-";
-
 /// The value of an operator that is about the process; `None` of all others.
 pub(crate) fn of_process(operator: &Operator, net: &dyn Net) -> Option<String> {
     match operator {
         operator if *operator == Operator::HostName => Some(net.host_name().unwrap_or_else(|| UNKNOWN.to_owned())),
-        operator => operator.variable().map(|name| net.environment(name).unwrap_or_else(|| UNKNOWN.to_owned())),
+        operator => operator.variable().map(|(name, or)| net.environment(name).unwrap_or_else(|| or.to_owned())),
     }
 }
 

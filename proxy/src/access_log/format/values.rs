@@ -7,8 +7,8 @@ use std::time::Duration;
 use http::Version;
 use http::header::HeaderValue;
 
+use super::Source;
 use super::tls::{self, peer_valid};
-use super::{Source, UNKNOWN};
 use crate::access_log::grpc_status::GrpcStatus;
 use crate::access_log::time::{self, Second};
 use crate::access_log::{ConnectionTermination, StreamInfo, Times};
@@ -17,7 +17,7 @@ use crate::config::filter_state::{FieldNames, Object};
 use crate::config::json_text::json_text;
 use crate::config::log_format::{
     AddressPart, ByteKind, ClusterNaming, End, Hop, Operator, PathChoice, Query, StateForm, StateOwner, TimePoint,
-    TimeUnit, Way,
+    TimeUnit, UNKNOWN, Way,
 };
 use crate::config::metadata::{Found, Value};
 use crate::net::Address;
@@ -44,7 +44,7 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
         Operator::Empty => Some(()),
         Operator::GrpcStatus(form) => GrpcStatus::of_grpc(heads.request, heads.response, info)?.write(*form, out),
         Operator::LocalReplyBody => bytes(body, out),
-        Operator::Environment(_) | Operator::HostName => process(operator, info, out),
+        Operator::Environment { .. } | Operator::HostName => process(operator, info, out),
         Operator::ListenerName | Operator::Never => None, // in logs it has been resolved before
         Operator::FilterState { of, key, form } => state(object(*of, key, info)?, form, out),
         // That of an HTTP filter's log has been resolved, that of a listener's log has not.
@@ -89,11 +89,11 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
 /// The id of a request, or the one that a connection was given.
 /// What the process knows of itself. In logs it has been resolved before.
 fn process(operator: &Operator, info: &StreamInfo, out: &mut Vec<u8>) -> Option<()> {
-    let known = match operator.variable() {
-        Some(name) => info.process.environment(name),
-        None => info.process.host_name(),
+    let (known, or) = match operator.variable() {
+        Some((name, or)) => (info.process.environment(name), or),
+        None => (info.process.host_name(), UNKNOWN),
     };
-    text(known.as_deref().unwrap_or(UNKNOWN), out)
+    text(known.as_deref().unwrap_or(or), out)
 }
 
 fn stream_id(source: &Source<'_>, out: &mut Vec<u8>) -> Option<()> {

@@ -79,7 +79,7 @@ fn tag(written: &At<WrittenTag>) -> Result<EntryTag, Problem> {
     let said = |operator| Format(vec![Piece::Operator(operator, None)]);
     let (value, default) = match (environment, literal, metadata, request_header, value) {
         (Some(TagEnvironment { name, default_value }), None, None, None, None) => {
-            (said(Operator::Environment(name.to_string())), default_value.clone())
+            (said(Operator::Environment { name: name.to_string(), or: "" }), default_value.clone())
         }
         (None, Some(TagLiteral { value }), None, None, None) => {
             (Format(vec![Piece::Literal(value.to_string())]), String::new())

@@ -8,7 +8,7 @@ mod table;
 pub use json::Json;
 pub use operator::{
     AddressPart, ByteKind, ClusterNaming, End, FingerprintKind, GrpcStatusForm, Hop, Operator, PathChoice, Query,
-    StateForm, StateOwner, TimePoint, TimeUnit, TlsPart, TlsPeer, ValidityEnd, Way,
+    StateForm, StateOwner, TimePoint, TimeUnit, TlsPart, TlsPeer, UNKNOWN, ValidityEnd, Way,
 };
 use table::{Purpose, Said, look_up};
 
@@ -389,7 +389,7 @@ mod tests {
         let known = |operator: &Operator| {
             let texts = [(Operator::HostName, "straße"), (Operator::FilterChainName, "")];
             let text = texts.iter().find(|(known, _)| known == operator).map(|(_, text)| (*text).to_owned());
-            text.or_else(|| operator.variable().map(str::to_lowercase))
+            text.or_else(|| operator.variable().map(|(name, _)| name.to_lowercase()))
         };
         let text = "%HOSTNAME% %ENVIRONMENT(USER):2% %FILTER_CHAIN_NAME% %LISTENER_NAME%";
         let mut format = LineFormat::from(Format::parse(text).unwrap());

@@ -4,6 +4,9 @@ use crate::config::cluster::MetadataOwner;
 use crate::config::metadata::MetadataPath;
 use crate::config::tls::x509::NameKind;
 
+/// What a process does not know of itself, as in Envoy also in JSON.
+pub const UNKNOWN: &str = "-";
+
 /// A `%...%` operator. Unset values print `-` in a line of text, `null` in one of JSON.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Operator {
@@ -53,7 +56,12 @@ pub enum Operator {
     /// `%EMIT_TIME_LOCAL%`, the same in the time of the place.
     EmitTimeLocal(Option<String>),
     /// `%ENVIRONMENT(NAME)%`, until the environment is known.
-    Environment(String),
+    Environment {
+        /// Of the variable.
+        name: String,
+        /// What it is if it is not set.
+        or: &'static str,
+    },
     /// `%FILTER_STATE(KEY:FORM)%` and `%UPSTREAM_FILTER_STATE(KEY:FORM)%`: an object that a filter has left.
     FilterState {
         /// For whom.
@@ -411,10 +419,10 @@ impl Operator {
         )
     }
 
-    /// The variable of the environment that it requests.
+    /// The variable of the environment that it requests, and what it is if that is not set.
     #[must_use]
-    pub fn variable(&self) -> Option<&str> {
-        if let Self::Environment(name) = self { Some(name) } else { None }
+    pub fn variable(&self) -> Option<(&str, &'static str)> {
+        if let Self::Environment { name, or } = self { Some((name, or)) } else { None }
     }
 
     /// Does it show the name of an endpoint?

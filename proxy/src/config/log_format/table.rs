@@ -2,7 +2,7 @@
 
 use super::operator::{
     AddressPart, ByteKind, ClusterNaming, End, FingerprintKind, GrpcStatusForm, Hop, Operator, PathChoice, Query,
-    StateForm, StateOwner, TimePoint, TimeUnit, TlsPart, TlsPeer, ValidityEnd, Way,
+    StateForm, StateOwner, TimePoint, TimeUnit, TlsPart, TlsPeer, UNKNOWN, ValidityEnd, Way,
 };
 use super::{FormatError, Written};
 use crate::config::cluster::MetadataOwner;
@@ -295,7 +295,10 @@ fn special(written: Written<'_>) -> Result<Option<Operator>, FormatError> {
         "CLUSTER_METADATA" => configured(written, MetadataOwner::Cluster)?,
         "UPSTREAM_METADATA" => configured(written, MetadataOwner::Host)?,
         "ENVIRONMENT" => {
-            return Ok(Some(Operator::Environment(written.needed("the name of a variable")?.to_owned())));
+            return Ok(Some(Operator::Environment {
+                name: written.needed("the name of a variable")?.to_owned(),
+                or: UNKNOWN,
+            }));
         }
         "PATH" => return path(written).map(Some),
         "QUERY_PARAMS" => match argument {
